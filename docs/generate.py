@@ -1,0 +1,190 @@
+#!/usr/bin/env python3
+"""Writes the pages that are made from the code: README.md of each role (from its argument_specs) and
+docs/errors.md (from the faults in module_utils and the messages in the roles).
+
+Usage: generate.py [--check]; with --check nothing is written and stale pages are named with exit code 1.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+GENERATED = "<!-- Made by docs/generate.py: change the source it names, then run `make docs`. -->"
+# Semantic markup of Ansible's documentation: O(option), V(value), C(code), M(module), B(bold) ...
+MARKUP = re.compile(r"\b(?P<kind>[OVCMRFIBELP])\((?P<text>(?:[^()\\]|\\.|\([^()]*\))*)\)")
+ERROR_ID = re.compile(r"\[(?P<id>[a-z]+(?:_[a-z]+)*\.[a-z0-9_]+)\]\s*$")
+
+
+def markdown(text: str) -> str:
+    """Text with Ansible's semantic markup as Markdown."""
+
+    def one(match: re.Match[str]) -> str:
+        kind, content = match["kind"], match["text"].replace("\\", "")
+        if kind in "IB":
+            return f"*{content}*" if kind == "I" else f"**{content}**"
+        return f"`{content}`"
+
+    return MARKUP.sub(one, text)
+
+
+def paragraphs(value: str | list[str]) -> list[str]:
+    return [markdown(item.strip()) for item in ([value] if isinstance(value, str) else value)]
+
+
+def option_lines(options: dict[str, Any], depth: int = 0) -> list[str]:
+    lines: list[str] = []
+    indent = "  " * depth
+    for name, option in options.items():
+        kind = option.get("type", "str")
+        if kind == "list" and "elements" in option:
+            kind = f"list of {option['elements']}"
+        facts = [kind]
+        if option.get("required"):
+            facts.append("required")
+        if "choices" in option:
+            facts.append("one of " + ", ".join(f"`{choice}`" for choice in option["choices"]))
+        if "default" in option:
+            default = yaml.safe_dump(option["default"], default_flow_style=True, width=10_000).strip()
+            facts.append(f"default `{default.removesuffix('...').strip()}`")
+        lines.append(f"{indent}- **`{name}`** ({'; '.join(facts)})  ")
+        lines.extend(f"{indent}  {text}" for text in paragraphs(option.get("description", [])))
+        lines.extend(option_lines(option.get("options", {}), depth + 1))
+    return lines
+
+
+def role_readme(role: Path) -> str:
+    specs = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text())["argument_specs"]
+    main = specs["main"]
+    lines = [
+        f"# {role.name}",
+        "",
+        GENERATED.replace("the source it names", "meta/argument_specs.yml"),
+        "",
+        markdown(main["short_description"]) + ("" if main["short_description"].endswith(".") else "."),
+        "",
+    ]
+    for text in paragraphs(main.get("description", [])):
+        lines += [text, ""]
+    lines += [
+        "## Use",
+        "",
+        "```yaml",
+        "- hosts: all",
+        "  roles:",
+        f"    - role: mistralrs.stack.{role.name}",
+        "```",
+        "",
+        "The steps are the same in every role of this collection: `preflight` (reads only), `install`, `configure`, `run`.",
+        "",
+        "## Variables",
+        "",
+        *option_lines(main.get("options", {})),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def code_errors() -> dict[str, tuple[str, str, str]]:
+    """Fault constants of module_utils: id -> (sentence, remedy, where)."""
+    sys.path.insert(0, str(ROOT / "tests" / "unit"))
+    importlib.import_module("conftest")
+    prefix = "ansible_collections.mistralrs.stack.plugins.module_utils"
+    fault_type = importlib.import_module(f"{prefix}._errors").Fault
+    found: dict[str, tuple[str, str, str]] = {}
+
+    def collect(value: Any, where: str) -> None:
+        if isinstance(value, fault_type):
+            entry = (value.sentence, value.remedy, where)
+            if found.get(value.id, entry)[:2] != entry[:2]:
+                raise SystemExit(f"error: two faults share the id {value.id}: {found[value.id][2]} and {where}")
+            found.setdefault(value.id, entry)
+        elif isinstance(value, dict):
+            for item in value.values():
+                collect(item, where)
+        elif isinstance(value, (list, tuple)):
+            for item in value:
+                collect(item, where)
+        elif hasattr(value, "__dataclass_fields__") and not isinstance(value, type):
+            for name in value.__dataclass_fields__:
+                collect(getattr(value, name), where)
+
+    for path in sorted((ROOT / "plugins" / "module_utils").glob("_*.py")):
+        module = importlib.import_module(f"{prefix}.{path.stem}")
+        for value in vars(module).values():
+            collect(value, str(path.relative_to(ROOT)))
+    return found
+
+
+def yaml_errors() -> dict[str, tuple[str, str, str]]:
+    """Messages in roles and playbooks that end in an id: id -> (message, '', where)."""
+    found: dict[str, tuple[str, str, str]] = {}
+
+    def walk(value: Any, where: str) -> None:
+        if isinstance(value, dict):
+            for item in value.values():
+                walk(item, where)
+        elif isinstance(value, list):
+            for item in value:
+                walk(item, where)
+        elif isinstance(value, str) and (match := ERROR_ID.search(value)):
+            message = re.sub(r"\s+", " ", value[: match.start()]).strip()
+            found.setdefault(match["id"], (message, "", where))
+
+    for folder in ("roles", "playbooks"):
+        for path in sorted((ROOT / folder).rglob("*.yml")):
+            if path.parent.name in ("tasks", "playbooks", "handlers", "vars"):
+                for document in yaml.safe_load_all(path.read_text()):
+                    walk(document, str(path.relative_to(ROOT)))
+    return found
+
+
+def humane(template: str) -> str:
+    """A message template as a reader sees it: every expression becomes <...>."""
+    text = re.sub(r"\{\{.*?\}\}|\{%.*?%\}", "<...>", template)
+    text = re.sub(r"\{(\w+)[^{}]*\}", r"<\1>", text)
+    return text.replace("|", "\\|").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def errors_page() -> str:
+    errors = {**yaml_errors(), **code_errors()}
+    lines = [
+        "# Errors",
+        "",
+        GENERATED.replace("the source it names", "the message in the file named in the last column"),
+        "",
+        "Every message ends with its id in brackets. Nothing has been changed when a check of a `preflight.yml` fails.",
+        "",
+        "| id | what it says | what to do | where |",
+        "|---|---|---|---|",
+    ]
+    for error_id, (sentence, remedy, where) in sorted(errors.items()):
+        lines.append(f"| `{error_id}` | {humane(sentence)} | {humane(remedy)} | {where} |")
+    return "\n".join(lines) + "\n"
+
+
+def pages() -> dict[Path, str]:
+    roles = sorted(path.parent.parent for path in (ROOT / "roles").glob("*/meta/argument_specs.yml"))
+    return {**{role / "README.md": role_readme(role) for role in roles}, ROOT / "docs" / "errors.md": errors_page()}
+
+
+def main() -> int:
+    check = sys.argv[1:] == ["--check"]
+    stale = [path for path, text in pages().items() if not path.exists() or path.read_text() != text]
+    if check:
+        for path in stale:
+            print(f"stale: {path.relative_to(ROOT)}: run `make docs` and commit the result")
+        return 1 if stale else 0
+    for path in stale:
+        path.write_text(pages()[path])
+        print(f"wrote {path.relative_to(ROOT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
