@@ -81,7 +81,7 @@ def role_readme(role: Path) -> str:
         f"    - role: mistralrs.stack.{role.name}",
         "```",
         "",
-        "The steps are the same in every role of this collection: `preflight` (reads only), `install`, `configure`, `run`.",
+        "The steps are the same in every role: `preflight` (reads only), `install`, `configure`, `run`.",
         "",
         "## Variables",
         "",
