@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Writes the pages that are made from the code: README.md of each role (from its argument_specs) and
 docs/errors.md (from the faults in module_utils and the messages in the roles).
 
