@@ -1,0 +1,189 @@
+# Copyright (c) 2026, the mistralrs.stack maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: engine_plan
+short_description: Turn the operator's C(config.yml) into what one version of mistral.rs is started with
+version_added: 0.1.0
+author: The mistralrs.stack maintainers (@mistralrs-stack)
+description:
+  - Takes the settings of C(config.yml) (the variable C(mistral_server_config) of the role
+    P(mistralrs.stack.mistral_server#role)) and returns what the engine of that version is started with, and what the
+    gateway must do because the engine can't.
+  - Every key acts or is refused. What is wrong is said for all keys at once, one line each, with an id such as
+    V(config.unknown_key), V(config.wrong_type), V(config.out_of_range), V(config.contradiction) or
+    V(config.key_unsupported).
+  - The result depends on the arguments only and is plain data.
+positional: _input, version, gpus, models
+options:
+  _input:
+    description:
+      - The settings, in the sections V(models), V(server), V(inference) and V(gpu); all sections and keys are optional.
+      - V(models.path) is where the models are seen in the container (V(/models)); V(models.quantization) chooses the
+        default model among several quantizations; V(models.context_length) is the most tokens, prompt and answer
+        together, that the gateway lets a request have, and what the engine plans its memory for.
+      - V(server.host) and V(server.port) are where the engine is reached on the host (V(127.0.0.1), V(11434));
+        V(server.num_threads) is the number of threads for computing on the CPU.
+      - V(inference.temperature), V(inference.top_p) and V(inference.max_tokens) (V(2048)) are what the gateway puts
+        into requests that don't have them. Newer engines could do that for the first two, but none for all,
+        so the gateway always does. V(inference.batch_size) is how many requests the engine works on at the same time.
+      - V(gpu.memory_fraction) (V(0.9)) is the part of the GPU's memory that the engine sets aside, V(gpu.allow_growth)
+        instead lets it take memory as needed (slower), V(gpu.devices) are the indexes or UUIDs of the GPUs to use,
+        V(gpu.tensor_parallel) can only be V(1) with GGUF models. On a host without a GPU these four are refused.
+    type: dict
+    required: true
+  version:
+    description: The engine's version, such as V(0.9.5) or V(v0.6.0). Known are 0.6.0, 0.7.x, 0.8.x and 0.9.x.
+    type: str
+    required: true
+  gpus:
+    description:
+      - The host's GPUs, each with C(index) and C(uuid).
+      - An empty list means that the engine runs on the CPU.
+    type: list
+    elements: dict
+    required: true
+  models:
+    description:
+      - The models to serve, as the role P(mistralrs.stack.mistral_models#role) reports them.
+      - Entries of C(mistral_models) do as well, for checking a configuration before the models are there.
+    type: list
+    elements: dict
+    required: true
+  default_model:
+    description: The model that answers when a client names none, by any of its names. Empty means the first.
+    type: str
+    default: ""
+  host:
+    description: The value of C(mistral_server_host); it must not contradict V(server.host).
+    type: str
+  port:
+    description: The value of C(mistral_server_port); it must not contradict V(server.port).
+    type: int
+  model_path:
+    description: The value of C(mistral_server_model_path); it must not contradict V(models.path).
+    type: str
+  fail:
+    description:
+      - Whether what is wrong makes the filter fail.
+      - With V(false) the result has only C(errors), the list of what is wrong, in that case.
+    type: bool
+    default: true
+seealso:
+  - plugin: mistralrs.stack.mistral_server
+    plugin_type: role
+"""
+
+EXAMPLES = r"""
+- name: Show what the engine would be started with
+  ansible.builtin.debug:
+    msg: "{{ config | mistralrs.stack.engine_plan('0.9.5', [], models) }}"
+  vars:
+    config:
+      models:
+        context_length: 8192
+      inference:
+        temperature: 0.7
+        max_tokens: 2048
+    models:
+      - name: qwen2.5-coder:32b
+        quantization: q5_k_m
+
+- name: Show what is wrong with a configuration
+  ansible.builtin.debug:
+    msg: "{{ (config | mistralrs.stack.engine_plan('0.9.5', [], models, fail=false)).errors }}"
+"""
+
+RETURN = r"""
+_value:
+  description: The plan.
+  type: dict
+  contains:
+    version:
+      description: The engine's version.
+      type: str
+    argv:
+      description: The engine's command line, without the program's name.
+      type: list
+      elements: str
+    environment:
+      description: The engine's environment variables.
+      type: dict
+    toml:
+      description: The engine's configuration file; empty for version 0.6.0, which has none.
+      type: str
+    configuration:
+      description: The same as data.
+      type: dict
+    working_directory:
+      description: The directory in the container in which the engine is started and below which each model has its own.
+      type: str
+    default_model:
+      description: The id of the default model.
+      type: str
+    links:
+      description: The links that make up the tree of models; keys are paths below the working directory.
+      type: dict
+    metrics:
+      description: Whether this version offers metrics at C(/metrics).
+      type: bool
+    settings:
+      description: The settings with the defaults that act filled in. Given to this filter, they give the same plan.
+      type: dict
+    gateway:
+      description: What the gateway does.
+      type: dict
+      contains:
+        defaults:
+          description: Values of C(temperature), C(top_p) and C(max_tokens) for requests that don't have them.
+          type: dict
+        models:
+          description: For each model its C(id) and the names (C(aliases)) by which clients may ask for it.
+          type: list
+          elements: dict
+        default_model:
+          description: The id of the default model.
+          type: str
+        context_length:
+          description: The most tokens that a request's prompt and answer may have together, or none.
+          type: int
+        max_tokens:
+          description: The most tokens that a request may ask for, or none.
+          type: int
+    warnings:
+      description: What the operator should know, one sentence each.
+      type: list
+      elements: str
+    errors:
+      description: What is wrong, one line each; empty when the plan is complete.
+      type: list
+      elements: str
+"""
+
+from typing import Any, Callable
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine_plan import PlanError, engine_plan
+
+
+def _filter(
+    config: Any, version: Any, gpus: Any, models: Any, fail: bool = True, default_model: Any = "", **variables: Any
+) -> dict[str, Any]:
+    if not isinstance(config, dict):
+        raise AnsibleFilterError(f"engine_plan needs the settings as a dictionary, not as {type(config).__name__}")
+    try:
+        plan = engine_plan(config, str(version), gpus or [], models or [], str(default_model or ""), **variables)
+    except PlanError as error:
+        if fail:
+            raise AnsibleFilterError(str(error)) from error
+        return {"errors": [str(one) for one in error.errors]}
+    return {**plan, "errors": []}
+
+
+class FilterModule:
+    """The filter engine_plan."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {"engine_plan": _filter}

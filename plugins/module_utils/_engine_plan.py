@@ -1,0 +1,668 @@
+# Copyright (c) 2026, the mistralrs.stack maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From the operator's config.yml to what one version of the engine is started with.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+
+Every key acts or is refused. The engine itself ignores keys that it doesn't know, so whatever is written into its
+configuration here has been seen in the source of that version; what it can't do is done by the gateway, or refused.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Callable, NamedTuple
+
+from ansible_collections.mistralrs.stack.plugins.module_utils import _model_names
+from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._toml import dumps
+
+UNKNOWN_SECTION = Fault(
+    "config.unknown_section",
+    "mistral_server_config: there is no section {section!r} (the sections are models, server, inference, gpu).",
+    "{way_out}",
+)
+UNKNOWN_KEY = Fault(
+    "config.unknown_key",
+    "mistral_server_config: there is no key {key} (the section has {known}).",
+    "{way_out}",
+)
+WRONG_TYPE = Fault(
+    "config.wrong_type",
+    "mistral_server_config: {key} is {value} ({found}), but must be {expected}.",
+    "Correct the value, or remove the key to get the default.",
+)
+OUT_OF_RANGE = Fault(
+    "config.out_of_range",
+    "mistral_server_config: {key} is {value}, but must be {expected}.",
+    "Correct the value, or remove the key to get the default.",
+)
+KEY_UNSUPPORTED = Fault(
+    "config.key_unsupported",
+    "mistral_server_config: mistral.rs {version} can't honour {key} here: {reason}.",
+    "{way_out}",
+)
+CONTRADICTION = Fault(
+    "config.contradiction",
+    "mistral_server_config: {key} is {value}, which contradicts {other}.",
+    "Say it in one place only, or the same in both.",
+)
+VERSION_UNSUPPORTED = Fault(
+    "config.version_unsupported",
+    "mistral.rs {version} is not a version that this collection knows how to start (it knows {known}).",
+    "Set mistral_image_mistralrs_version to one of these.",
+)
+NO_MODELS = Fault(
+    "config.no_models",
+    "There is no model to serve.",
+    "List at least one in mistral_models.",
+)
+TOO_MANY_MODELS = Fault(
+    "config.too_many_models",
+    "mistral.rs {version} serves one model, but mistral_models lists {count}.",
+    "Keep one model there, or use version 0.7.0 or newer.",
+)
+DUPLICATE_MODEL = Fault(
+    "config.duplicate_model",
+    "mistral_models gives two models the id {id!r}.",
+    "Remove one, or give it another name.",
+)
+MODEL_FORMAT = Fault(
+    "config.model_format",
+    "The model {id!r} is the file {file!r}, which is not a GGUF file.",
+    "Use a GGUF file.",
+)
+UNKNOWN_DEFAULT_MODEL = Fault(
+    "config.unknown_default_model",
+    "The default model {name!r}{quantization} is none of the models served (they are {known}).",
+    "Set mistral_server_default_model (and models.quantization) to one of these, or add it to mistral_models.",
+)
+
+DEFAULT_MODEL_PATH = "/models"
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 11434
+# The engine generates until the model stops by itself when a request has no max_tokens, so there always is a default.
+DEFAULT_MAX_TOKENS = 2048
+DEFAULT_MEMORY_FRACTION = 0.9
+CONFIGURATION_PATH = "/etc/mistral/engine.toml"
+# Directories of the container that the models must not cover.
+_RESERVED_PATHS = re.compile(r"/(bin|boot|dev|etc|lib|lib32|lib64|libx32|proc|run|sbin|sys|tmp|usr)(/|\Z)|/\Z|/var\Z")
+
+Gpu = Mapping[str, Any]
+Model = Mapping[str, Any]
+
+
+class PlanError(Exception):
+    """Everything that is wrong with a configuration, one line each."""
+
+    def __init__(self, errors: Sequence[StackError]) -> None:
+        self.errors = list(errors)
+        self.id = self.errors[0].id
+        super().__init__("\n".join(str(error) for error in errors))
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What one range of engine versions can do."""
+
+    since: tuple[int, int, int]
+    toml: bool = True
+    many_models: bool = True
+    explicit_kind: bool = False
+    explicit_format: bool = False
+    tokenizer_beside: bool = False
+    no_ui: bool = False
+    json_access_log: bool = False
+    metrics: bool = False
+    thread_variables: tuple[str, ...] = ("RAYON_NUM_THREADS",)
+
+
+_THREADS = ("RAYON_NUM_THREADS", "CANDLE_NUM_THREADS")
+# Newest last; each row holds until the next one begins.
+ENGINES = (
+    Engine((0, 6, 0), toml=False, many_models=False),
+    Engine((0, 7, 0), explicit_kind=True, explicit_format=True),
+    Engine((0, 8, 2), explicit_kind=True, explicit_format=True, no_ui=True),
+    Engine((0, 8, 4), explicit_format=True, no_ui=True, json_access_log=True, metrics=True),
+    Engine(
+        (0, 9, 0),
+        explicit_format=True,
+        no_ui=True,
+        json_access_log=True,
+        metrics=True,
+        thread_variables=_THREADS,
+    ),
+    Engine(
+        (0, 9, 1),
+        tokenizer_beside=True,
+        no_ui=True,
+        json_access_log=True,
+        metrics=True,
+        thread_variables=_THREADS,
+    ),
+)
+_END_OF_KNOWN = (0, 10, 0)
+KNOWN_VERSIONS = "0.6.0, 0.7.x, 0.8.x and 0.9.x"
+_VERSION = re.compile(r"v?(\d+)\.(\d+)\.(\d+)\Z")
+
+
+def engine_of(version: str) -> Engine:
+    """The row of the table for a version such as C(0.9.5) or C(v0.6.0)."""
+    match = _VERSION.match(version)
+    if match:
+        number = (int(match.group(1)), int(match.group(2)), int(match.group(3)))
+        rows = [engine for engine in ENGINES if engine.since <= number]
+        if rows and number < _END_OF_KNOWN and not (0, 6, 0) < number < (0, 7, 0):
+            return rows[-1]
+    raise StackError(VERSION_UNSUPPORTED, version=version, known=KNOWN_VERSIONS)
+
+
+class Key(NamedTuple):
+    """One key of config.yml: its type in words, a test of the type and one of the value."""
+
+    expected: str
+    of_type: Callable[[Any], bool]
+    allowed: Callable[[Any], bool]
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_str(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_bool(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_device_list(value: Any) -> bool:
+    return isinstance(value, list) and all(_is_int(item) or _is_str(item) for item in value)
+
+
+def _is_address(value: str) -> bool:
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_container_path(value: str) -> bool:
+    plain = re.match(r"(/[A-Za-z0-9_][A-Za-z0-9._-]*)+\Z", value)
+    return bool(plain) and not _RESERVED_PATHS.match(value)
+
+
+def _between(low: float, high: float) -> Callable[[Any], bool]:
+    return lambda value: bool(low <= value <= high)
+
+
+SCHEMA: dict[str, dict[str, Key]] = {
+    "models": {
+        "path": Key("an absolute path in the container outside its system directories", _is_str, _is_container_path),
+        "quantization": Key(
+            "a quantization's name such as Q4_K_M",
+            _is_str,
+            lambda value: bool(re.match(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}\Z", value)),
+        ),
+        "context_length": Key("a whole number of tokens from 16 to 16777216", _is_int, _between(16, 16777216)),
+    },
+    "server": {
+        "host": Key("an IP address of this host, 127.0.0.1 or 0.0.0.0 for example", _is_str, _is_address),
+        "port": Key("a whole number from 1 to 65535", _is_int, _between(1, 65535)),
+        "num_threads": Key("a whole number from 1 to 1024", _is_int, _between(1, 1024)),
+    },
+    "inference": {
+        "temperature": Key("a number from 0 to 2", _is_number, _between(0, 2)),
+        "top_p": Key("a number above 0 and up to 1", _is_number, lambda value: bool(0 < value <= 1)),
+        "max_tokens": Key("a whole number from 1 to 16777216", _is_int, _between(1, 16777216)),
+        "batch_size": Key("a whole number from 1 to 1024", _is_int, _between(1, 1024)),
+    },
+    "gpu": {
+        "memory_fraction": Key("a number from 0.05 to 0.98", _is_number, _between(0.05, 0.98)),
+        "allow_growth": Key("true or false", _is_bool, lambda value: True),
+        "devices": Key(
+            "a list of different GPU indexes or UUIDs of this host",
+            _is_device_list,
+            lambda value: len(value) > 0 and len({str(item) for item in value}) == len(value),
+        ),
+        "tensor_parallel": Key("a whole number from 1 to 64", _is_int, _between(1, 64)),
+    },
+}
+
+
+def _kind_of(value: Any) -> str:
+    if value is None:
+        return "empty"
+    for kind, test in (("a boolean", _is_bool), ("an integer", _is_int), ("a number", _is_number), ("a text", _is_str)):
+        if test(value):
+            return kind
+    return "a list" if isinstance(value, (list, tuple)) else "a mapping"
+
+
+def _shown(value: Any) -> str:
+    text = "empty" if value is None else repr(value) if isinstance(value, (str, float, int)) else str(value)
+    text = {"True": "true", "False": "false"}.get(text, text)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _plain(value: Any) -> Any:
+    """The value without whatever Ansible hangs on it, so that a plan is plain data."""
+    if isinstance(value, (bool, int, float)):
+        return value if isinstance(value, bool) else int(value) if isinstance(value, int) else float(value)
+    return [_plain(item) for item in value] if isinstance(value, list) else str(value)
+
+
+def _unknown_key(section: str, key: str) -> StackError:
+    elsewhere = [f"{other}.{key}" for other, keys in SCHEMA.items() if key in keys]
+    close = difflib.get_close_matches(key, SCHEMA[section], n=1)
+    if elsewhere:
+        way_out = f"It belongs into the section {elsewhere[0].split('.')[0]}: move it there."
+    elif close:
+        way_out = f"Did you mean {section}.{close[0]}?"
+    else:
+        way_out = "Remove it."
+    return StackError(UNKNOWN_KEY, key=f"{section}.{key}", known=", ".join(SCHEMA[section]), way_out=way_out)
+
+
+def _unknown_section(section: str) -> StackError:
+    owner = [name for name, keys in SCHEMA.items() if section in keys]
+    close = difflib.get_close_matches(section, SCHEMA, n=1)
+    if owner:
+        way_out = f"{section} is a key of the section {owner[0]}: move it there."
+    else:
+        way_out = f"Did you mean {close[0]!r}?" if close else "Remove it."
+    return StackError(UNKNOWN_SECTION, section=section, way_out=way_out)
+
+
+def check(config: Mapping[str, Any], errors: list[StackError]) -> dict[str, dict[str, Any]]:
+    """The settings that are well-formed, by section; an error is added for each that isn't."""
+    settings: dict[str, dict[str, Any]] = {section: {} for section in SCHEMA}
+    for section, keys in config.items():
+        section = str(section)
+        if section not in SCHEMA:
+            errors.append(_unknown_section(section))
+            continue
+        if keys is None:
+            continue
+        if not isinstance(keys, Mapping):
+            expected = "a mapping of keys to values"
+            errors.append(
+                StackError(WRONG_TYPE, key=section, value=_shown(keys), found=_kind_of(keys), expected=expected)
+            )
+            continue
+        for key, value in keys.items():
+            key = str(key)
+            rule = SCHEMA[section].get(key)
+            name = f"{section}.{key}"
+            if rule is None:
+                errors.append(_unknown_key(section, key))
+            elif not rule.of_type(value):
+                errors.append(
+                    StackError(WRONG_TYPE, key=name, value=_shown(value), found=_kind_of(value), expected=rule.expected)
+                )
+            elif not rule.allowed(value):
+                errors.append(StackError(OUT_OF_RANGE, key=name, value=_shown(value), expected=rule.expected))
+            else:
+                settings[section][key] = _plain(value)
+    return settings
+
+
+def _check_outside(
+    config: Mapping[str, Any],
+    settings: dict[str, dict[str, Any]],
+    variables: Mapping[str, tuple[str, Any]],
+    errors: list[StackError],
+) -> None:
+    """A setting that also is a variable of its own has one value: that of both."""
+    for name, (variable, value) in variables.items():
+        section, key = name.split(".")
+        rule = SCHEMA[section][key]
+        given = settings[section].get(key)
+        section_said = config.get(section)
+        if value is None:
+            continue
+        if given is not None and given != value:
+            other = f"{variable} ({_shown(value)})"
+            errors.append(StackError(CONTRADICTION, key=name, value=_shown(given), other=other))
+        elif rule.of_type(value) and rule.allowed(value):
+            settings[section][key] = _plain(value)
+        elif not (isinstance(section_said, Mapping) and key in section_said):
+            # Otherwise the variable only repeats the key, whose error has been said.
+            errors.append(StackError(OUT_OF_RANGE, key=variable, value=_shown(value), expected=rule.expected))
+
+
+def _check_gpu(
+    version: str, settings: dict[str, dict[str, Any]], gpus: Sequence[Gpu], errors: list[StackError]
+) -> None:
+    gpu = settings["gpu"]
+    if not gpus:
+        for key in gpu:
+            errors.append(
+                StackError(
+                    KEY_UNSUPPORTED,
+                    version=version,
+                    key=f"gpu.{key}",
+                    reason="this host has no GPU, the engine runs on the CPU",
+                    way_out="Remove it for this host.",
+                )
+            )
+        return
+    if gpu.get("allow_growth") and "memory_fraction" in gpu:
+        errors.append(
+            StackError(
+                CONTRADICTION,
+                key="gpu.allow_growth",
+                value="true",
+                other="gpu.memory_fraction: memory either grows with use or is set aside at the start",
+            )
+        )
+    if gpu.get("tensor_parallel", 1) > 1:
+        errors.append(
+            StackError(
+                KEY_UNSUPPORTED,
+                version=version,
+                key="gpu.tensor_parallel",
+                reason="it doesn't split GGUF models that way, it spreads their layers over the GPUs by itself",
+                way_out="Remove it, or set it to 1.",
+            )
+        )
+    present = {str(item.get("index", position)) for position, item in enumerate(gpus)}
+    present |= {str(item["uuid"]) for item in gpus if item.get("uuid")}
+    missing = [str(device) for device in gpu.get("devices", []) if str(device) not in present]
+    if missing:
+        errors.append(
+            StackError(
+                OUT_OF_RANGE,
+                key="gpu.devices",
+                value=_shown(gpu["devices"]),
+                expected=f"among the GPUs of this host ({', '.join(sorted(present))})",
+            )
+        )
+
+
+def _check_models(
+    version: str, engine: Engine, models: Sequence[Model], errors: list[StackError]
+) -> list[dict[str, Any]]:
+    entries: list[dict[str, Any]] = []
+    for model in models:
+        quantization = model.get("quantization") or None
+        try:
+            file = str(model.get("file") or _model_names.store_file_name(str(model["name"]), quantization))
+            identity = str(model.get("id") or _model_names.model_id(file))
+            names = model.get("aliases") or _model_names.aliases(str(model.get("name", file)), quantization, file)
+        except StackError as error:
+            errors.append(error)
+            continue
+        if any(entry["id"] == identity for entry in entries):
+            errors.append(StackError(DUPLICATE_MODEL, id=identity))
+            continue
+        if not file.lower().endswith(".gguf"):
+            errors.append(StackError(MODEL_FORMAT, id=identity, file=file))
+            continue
+        entries.append(
+            {
+                "id": identity,
+                "file": file,
+                "quantization": str(quantization or ""),
+                "aliases": [str(name) for name in names],
+                "path": str(model.get("path") or ""),
+                "tokenizer": str(model.get("tokenizer") or ""),
+                "chat_template": str(model.get("chat_template") or ""),
+                "no_template": model.get("embedded_chat_template") is False and not model.get("chat_template"),
+            }
+        )
+    if not models:
+        errors.append(StackError(NO_MODELS))
+    if len(entries) > 1 and not engine.many_models:
+        errors.append(StackError(TOO_MANY_MODELS, version=version, count=len(entries)))
+    return entries
+
+
+def _has_quantization(entry: Mapping[str, Any], quantization: str) -> bool:
+    wanted = quantization.lower()
+    own, identity = str(entry["quantization"]).lower(), str(entry["id"]).lower()
+    return own == wanted or identity.endswith(("-" + wanted, "." + wanted))
+
+
+def _default_model(
+    entries: list[dict[str, Any]], name: str, quantization: str, errors: list[StackError]
+) -> dict[str, Any] | None:
+    candidates = [entry for entry in entries if not name or name in entry["aliases"] or name == entry["id"]]
+    if quantization:
+        candidates = [entry for entry in candidates if _has_quantization(entry, quantization)]
+    if candidates:
+        return candidates[0]
+    if entries:
+        errors.append(
+            StackError(
+                UNKNOWN_DEFAULT_MODEL,
+                name=name or "(the first)",
+                quantization=f" with models.quantization {quantization}" if quantization else "",
+                known=", ".join(entry["id"] for entry in entries),
+            )
+        )
+    return None
+
+
+def _gateway_models(entries: list[dict[str, Any]], default_id: str) -> list[dict[str, Any]]:
+    """Each name leads to one model: its own, else the default one, else the first that claims it."""
+    ranked = sorted(range(len(entries)), key=lambda index: (entries[index]["id"] != default_id, index))
+    owner = {entry["id"]: entry["id"] for entry in entries}
+    for index in ranked:
+        for alias in entries[index]["aliases"]:
+            owner.setdefault(alias, entries[index]["id"])
+    return [
+        {
+            "id": entry["id"],
+            "aliases": [name for name in dict.fromkeys([entry["id"], *entry["aliases"]]) if owner[name] == entry["id"]],
+        }
+        for entry in entries
+    ]
+
+
+def _links(entry: Mapping[str, Any]) -> dict[str, str]:
+    if not entry["path"]:
+        return {}
+    links = {f"{entry['id']}/{entry['file']}": entry["path"]}
+    if entry["tokenizer"]:
+        links[f"{entry['id']}/tokenizer.json"] = entry["tokenizer"]
+    if entry["chat_template"]:
+        links[f"{entry['id']}/{entry['id']}.jinja"] = entry["chat_template"]
+    return links
+
+
+def _toml_model(engine: Engine, entry: Mapping[str, Any], settings: Mapping[str, Any], cpu: bool) -> dict[str, Any]:
+    identity = entry["id"]
+    model: dict[str, Any] = {}
+    if engine.explicit_kind:
+        model["kind"] = "auto"
+    model["model_id"] = identity
+    if entry["tokenizer"] and engine.tokenizer_beside:
+        # Named, it must match the model or the engine refuses to start; only lying there, it is dropped with a warning.
+        model["tokenizer"] = f"{identity}/tokenizer.json"
+    if entry["chat_template"]:
+        model["jinja_explicit"] = f"{identity}/{identity}.jinja"
+    model["format"] = {"format": "gguf"} if engine.explicit_format else {}
+    model["format"]["quantized_file"] = entry["file"]
+    device: dict[str, Any] = {}
+    if cpu:
+        device["cpu"] = True
+    if "context_length" in settings["models"]:
+        device["max_seq_len"] = settings["models"]["context_length"]
+    if device:
+        model["device"] = device
+    return model
+
+
+def _configuration(
+    engine: Engine, entries: list[dict[str, Any]], default_id: str, settings: Mapping[str, Any], cpu: bool
+) -> dict[str, Any]:
+    server: dict[str, Any] = {"host": "0.0.0.0", "port": settings["server"]["port"]}
+    if engine.no_ui:
+        server["no_ui"] = True
+    if engine.json_access_log:
+        server["access_log_format"] = "json"
+    paged: dict[str, Any] = {"mode": "off"}
+    if not cpu and not settings["gpu"]["allow_growth"]:
+        paged = {"mode": "on", "memory_fraction": settings["gpu"]["memory_fraction"]}
+    configuration: dict[str, Any] = {
+        "command": "serve",
+        "default_model_id": default_id,
+        "global": {"token_source": "none"},
+        "server": server,
+        "paged_attn": paged,
+    }
+    if "batch_size" in settings["inference"]:
+        configuration["runtime"] = {"max_seqs": settings["inference"]["batch_size"]}
+    configuration["models"] = [_toml_model(engine, entry, settings, cpu) for entry in entries]
+    return configuration
+
+
+def _flags(entry: Mapping[str, Any], settings: Mapping[str, Any], cpu: bool) -> list[str]:
+    """The command line of v0.6.0, which knows no configuration file: the server's flags come before the subcommand."""
+    flags = ["--serve-ip", "0.0.0.0", "--port", str(settings["server"]["port"]), "--token-source", "none"]
+    if cpu:
+        flags.append("--cpu")
+    elif settings["gpu"]["allow_growth"]:
+        flags.append("--no-paged-attn")
+    else:
+        flags += ["--pa-gpu-mem-usage", str(settings["gpu"]["memory_fraction"])]
+    if "batch_size" in settings["inference"]:
+        flags += ["--max-seqs", str(settings["inference"]["batch_size"])]
+    if entry["chat_template"]:
+        flags += ["--jinja-explicit", f"{entry['id']}/{entry['id']}.jinja"]
+    flags += ["gguf", "-m", entry["id"], "-f", entry["file"]]
+    if "context_length" in settings["models"]:
+        flags += ["--max-seq-len", str(settings["models"]["context_length"])]
+    return flags
+
+
+def _environment(engine: Engine, settings: Mapping[str, Any]) -> dict[str, str]:
+    environment = {
+        "HF_HUB_OFFLINE": "1",
+        "NO_COLOR": "1",
+        "MISTRAL_PORT": str(settings["server"]["port"]),
+        # GGUF models are never split by NCCL, and some versions put them on the CPU when it is on.
+        "MISTRALRS_NO_NCCL": "1",
+    }
+    for name in engine.thread_variables:
+        if "num_threads" in settings["server"]:
+            environment[name] = str(settings["server"]["num_threads"])
+    if "devices" in settings["gpu"]:
+        environment["CUDA_VISIBLE_DEVICES"] = ",".join(str(device) for device in settings["gpu"]["devices"])
+    return environment
+
+
+def _warnings(version: str, engine: Engine, entries: list[dict[str, Any]], host: str) -> list[str]:
+    warnings = []
+    if not ipaddress.ip_address(host).is_loopback:
+        warnings.append(
+            f"The engine has no authentication and will answer everybody who reaches {host}: keep server.host (or "
+            "mistral_server_host) at 127.0.0.1 and let clients use the gateway."
+        )
+    for entry in entries:
+        if entry["tokenizer"] and not engine.tokenizer_beside:
+            warnings.append(
+                f"mistral.rs {version} splits the text for {entry['id']} wrongly and doesn't read the tokenizer.json "
+                "made for it: answers will be poor. Use version 0.9.1 or newer."
+            )
+        if entry["no_template"]:
+            warnings.append(
+                f"The model {entry['id']} has no chat template, so chat requests are refused: give it one by "
+                "chat_template in mistral_models."
+            )
+    return warnings
+
+
+def _effective(settings: dict[str, dict[str, Any]], cpu: bool) -> None:
+    """Fill in the defaults that act, so that the operator's view shows what the engine really does."""
+    settings["models"].setdefault("path", DEFAULT_MODEL_PATH)
+    settings["server"].setdefault("host", DEFAULT_HOST)
+    settings["server"].setdefault("port", DEFAULT_PORT)
+    context = settings["models"].get("context_length", DEFAULT_MAX_TOKENS)
+    settings["inference"].setdefault("max_tokens", min(DEFAULT_MAX_TOKENS, context))
+    if not cpu and not settings["gpu"].setdefault("allow_growth", False):
+        settings["gpu"].setdefault("memory_fraction", DEFAULT_MEMORY_FRACTION)
+
+
+def engine_plan(
+    config: Mapping[str, Any],
+    version: str,
+    gpus: Sequence[Gpu],
+    models: Sequence[Model],
+    default_model: str = "",
+    host: str | None = None,
+    port: int | None = None,
+    model_path: str | None = None,
+) -> dict[str, Any]:
+    """What the engine of that version is started with and what the gateway does instead; see the filter's pages."""
+    errors: list[StackError] = []
+    settings = check(config, errors)
+    try:
+        engine = engine_of(version)
+    except StackError as error:
+        raise PlanError([*errors, error]) from error
+    version = version.lstrip("v")
+    variables = {
+        "server.host": ("mistral_server_host", host),
+        "server.port": ("mistral_server_port", port),
+        "models.path": ("mistral_server_model_path", model_path),
+    }
+    _check_outside(config, settings, variables, errors)
+    _check_gpu(version, settings, gpus, errors)
+    entries = _check_models(version, engine, models, errors)
+    default = _default_model(entries, str(default_model), settings["models"].get("quantization", ""), errors)
+    context = settings["models"].get("context_length")
+    if context is not None and settings["inference"].get("max_tokens", 0) > context:
+        errors.append(
+            StackError(
+                OUT_OF_RANGE,
+                key="inference.max_tokens",
+                value=settings["inference"]["max_tokens"],
+                expected=f"at most models.context_length ({context})",
+            )
+        )
+    if errors or default is None:
+        raise PlanError(errors)
+
+    cpu = not gpus
+    _effective(settings, cpu)
+    configuration = _configuration(engine, entries, default["id"], settings, cpu) if engine.toml else {}
+    links: dict[str, str] = {}
+    for entry in entries:
+        links.update(_links(entry))
+    return {
+        "version": version,
+        "argv": ["from-config", "-f", CONFIGURATION_PATH] if engine.toml else _flags(default, settings, cpu),
+        "environment": _environment(engine, settings),
+        "toml": dumps(configuration) if engine.toml else "",
+        "configuration": configuration,
+        "working_directory": settings["models"]["path"],
+        "default_model": default["id"],
+        "links": links,
+        "metrics": engine.metrics,
+        "settings": {section: keys for section, keys in settings.items() if keys},
+        "gateway": {
+            "defaults": {
+                key: settings["inference"][key]
+                for key in ("temperature", "top_p", "max_tokens")
+                if key in settings["inference"]
+            },
+            "models": _gateway_models(entries, default["id"]),
+            "default_model": default["id"],
+            "context_length": context,
+            "max_tokens": context,
+        },
+        "warnings": _warnings(version, engine, entries, settings["server"]["host"]),
+    }
