@@ -1,0 +1,234 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the mistralrs.stack maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: docker_daemon_config
+short_description: Merge settings into Docker's daemon.json
+version_added: 0.1.0
+author: The mistralrs.stack maintainers (@mistralrs-stack)
+description:
+  - Sets and removes single settings in Docker's configuration file and leaves everything else in it as it is, the order
+    of the keys included.
+  - A file that is not valid is never overwritten; the message names line and column.
+  - The new file is checked by C(dockerd --validate) where Docker is installed and knows that option, written beside the
+    old one, flushed to the disk and put in its place in one step.
+  - Docker itself is neither reloaded nor restarted; RV(restart_required) says which of the two it takes.
+extends_documentation_fragment:
+  - mistralrs.stack.attributes
+  - mistralrs.stack.attributes.action_group
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+options:
+  path:
+    description:
+      - The configuration file.
+      - If it is a symbolic link, the file that the link points to is changed and the link stays.
+      - A missing file is created with mode V(0644), and a missing directory with mode V(0755). An existing file keeps
+        its mode and owner.
+    type: path
+    default: /etc/docker/daemon.json
+  settings:
+    description:
+      - The settings to merge in. Dictionaries are merged at every depth, other values replace what is there.
+    type: dict
+    default: {}
+  lists:
+    description:
+      - What to do with a list that the file already has.
+    type: str
+    default: replace
+    choices:
+      replace: The list from O(settings) takes its place.
+      append: Elements from O(settings) that are missing are added at its end.
+  absent:
+    description:
+      - Keys to remove, before O(settings) are merged. A dot goes one level deeper, as in V(log-opts.max-size); write
+        V(\\.) for a dot that belongs to a key.
+    type: list
+    elements: str
+    default: []
+  backup:
+    description:
+      - Keep a copy of the old file, with a time stamp in its name.
+    type: bool
+    default: false
+  validate:
+    description:
+      - The Docker daemon's program, by name or path, which checks the new settings before they are put in place.
+      - Skipped if there is no such program yet, if it is older than version 23 and cannot check, or if this is empty.
+    type: str
+    default: dockerd
+"""
+
+EXAMPLES = r"""
+- name: Keep containers running while Docker restarts, and rotate their logs
+  mistralrs.stack.docker_daemon_config:
+    settings:
+      live-restore: true
+      log-driver: json-file
+      log-opts:
+        max-size: 50m
+        max-file: "3"
+
+- name: Add a registry mirror to those that are there, and forget the debug setting
+  mistralrs.stack.docker_daemon_config:
+    settings:
+      registry-mirrors:
+        - https://mirror.example.org
+    lists: append
+    absent:
+      - debug
+    backup: true
+"""
+
+RETURN = r"""
+path:
+  description: The file that was looked at, links resolved.
+  returned: success
+  type: str
+  sample: /etc/docker/daemon.json
+settings:
+  description: All settings in the file, those of others included.
+  returned: success
+  type: dict
+  sample:
+    live-restore: true
+changed_keys:
+  description: The top-level keys that were added, changed or removed.
+  returned: success
+  type: list
+  elements: str
+  sample: [live-restore]
+restart_required:
+  description: Whether Docker has to be restarted for the change. If not, and something changed, reloading it is enough.
+  returned: success
+  type: bool
+  sample: false
+backup_file:
+  description: The copy of the old file.
+  returned: changed and O(backup=true)
+  type: str
+  sample: /etc/docker/daemon.json.4242.2026-01-31@12:00:00~
+error_id:
+  description: Identifies what went wrong.
+  returned: failure
+  type: str
+  sample: docker.daemon_json_invalid
+"""
+
+import os
+import tempfile
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.mistralrs.stack.plugins.module_utils._daemon_config import INVALID, REFUSED, Plan, plan
+from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
+
+
+def read(path: str) -> str:
+    """The text of the file; a missing one is empty."""
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
+    except UnicodeDecodeError as error:
+        raise StackError(INVALID, path=path, problem=f"byte {error.start} is not UTF-8") from error
+    except OSError as error:
+        raise StackError(INVALID, path=path, problem=f"it cannot be read ({error.strerror})") from error
+
+
+def check_with_docker(module: AnsibleModule, path: str, text: str) -> None:
+    """Let dockerd itself look at the settings, where it is installed and can."""
+    program = module.get_bin_path(module.params["validate"]) if module.params["validate"] else None
+    if program is None:
+        return
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=module.tmpdir, suffix=".json") as file:
+        file.write(text)
+        file.flush()
+        status, out, err = module.run_command([program, "--validate", "--config-file", file.name])
+        if status == 0 or "unknown flag" in err + out:
+            return
+        words = (err.strip() or out.strip() or f"exit code {status}").splitlines()[-1].replace(file.name, path)
+    raise StackError(REFUSED, path=path, problem=words.rstrip("."))
+
+
+def write(module: AnsibleModule, path: str, text: str) -> None:
+    """Put the text in place of the file in one step; it is on the disk when this returns."""
+    folder = os.path.dirname(path)
+    os.makedirs(folder, mode=0o755, exist_ok=True)
+    is_new = not os.path.exists(path)
+    handle, staged = tempfile.mkstemp(prefix=".daemon.json.", dir=folder)
+    module.add_cleanup_file(staged)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    # Keeps mode, owner and SELinux context of a file that is replaced.
+    module.atomic_move(staged, path)
+    if is_new:
+        os.chmod(path, 0o644)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def apply(module: AnsibleModule, path: str, wanted: Plan) -> dict[str, object]:
+    result: dict[str, object] = {
+        "changed": wanted.changed,
+        "path": path,
+        "settings": wanted.settings,
+        "changed_keys": wanted.changed_keys,
+        "restart_required": wanted.restart_required,
+    }
+    if module._diff:
+        result["diff"] = {
+            "before": wanted.before,
+            "after": wanted.after,
+            "before_header": path,
+            "after_header": path,
+        }
+    if wanted.changed:
+        check_with_docker(module, path, wanted.after)
+        if not module.check_mode:
+            if module.params["backup"] and os.path.exists(path):
+                result["backup_file"] = module.backup_local(path)
+            write(module, path, wanted.after)
+    return result
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "default": "/etc/docker/daemon.json"},
+            "settings": {"type": "dict", "default": {}},
+            "lists": {"type": "str", "default": "replace", "choices": ["replace", "append"]},
+            "absent": {"type": "list", "elements": "str", "default": [], "no_log": False},
+            "backup": {"type": "bool", "default": False},
+            "validate": {"type": "str", "default": "dockerd"},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    path = os.path.realpath(params["path"])
+    try:
+        wanted = plan(read(path), path, params["settings"], params["absent"], params["lists"] == "append")
+        result = apply(module, path, wanted)
+    except StackError as error:
+        module.fail_json(msg=str(error), error_id=error.id)
+    except OSError as error:
+        module.fail_json(msg=f"The file {path} cannot be written: {error.strerror}. Check the file system it lies on.")
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

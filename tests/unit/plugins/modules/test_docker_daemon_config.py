@@ -1,0 +1,109 @@
+"""The module's own part: files, modes, links, check mode, and the daemon's word on new settings."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.mistralrs.stack.plugins.modules import docker_daemon_config
+
+Run = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    def call(path: Path, check: bool = False, **options: Any) -> dict[str, Any]:
+        arguments = {
+            "path": str(path),
+            "validate": "",
+            "_ansible_check_mode": check,
+            "_ansible_diff": True,
+            "_ansible_remote_tmp": str(tmp_path),
+            **options,
+        }
+        with patch_module_args(arguments), pytest.raises(SystemExit):
+            docker_daemon_config.main()
+        return dict(json.loads(capsys.readouterr().out))
+
+    return call
+
+
+def program(path: Path, script: str) -> str:
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_new_file_and_second_run(tmp_path: Path, run: Run) -> None:
+    path = tmp_path / "etc" / "docker" / "daemon.json"
+    preview = run(path, check=True, settings={"live-restore": True})
+    assert preview["changed"]
+    assert not path.parent.exists()
+    first = run(path, settings={"live-restore": True})
+    assert first["changed"]
+    assert first["diff"] == preview["diff"]
+    assert json.loads(path.read_text()) == {"live-restore": True}
+    assert path.stat().st_mode & 0o7777 == 0o644
+    inode = path.stat().st_ino
+    second = run(path, settings={"live-restore": True})
+    assert not second["changed"]
+    assert path.stat().st_ino == inode, "an unchanged file is not written again"
+
+
+def test_mode_and_link_are_kept_and_the_old_file_copied(tmp_path: Path, run: Run) -> None:
+    real = tmp_path / "real.json"
+    real.write_text('{"data-root": "/srv"}')
+    real.chmod(0o600)
+    link = tmp_path / "daemon.json"
+    link.symlink_to(real)
+    result = run(link, settings={"debug": True}, backup=True)
+    assert result["path"] == str(real)
+    assert link.is_symlink()
+    assert json.loads(real.read_text()) == {"data-root": "/srv", "debug": True}
+    assert real.stat().st_mode & 0o7777 == 0o600
+    assert Path(result["backup_file"]).read_text() == '{"data-root": "/srv"}'
+
+
+def test_broken_file_is_left_alone(tmp_path: Path, run: Run) -> None:
+    path = tmp_path / "daemon.json"
+    path.write_text('{"a": }')
+    result = run(path, settings={"debug": True})
+    assert result["failed"]
+    assert result["error_id"] == "docker.daemon_json_invalid"
+    assert f"{path} cannot be used: not valid JSON at line 1, column 7" in result["msg"]
+    assert path.read_text() == '{"a": }'
+
+
+@pytest.mark.parametrize("kind", ["folder", "bytes"])
+def test_file_that_cannot_be_read(tmp_path: Path, run: Run, kind: str) -> None:
+    path = tmp_path / "daemon.json"
+    if kind == "folder":
+        path.mkdir()
+    else:
+        path.write_bytes(b'{"a": "\xff"}')
+    assert run(path, settings={"debug": True})["error_id"] == "docker.daemon_json_invalid"
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_settings_that_docker_refuses_are_not_put_in_place(tmp_path: Path, run: Run, check: bool) -> None:
+    path = tmp_path / "daemon.json"
+    path.write_text("{}")
+    dockerd = program(
+        tmp_path / "dockerd", 'echo "unable to configure the Docker daemon with file $3: bad key" >&2; exit 1'
+    )
+    result = run(path, check=check, settings={"no-such": True}, validate=dockerd)
+    assert result["error_id"] == "docker.daemon_settings_refused"
+    assert f"with file {path}: bad key." in result["msg"]
+    assert path.read_text() == "{}"
+    assert not list(tmp_path.glob(".daemon.json*"))
+
+
+@pytest.mark.parametrize("script", ["exit 0", 'echo "unknown flag: --validate" >&2; exit 125'])
+def test_settings_that_docker_takes_or_cannot_check(tmp_path: Path, run: Run, script: str) -> None:
+    path = tmp_path / "daemon.json"
+    dockerd = program(tmp_path / "dockerd", script)
+    assert run(path, settings={"debug": True}, validate=dockerd)["changed"]
+    assert json.loads(path.read_text()) == {"debug": True}
