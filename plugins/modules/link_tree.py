@@ -1,0 +1,105 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the mistralrs.stack maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: link_tree
+short_description: Make a directory hold exactly the given symbolic links
+version_added: 0.1.0
+author: The mistralrs.stack maintainers (@mistralrs-stack)
+description:
+  - Makes, retargets and removes symbolic links and the directories that hold them, until the directory holds
+    exactly the given ones.
+  - Each link is replaced in one step, so readers see the old or the new target.
+  - Nothing but links and empty directories is ever removed. Anything else in the directory is an error.
+extends_documentation_fragment:
+  - mistralrs.stack.attributes
+  - mistralrs.stack.attributes.action_group
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+options:
+  path:
+    description: The directory. It is made if it is not there.
+    type: path
+    required: true
+  links:
+    description:
+      - The links. Keys are paths below O(path), values the absolute paths that the links point to.
+      - Nothing is asked about the targets; they need not exist.
+    type: dict
+    required: true
+seealso:
+  - plugin: mistralrs.stack.mistral_server
+    plugin_type: role
+"""
+
+EXAMPLES = r"""
+- name: Show each model to the engine in a directory of its own
+  mistralrs.stack.link_tree:
+    path: /var/lib/mistral/serve
+    links:
+      mistral-7b-q4_k_m/mistral-7b-q4_k_m.gguf: /var/lib/mistral/models/mistral-7b-q4_k_m.gguf
+      mistral-7b-q4_k_m/tokenizer.json: /var/lib/mistral/models/mistral-7b-q4_k_m.tokenizer.json
+"""
+
+RETURN = r"""
+linked:
+  description: The links that were made or retargeted.
+  type: list
+  elements: str
+  returned: success
+unlinked:
+  description: The links that were removed.
+  type: list
+  elements: str
+  returned: success
+error_id:
+  description: The id of the error, see C(docs/errors.md).
+  type: str
+  returned: failure
+"""
+
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.mistralrs.stack.plugins.module_utils import _link_tree
+from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={"path": {"type": "path", "required": True}, "links": {"type": "dict", "required": True}},
+        supports_check_mode=True,
+    )
+    root = module.params["path"].rstrip("/") or "/"
+    wanted = {str(name): str(target) for name, target in module.params["links"].items()}
+    try:
+        _link_tree.check_names(root, wanted)
+        tree = _link_tree.read(root)
+        steps = _link_tree.plan(root, tree, wanted)
+        changed = bool(steps) or not os.path.isdir(root)
+        if changed and not module.check_mode:
+            _link_tree.apply(root, steps)
+    except StackError as error:
+        module.fail_json(msg=str(error), error_id=error.id)
+    except OSError as error:
+        module.fail_json(msg=f"{error.filename or root}: {error.strerror}")
+    diff = {
+        "before_header": root,
+        "after_header": root,
+        "before": _link_tree.shown(root, tree.links),
+        "after": _link_tree.shown(root, wanted),
+    }
+    linked = [name for name, target in steps.link]
+    module.exit_json(changed=changed, diff=diff, linked=linked, unlinked=steps.unlink)
+
+
+if __name__ == "__main__":
+    main()
