@@ -1,0 +1,119 @@
+"""Bad input is refused in one sentence with its id, before anything is changed; what was there goes on working."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HostCommand = Callable[..., str]
+HERE = Path(__file__).resolve().parent
+
+
+def play(playbook: str, variables: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+    extra = [word for file in os.environ["EXTRA_VARS"].split() for word in ("--extra-vars", f"@{file}")]
+    command = ["ansible-playbook", "--inventory", os.environ["INVENTORY"], *extra]
+    command += ["--extra-vars", json.dumps(variables), playbook]
+    environment = {**os.environ, "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, env=environment)
+
+
+def refused(variables: dict[str, Any], error_id: str, *words: str, playbook: str = "mistralrs.stack.site") -> None:
+    done = play(playbook, variables)
+    output = re.sub(r"\s+", " ", done.stdout)
+    assert done.returncode != 0, f"accepted: {variables}"
+    assert f"[{error_id}]" in output, done.stdout[-3000:]
+    for word in words:
+        assert word in output, f"{word!r} is not said: {done.stdout[-3000:]}"
+    assert "Traceback" not in done.stdout + done.stderr
+    assert set(re.findall(r"changed=(\d+)", done.stdout)) == {"0"}, done.stdout[-1000:]
+
+
+def model_with(**values: Any) -> dict[str, Any]:
+    entry = {
+        "name": "other:1b",
+        "quantization": "q4_k_m",
+        "source": "file:///srv/models/gemma-3-270m-q4_k_m.gguf",
+        "sha256": "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
+    }
+    return {"mistral_models": [{**entry, **values}]}
+
+
+def test_model_file_missing() -> None:
+    refused(model_with(source="file:///srv/models/none.gguf"), "model.source_missing", "/srv/models/none.gguf")
+
+
+def test_checksum_wrong(on_host: HostCommand) -> None:
+    refused(model_with(sha256="0" * 64), "model.checksum_mismatch", "a5fd3b62")
+    assert "other" not in on_host("find", "/var/lib/mistral/models")
+
+
+@pytest.mark.parametrize(
+    ("config", "error_id", "words"),
+    [
+        ({"inference": {"temprature": 0.5}}, "config.unknown_key", ["inference.temprature", "temperature"]),
+        ({"inference": {"temperature": "hot"}}, "config.wrong_type", ["inference.temperature", "hot"]),
+        ({"inference": {"temperature": 9}}, "config.out_of_range", ["inference.temperature"]),
+        ({"gpu": {"memory_fraction": 0.9}}, "config.key_unsupported", ["gpu.memory_fraction"]),
+    ],
+)
+def test_engine_settings(config: dict[str, Any], error_id: str, words: list[str]) -> None:
+    refused({"mistral_server_config": config}, error_id, *words)
+
+
+def test_memory_limit_above_the_host() -> None:
+    refused({"mistral_server_memory_limit": "9000G"}, "server.memory_limit_above_host", "9000G")
+
+
+@pytest.fixture
+def busy_port(on_host: HostCommand) -> Iterator[int]:
+    port = 18999
+    unit = "busy-port"
+    on_host("systemd-run", "--unit", unit, "python3", "-m", "http.server", "--bind", "127.0.0.1", str(port))
+    on_host("sh", "-c", f"until ss -Hltn | grep -q :{port}; do sleep 0.2; done")
+    yield port
+    on_host("systemctl", "stop", unit)
+
+
+def test_port_in_use(busy_port: int) -> None:
+    refused({"mistral_server_port": busy_port}, "server.port_in_use", str(busy_port), "python3")
+
+
+def test_gateway_port_in_use(busy_port: int) -> None:
+    refused({"mistral_gateway_https_port": busy_port}, "gateway.port_in_use", str(busy_port), "python3")
+
+
+def test_disk_too_small() -> None:
+    refused({"docker_engine_minimum_free_gb": 900_000}, "docker.disk_too_small", "900000")
+
+
+@pytest.fixture
+def broken_daemon_json(on_host: HostCommand) -> Iterator[str]:
+    text = '{"live-restore": true,'
+    on_host(
+        "sh", "-c", f"cp /etc/docker/daemon.json /root/daemon.json && printf '%s' '{text}' >/etc/docker/daemon.json"
+    )
+    yield text
+    on_host("mv", "/root/daemon.json", "/etc/docker/daemon.json")
+
+
+def test_broken_daemon_json(broken_daemon_json: str, on_host: HostCommand) -> None:
+    refused({}, "docker.daemon_json_invalid", "/etc/docker/daemon.json", "line 1")
+    assert on_host("cat", "/etc/docker/daemon.json") == broken_daemon_json
+
+
+@pytest.mark.parametrize("role", ["docker_engine", "mistral_image", "mistral_server", "mistral_gateway"])
+def test_unsupported_distribution(role: str) -> None:
+    part = role.replace("_engine", "").replace("mistral_", "")
+    refused(
+        {"role_under_test": role},
+        f"{part}.unsupported_distribution",
+        "Slackware",
+        playbook=str(HERE / "unsupported_distribution.yml"),
+    )
