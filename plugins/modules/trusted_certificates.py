@@ -1,0 +1,190 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the mistralrs.stack maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: trusted_certificates
+short_description: Have a host trust a set of authorities, and no longer those that left the set
+version_added: 0.1.0
+author: The mistralrs.stack maintainers (@mistralrs-stack)
+description:
+  - Keeps a folder with one file for each certificate, and has the host's list of trusted authorities made anew when it
+    is not as it should be.
+  - Any other file in O(folder) is removed, so give it a folder of its own below the one that O(command) reads.
+  - All certificates are checked before the first file is written.
+extends_documentation_fragment:
+  - mistralrs.stack.attributes
+  - mistralrs.stack.attributes.action_group
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+    details:
+      - Shows the names of the files.
+  idempotent:
+    support: full
+options:
+  certificates:
+    description:
+      - The PEM files, each with one or more certificates. An empty list removes all that were there.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description:
+          - The name or path that the file has for you; it appears in messages and in the name on the host.
+        type: str
+        required: true
+      content:
+        description:
+          - The text of the file.
+        type: str
+        required: true
+  folder:
+    description:
+      - The folder on the host. It is created if it is missing, but not those above it, and removed when there is no
+        certificate.
+    type: path
+    default: /usr/local/share/ca-certificates/mistral
+  bundle:
+    description:
+      - The file with all authorities that the host trusts, as O(command) makes it.
+    type: path
+    default: /etc/ssl/certs/ca-certificates.crt
+  command:
+    description:
+      - The program and its arguments that make the host's list anew from the files.
+    type: list
+    elements: str
+    default: [update-ca-certificates, --fresh]
+"""
+
+EXAMPLES = r"""
+- name: Trust the authority of the company's proxy
+  mistralrs.stack.trusted_certificates:
+    certificates:
+      - name: proxy.pem
+        content: "{{ lookup('ansible.builtin.file', 'proxy.pem') }}"
+
+- name: No longer trust what was added that way
+  mistralrs.stack.trusted_certificates:
+    certificates: []
+"""
+
+RETURN = r"""
+added:
+  description: The files that were written.
+  returned: success
+  type: list
+  elements: str
+  sample: [mistral-proxy-1a2b3c4d.crt]
+removed:
+  description: The files that were taken away.
+  returned: success
+  type: list
+  elements: str
+  sample: []
+command_installed:
+  description: Whether the host has the program that makes its list.
+  returned: success
+  type: bool
+  sample: true
+error_id:
+  description: Identifies what went wrong.
+  returned: failure
+  type: str
+  sample: trust.not_a_certificate
+"""
+
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._trusted_certificates import (
+    NOT_TAKEN_OVER,
+    files,
+    missing_in_bundle,
+)
+
+
+def read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def write(path: str, text: str) -> None:
+    staged = f"{path}.new"
+    with open(staged, "w", encoding="utf-8") as file:
+        file.write(text)
+    os.chmod(staged, 0o644)
+    os.replace(staged, path)
+
+
+def install(module: AnsibleModule, folder: str, wanted: dict[str, str], added: list[str], removed: list[str]) -> None:
+    if wanted and not os.path.isdir(folder):
+        os.mkdir(folder, 0o755)
+    for name in added:
+        write(os.path.join(folder, name), wanted[name])
+    for name in removed:
+        os.unlink(os.path.join(folder, name))
+    if not wanted and os.path.isdir(folder):
+        os.rmdir(folder)
+    module.run_command(module.params["command"], check_rc=True)
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "certificates": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "content": {"type": "str", "required": True},
+                },
+            },
+            "folder": {"type": "path", "default": "/usr/local/share/ca-certificates/mistral"},
+            "bundle": {"type": "path", "default": "/etc/ssl/certs/ca-certificates.crt"},
+            "command": {"type": "list", "elements": "str", "default": ["update-ca-certificates", "--fresh"]},
+        },
+        supports_check_mode=True,
+    )
+    folder, bundle, command = (module.params[name] for name in ("folder", "bundle", "command"))
+    try:
+        wanted = files([(entry["name"], entry["content"]) for entry in module.params["certificates"]])
+        present = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+        added = [name for name in wanted if read(os.path.join(folder, name)) != wanted[name]]
+        removed = [name for name in present if name not in wanted]
+        changed = bool(added or removed or missing_in_bundle(wanted, read(bundle)))
+        if changed and not module.check_mode:
+            install(module, folder, wanted, added, removed)
+            missing = missing_in_bundle(wanted, read(bundle))
+            if missing:
+                raise StackError(NOT_TAKEN_OVER, command=" ".join(command), names=", ".join(missing), bundle=bundle)
+    except StackError as error:
+        module.fail_json(msg=str(error), error_id=error.id)
+    diff = {
+        "before_header": folder,
+        "after_header": folder,
+        "before": "".join(f"{name}\n" for name in present),
+        "after": "".join(f"{name}\n" for name in sorted(wanted)),
+    }
+    module.exit_json(
+        changed=changed,
+        added=added,
+        removed=removed,
+        command_installed=module.get_bin_path(command[0]) is not None,
+        diff=diff,
+    )
+
+
+if __name__ == "__main__":
+    main()

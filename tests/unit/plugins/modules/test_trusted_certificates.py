@@ -1,0 +1,83 @@
+"""The module's own part: a folder of files and the host's bundle made from it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.mistralrs.stack.plugins.modules import trusted_certificates
+
+PEM = """-----BEGIN CERTIFICATE-----
+MIIBOjCB7aADAgECAhQzGxQQNNi7mj+GTRqeGbQ+RsZW+zAFBgMrZXAwEjEQMA4G
+A1UEAwwHZXhhbXBsZTAgFw0yNjExMjMyMDUyMDZaGA8yMTI2MTAzMDIwNTIwNlow
+EjEQMA4GA1UEAwwHZXhhbXBsZTAqMAUGAytlcAMhANtD+yOCxVvqGgPDyJXWvzG0
+SqYkI//9YxVvkupnRYaio1MwUTAdBgNVHQ4EFgQUCapBuuVuzpMm9nEDYl4xnNoo
+3x0wHwYDVR0jBBgwFoAUCapBuuVuzpMm9nEDYl4xnNoo3x0wDwYDVR0TAQH/BAUw
+AwEB/zAFBgMrZXADQQAu6+I5liqU0FE1kZzjpwtmQtfGDuMBM/y02PVV9zi+3ZWE
+zAF8wlehCE3TpH5oMjcCnZxzIsy+7IEauQEuwloC
+-----END CERTIFICATE-----
+"""
+Run = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    script = tmp_path / "update"
+    script.write_text(
+        f"#!/bin/sh\ncat {tmp_path}/mistral/*.crt > {tmp_path}/bundle 2>/dev/null || :> {tmp_path}/bundle\n"
+    )
+    script.chmod(0o755)
+
+    def call(*certificates: dict[str, str], check: bool = False, command: str = str(script)) -> dict[str, Any]:
+        arguments = {
+            "certificates": list(certificates),
+            "folder": str(tmp_path / "mistral"),
+            "bundle": str(tmp_path / "bundle"),
+            "command": [command],
+            "_ansible_check_mode": check,
+            "_ansible_remote_tmp": str(tmp_path),
+        }
+        with patch_module_args(arguments), pytest.raises(SystemExit):
+            trusted_certificates.main()
+        return dict(json.loads(capsys.readouterr().out))
+
+    return call
+
+
+CA = {"name": "/x/ca.pem", "content": PEM}
+
+
+def test_added_kept_and_removed(tmp_path: Path, run: Run) -> None:
+    preview = run(CA, check=True)
+    assert preview["changed"]
+    assert not (tmp_path / "mistral").exists()
+    first = run(CA)
+    assert first["changed"]
+    assert first["added"] == preview["added"]
+    assert (tmp_path / "bundle").read_text() == PEM
+    assert not run(CA)["changed"]
+    gone = run()
+    assert gone["removed"] == first["added"]
+    assert not (tmp_path / "mistral").exists()
+    assert (tmp_path / "bundle").read_text() == ""
+    assert not run()["changed"]
+
+
+def test_a_bundle_that_lost_the_certificate_is_made_anew(tmp_path: Path, run: Run) -> None:
+    run(CA)
+    (tmp_path / "bundle").write_text("")
+    assert run(CA)["changed"]
+    assert (tmp_path / "bundle").read_text() == PEM
+
+
+def test_a_program_that_does_not_do_its_work_is_noticed(run: Run) -> None:
+    assert run(CA, command="true")["error_id"] == "trust.not_taken_over"
+
+
+def test_nothing_is_written_when_one_file_is_bad(tmp_path: Path, run: Run) -> None:
+    result = run(CA, {"name": "bad.pem", "content": "hello"})
+    assert result["error_id"] == "trust.not_a_certificate"
+    assert not (tmp_path / "mistral").exists()
