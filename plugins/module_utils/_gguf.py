@@ -155,14 +155,14 @@ class Array(NamedTuple):
     """Where an array of the header lies; its elements are read only on demand."""
 
     element_type: int
-    count: int
+    length: int
     offset: int
 
 
 class Tensors(NamedTuple):
     """What the tensor table says as a whole."""
 
-    count: int
+    length: int
     parameters: int
     bytes_by_type: dict[str, int]
     last_name: str
@@ -334,7 +334,7 @@ def parse_header(data: mmap.mmap | bytes, size: int, name: str) -> Header:
 
 
 @contextmanager
-def opened(path: str, name: str) -> Iterator[tuple[mmap.mmap | bytes, int]]:
+def opened(path: str) -> Iterator[tuple[mmap.mmap | bytes, int]]:
     """The file's bytes, mapped and not read, and its size."""
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
@@ -347,10 +347,10 @@ def opened(path: str, name: str) -> Iterator[tuple[mmap.mmap | bytes, int]]:
 
 def read_numbers(data: mmap.mmap | bytes, array: Array, limit: int) -> list[float]:
     """The numbers of an array that was found by C(parse_header); [] if they are too many or no numbers."""
-    if array.element_type not in _SCALARS or array.count > limit:
+    if array.element_type not in _SCALARS or array.length > limit:
         return []
     code = _SCALARS[array.element_type].format[1:]
-    return list(struct.unpack_from(f"<{array.count}{code}", data, array.offset))
+    return list(struct.unpack_from(f"<{array.length}{code}", data, array.offset))
 
 
 def read_strings(data: mmap.mmap | bytes, array: Array) -> list[str]:
@@ -358,7 +358,7 @@ def read_strings(data: mmap.mmap | bytes, array: Array) -> list[str]:
     texts = []
     position = array.offset
     unpack = _U64.unpack_from
-    for _index in range(array.count if array.element_type == STRING else 0):
+    for _index in range(array.length if array.element_type == STRING else 0):
         start = position + 8
         position = start + unpack(data, position)[0]
         texts.append(data[start:position].decode("utf-8", "replace"))
@@ -408,14 +408,14 @@ def summarize(header: Header, data: mmap.mmap | bytes) -> dict[str, object]:
         "name": str(values.get("general.name", "")),
         "quantization": quantization,
         "parameters": header.tensors.parameters,
-        "tensors": header.tensors.count,
+        "tensors": header.tensors.length,
         "context_length": number("context_length"),
         "block_count": number("block_count"),
         "embedding_length": number("embedding_length"),
         "head_count": number("attention.head_count"),
         "head_count_kv": number("attention.head_count_kv"),
         "kv_bytes_per_token": _kv_bytes_per_token(header, data, architecture),
-        "vocabulary": vocabulary.count if vocabulary else number("vocab_size"),
+        "vocabulary": vocabulary.length if vocabulary else number("vocab_size"),
         "tokenizer": str(values.get("tokenizer.ggml.model", "")),
         "chat_template": "tokenizer.chat_template" in values,
         "shards": _whole(values.get("split.count", 0)) or 1,
@@ -424,5 +424,5 @@ def summarize(header: Header, data: mmap.mmap | bytes) -> dict[str, object]:
 
 def inspect(path: str, name: str) -> dict[str, object]:
     """Check the structure of the GGUF file at C(path) and summarize it."""
-    with opened(path, name) as (data, size):
+    with opened(path) as (data, size):
         return summarize(parse_header(data, size, name), data)

@@ -63,10 +63,10 @@ def read_vocabulary(header: Header, data: mmap.mmap | bytes, name: str) -> Vocab
     tokens = arrays.get("tokenizer.ggml.tokens")
     scores = arrays.get("tokenizer.ggml.scores")
     types = arrays.get("tokenizer.ggml.token_type")
-    if tokens is None or scores is None or not tokens.count:
+    if tokens is None or scores is None or not tokens.length:
         raise StackError(TOKENIZER_UNUSABLE, name=name, why="it has no pieces or no scores")
-    if tokens.count > _MAX_PIECES:
-        raise StackError(TOKENIZER_UNUSABLE, name=name, why=f"it claims {tokens.count} pieces")
+    if tokens.length > _MAX_PIECES:
+        raise StackError(TOKENIZER_UNUSABLE, name=name, why=f"it claims {tokens.length} pieces")
     pieces = read_strings(data, tokens)
     score_list = read_numbers(data, scores, _MAX_PIECES)
     type_list = [int(number) for number in read_numbers(data, types, _MAX_PIECES)] if types else [_NORMAL] * len(pieces)
