@@ -192,11 +192,11 @@ def diagnose(
     """Explain why the engine ended: by its own words (the last telling ones), else by the way it ended."""
     lines = clean(text)
 
-    def quote(end: int) -> list[str]:
-        return [line[:width] for line in lines[max(0, end - quoted) : end]]
+    def quote(start: int, end: int) -> list[str]:
+        return [line[:width] for line in lines[max(start, end - quoted) : end]]
 
     if oom_killed:
-        return Finding(StackError(OOM_KILLED), quote(len(lines)))
+        return Finding(StackError(OOM_KILLED), quote(0, len(lines)))
     for position in range(len(lines) - 1, -1, -1):
         for sign in SIGNS:
             match = sign.pattern.search(lines[position])
@@ -204,6 +204,9 @@ def diagnose(
                 groups = {name: value for name, value in match.groupdict().items() if value is not None}
                 if "file_only" in groups:
                     groups["file"] = groups["file_only"]
-                return Finding(StackError(sign.fault, **groups), quote(position + 1))
+                # An engine that is started again and again dies of the same each time: once is enough.
+                before = [index for index in range(position) if sign.pattern.search(lines[index])]
+                start = before[-1] + 1 if before else 0
+                return Finding(StackError(sign.fault, **groups), quote(start, position + 1))
     fault = EXIT_CODES.get(exit_code, UNEXPLAINED) if exit_code is not None else UNEXPLAINED
-    return Finding(StackError(fault), quote(len(lines)))
+    return Finding(StackError(fault), quote(0, len(lines)))

@@ -77,6 +77,11 @@ def test_the_last_telling_line_counts() -> None:
     assert finding.quote[-1] == "invalid GGUF magic [0]"
 
 
+def test_a_loop_is_quoted_once() -> None:
+    finding = diagnose("INFO loading\ninvalid GGUF magic [0]\n" * 3)
+    assert finding.quote == ["INFO loading", "invalid GGUF magic [0]"]
+
+
 @pytest.mark.parametrize("code", sorted(EXIT_CODES))
 def test_exit_codes(code: int) -> None:
     assert diagnose("INFO x", code).error.fault == EXIT_CODES[code]
