@@ -1,0 +1,394 @@
+# Copyright (c) 2026, the mistralrs.stack maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The HTTP API of the mistral.rs server, as far as an evaluation needs it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import re
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from mistralrs_evaluation import LABEL, requests
+from mistralrs_evaluation.config import Configuration
+from mistralrs_evaluation.engine import Chunk, EngineDead, Model
+from mistralrs_evaluation.metrics import CONTENT_TYPE, Metrics
+from mistralrs_evaluation.requests import Generate, RequestError
+from mistralrs_evaluation.scheduler import Scheduler
+
+KEEP_ALIVE_SECONDS = 10.0
+MOST_BODY_BYTES = 50 * 1024 * 1024
+_MODEL_KEY = "mistralrs.model"
+_BODY_KEY = "mistralrs.body_bytes"
+_access_log = logging.getLogger("mistralrs_evaluation.access")
+_log = logging.getLogger("mistralrs_evaluation")
+
+
+def sse(document: Any) -> bytes:
+    """One server-sent event."""
+    text = document if isinstance(document, str) else json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    return b"data: " + text.encode("utf-8") + b"\n\n"
+
+
+def error_response(error: RequestError) -> Response:
+    """An error as JSON."""
+    return JSONResponse(error.document(), status_code=error.status)
+
+
+def _internal(error: BaseException) -> RequestError:
+    if isinstance(error, RequestError):
+        return error
+    if isinstance(error, EngineDead):
+        return RequestError(500, "The engine has stopped and is started again.")
+    # Its text could quote the request; the kind is enough for the log.
+    _log.error("a request failed inside the server: %s", type(error).__name__)
+    return RequestError(500, "The request failed inside the evaluation engine.")
+
+
+class _Answer:
+    """How one kind of request is answered: the shapes of its document and of its events."""
+
+    def __init__(self, request: Generate, model_id: str, chat: bool) -> None:
+        self._request = request
+        self._chat = chat
+        self._head = {
+            "id": f"{'chatcmpl' if chat else 'cmpl'}-{uuid.uuid4().hex}",
+            "created": int(time.time()),
+            "model": model_id,
+            "system_fingerprint": LABEL,
+        }
+
+    def whole(self, chunks: list[Chunk]) -> dict[str, Any]:
+        text = "".join(chunk.text for chunk in chunks)
+        last = chunks[-1]
+        choice: dict[str, Any] = {"index": 0, "finish_reason": last.finish_reason, "logprobs": None}
+        if self._chat:
+            choice["message"] = {"role": "assistant", "content": text}
+            reasoning = "".join(chunk.reasoning or "" for chunk in chunks)
+            if reasoning:
+                choice["message"]["reasoning_content"] = reasoning
+        else:
+            choice["text"] = (self._request.prompt or "") + text if self._request.echo else text
+        document = {**self._head, "object": "chat.completion" if self._chat else "text_completion"}
+        return {**document, "choices": [choice], "usage": last.usage.document() if last.usage else None}
+
+    def event(self, chunk: Chunk, first: bool) -> bytes:
+        choice: dict[str, Any] = {"index": 0, "finish_reason": chunk.finish_reason, "logprobs": None}
+        if self._chat:
+            choice["delta"] = {"role": "assistant", "content": chunk.text}
+            if chunk.reasoning:
+                choice["delta"]["reasoning_content"] = chunk.reasoning
+        else:
+            choice["text"] = (self._request.prompt or "") + chunk.text if first and self._request.echo else chunk.text
+        document = {**self._head, "object": "chat.completion.chunk" if self._chat else "text_completion"}
+        document["choices"] = [choice]
+        # As the engine has it: the last chunk of a chat carries the usage, a completion's none.
+        if self._chat and chunk.usage is not None:
+            document["usage"] = chunk.usage.document()
+        return sse(document)
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+class _Watched:
+    """Sends an answer while it is made, and stops making it as soon as the client is gone."""
+
+    def __init__(self, make: Callable[[], AsyncIterator[bytes]], media_type: str, keep_alive: float | None) -> None:
+        self._make = make
+        self._media_type = media_type
+        self._keep_alive = keep_alive
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        parts = self._make()
+        gone = asyncio.ensure_future(_gone(receive))
+        started = False
+
+        async def emit(data: bytes, more: bool = True) -> None:
+            nonlocal started
+            if not started:
+                started = True
+                headers = [(b"content-type", self._media_type.encode()), (b"cache-control", b"no-cache")]
+                # A proxy in front must pass each event on as it comes.
+                headers.append((b"x-accel-buffering", b"no"))
+                await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": data, "more_body": more})
+
+        upcoming: asyncio.Future[bytes] | None = None
+        try:
+            while True:
+                upcoming = upcoming or asyncio.ensure_future(anext(parts))
+                awaited: set[asyncio.Future[Any]] = {upcoming, gone}
+                await asyncio.wait(awaited, timeout=self._keep_alive, return_when=asyncio.FIRST_COMPLETED)
+                if upcoming.done():
+                    data = upcoming.result()
+                    upcoming = None
+                    await emit(data)
+                elif gone.done():
+                    return
+                else:
+                    await emit(b": keep-alive\n\n")
+        except StopAsyncIteration:
+            await emit(b"", more=False)
+        except OSError:
+            return
+        except Exception as error:
+            failure = _internal(error)
+            if not started:
+                await error_response(failure)(scope, receive, send)
+            else:
+                await emit(sse(failure.document()), more=False)
+        finally:
+            gone.cancel()
+            if upcoming is not None and not upcoming.done():
+                upcoming.cancel()
+                with contextlib.suppress(asyncio.CancelledError, StopAsyncIteration, Exception):
+                    await upcoming
+            await parts.aclose()  # type: ignore[attr-defined]
+
+
+class Api:
+    """The endpoints."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        models: Mapping[str, Model],
+        on_dead: Callable[[EngineDead], None],
+        keep_alive: float = KEEP_ALIVE_SECONDS,
+    ) -> None:
+        self._configuration = configuration
+        self._models = models
+        self._keep_alive = keep_alive
+        self._created = int(time.time())
+        self.metrics = Metrics()
+        self._schedulers = {
+            name: Scheduler(model, configuration.max_seqs, self.metrics, on_dead) for name, model in models.items()
+        }
+
+    async def health(self, request: Request) -> Response:
+        return PlainTextResponse("OK")
+
+    async def list_models(self, request: Request) -> Response:
+        def entry(name: str) -> dict[str, Any]:
+            owner = f"mistralrs.stack ({LABEL})"
+            return {"id": name, "object": "model", "created": self._created, "owned_by": owner}
+
+        models = [{**entry(name), "status": model.status()} for name, model in self._models.items()]
+        return JSONResponse({"object": "list", "data": [entry("default"), *models]})
+
+    async def show_metrics(self, request: Request) -> Response:
+        if not self._configuration.metrics:
+            return error_response(RequestError(503, "Metrics are disabled in the configuration."))
+        return Response(self.metrics.text(), headers={"content-type": CONTENT_TYPE})
+
+    def _scheduler(self, name: str) -> Scheduler:
+        if name == "default":
+            name = self._configuration.default_model_id
+        if name not in self._schedulers:
+            available = ", ".join(self._schedulers)
+            raise RequestError(
+                404,
+                f"Requested model '{name[:200]}' is not available. Available models: {available}. "
+                "Use 'default' to use the default model.",
+                code="model_not_found",
+                param="model",
+            )
+        return self._schedulers[name]
+
+    async def _body(self, request: Request) -> bytes:
+        too_big = RequestError(413, f"The body of the request is longer than {MOST_BODY_BYTES} bytes.")
+        announced = request.headers.get("content-length", "")
+        if announced.isdigit() and int(announced) > MOST_BODY_BYTES:
+            raise too_big
+        body = bytearray()
+        async for part in request.stream():
+            body += part
+            if len(body) > MOST_BODY_BYTES:
+                raise too_big
+        request.scope[_BODY_KEY] = len(body)
+        return bytes(body)
+
+    async def _answer(self, request: Request, parse: Callable[[Mapping[str, Any]], Generate], chat: bool) -> ASGIApp:
+        began = time.monotonic()
+        try:
+            wanted = parse(requests.parse_json(await self._body(request)))
+            scheduler = self._scheduler(wanted.model)
+            model = scheduler.model
+            request.scope[_MODEL_KEY] = model.model_id
+            if chat and not model.chats:
+                raise RequestError(
+                    422,
+                    f"Model '{model.model_id}' has no chat template, so it can't chat: use /v1/completions, "
+                    "or give the model a chat_template.",
+                )
+        except RequestError as error:
+            return error_response(error)
+        answer = _Answer(wanted, model.model_id, chat)
+        labels = (request.method, request.url.path, model.model_id)
+
+        async def events() -> AsyncIterator[bytes]:
+            last: float | None = None
+            stream = scheduler.generate(wanted)
+            try:
+                async for chunk in stream:
+                    now = time.monotonic()
+                    if last is None:
+                        self.metrics.first_token.labels(*labels).observe(now - began)
+                    else:
+                        self.metrics.inter_token.labels(*labels).observe(now - last)
+                    yield answer.event(chunk, first=last is None)
+                    last = now
+                yield sse("[DONE]")
+            finally:
+                await stream.aclose()  # type: ignore[attr-defined]
+
+        async def document() -> AsyncIterator[bytes]:
+            stream = scheduler.generate(wanted)
+            try:
+                chunks = [chunk async for chunk in stream]
+                if not chunks:
+                    raise RequestError(500, "The engine ended the answer before it began.")
+                yield json.dumps(answer.whole(chunks), ensure_ascii=False).encode("utf-8")
+            finally:
+                await stream.aclose()  # type: ignore[attr-defined]
+
+        if wanted.stream:
+            return _Watched(events, "text/event-stream", self._keep_alive)
+        return _Watched(document, "application/json", None)
+
+    async def chat(self, request: Request) -> ASGIApp:
+        return await self._answer(request, requests.chat, chat=True)
+
+    async def completion(self, request: Request) -> ASGIApp:
+        return await self._answer(request, requests.completion, chat=False)
+
+
+_ASCII_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
+
+
+class Observed:
+    """Counts and logs requests (never what they say), and labels every answer as an evaluation's."""
+
+    def __init__(self, app: ASGIApp, configuration: Configuration, metrics: Metrics, paths: frozenset[str]) -> None:
+        self._app = app
+        self._configuration = configuration
+        self._metrics = metrics
+        self._paths = paths
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.monotonic()
+        method = scope["method"] if scope["method"] in ("GET", "HEAD", "POST", "OPTIONS") else "other"
+        path = scope["path"] if scope["path"] in self._paths else "other"
+        given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
+        request_id = given if _ASCII_ID.match(given) else str(uuid.uuid4())
+        # 499, as Nginx has it: the client was gone before there was anything to send.
+        status = 499
+
+        async def labelled(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                extra = [(b"x-mistral-engine", LABEL.encode())]
+                if self._configuration.request_id_header:
+                    extra.append((b"x-request-id", request_id.encode()))
+                message = {**message, "headers": [*message.get("headers", []), *extra]}
+            await send(message)
+
+        in_flight = self._metrics.in_flight.labels(method, path)
+        in_flight.inc()
+        try:
+            await self._app(scope, receive, labelled)
+        finally:
+            in_flight.dec()
+            seconds = time.monotonic() - began
+            model = scope.get(_MODEL_KEY, "")
+            self._metrics.requests.labels(method, path, model, str(status)).inc()
+            self._metrics.duration.labels(method, path, model, str(status)).observe(seconds)
+            if _BODY_KEY in scope:
+                self._metrics.body.labels(method, path, model).observe(scope[_BODY_KEY])
+            if self._configuration.access_log and (path != "/health" or self._configuration.access_log_health):
+                self._write(request_id, method, path, model, status, seconds)
+
+    def _write(self, request_id: str, method: str, path: str, model: str, status: int, seconds: float) -> None:
+        values = {
+            "request_id": request_id,
+            "method": method,
+            "path": path,
+            "model": model,
+            "status": status,
+            "duration_ms": round(seconds * 1000, 1),
+        }
+        if self._configuration.access_log_format == "json":
+            _access_log.info("%s", json.dumps(values))
+        else:
+            _access_log.info("%s", " ".join(f"{name}={value}" for name, value in values.items() if value != ""))
+
+
+def application(
+    configuration: Configuration,
+    models: Mapping[str, Model],
+    on_dead: Callable[[EngineDead], None],
+    keep_alive: float = KEEP_ALIVE_SECONDS,
+) -> ASGIApp:
+    """The whole server."""
+    api = Api(configuration, models, on_dead, keep_alive)
+
+    def endpoint(handler: Callable[[Request], Awaitable[ASGIApp]]) -> ASGIApp:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            with contextlib.suppress(ClientDisconnect):
+                answer = await handler(Request(scope, receive, send))
+                await answer(scope, receive, send)
+
+        return app
+
+    routes: dict[str, tuple[str, Callable[[Request], Awaitable[ASGIApp]]]] = {
+        "/health": ("GET", api.health),
+        "/v1/models": ("GET", api.list_models),
+        "/v1/chat/completions": ("POST", api.chat),
+        "/v1/completions": ("POST", api.completion),
+        "/metrics": ("GET", api.show_metrics),
+    }
+
+    async def unknown(request: Request, error: Exception) -> Response:
+        status = getattr(error, "status_code", 500)
+        if status == 405:
+            return error_response(RequestError(405, "This path does not take that method."))
+        return error_response(RequestError(404, "This path does not exist in the evaluation engine."))
+
+    async def broken(request: Request, error: Exception) -> Response:
+        return error_response(_internal(error))
+
+    class _Endpoint:
+        """Starlette takes a class instance as a plain ASGI application, which may answer as it likes."""
+
+        def __init__(self, app: ASGIApp) -> None:
+            self._app = app
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            await self._app(scope, receive, send)
+
+    inner = Starlette(
+        routes=[
+            Route(path, _Endpoint(endpoint(handler)), methods=[method]) for path, (method, handler) in routes.items()
+        ],
+        exception_handlers={404: unknown, 405: unknown, 500: broken},
+    )
+    return Observed(inner, configuration, api.metrics, frozenset(routes))
