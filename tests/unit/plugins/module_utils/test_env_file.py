@@ -1,0 +1,87 @@
+"""The seed's .env is read; whatever isn't understood is named with its line."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.mistralrs.stack.plugins.module_utils._env_file import VARIABLES, parse
+from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
+from hypothesis import given
+from hypothesis import strategies as st
+
+SEED = """\
+# Model Configuration
+MISTRAL_MODELS_PATH=./data/mistral-models  # Where models are stored
+MISTRAL_MODEL_PATH=/models                  # Internal container path
+DEFAULT_MODEL=mistral-7b-instruct          # Default model to use
+
+MISTRAL_MEMORY_LIMIT=64G                   # Maximum memory allocation
+MISTRAL_MEMORY_RESERVATION=32G             # Reserved memory
+MISTRAL_RS_VERSION=v0.6.0                  # mistral.rs version to build
+RUST_LOG=info                              # Logging level
+MISTRAL_PORT=11434                         # API port (Ollama-compatible)
+MISTRAL_HOST=0.0.0.0                       # Bind address
+"""
+
+
+def test_the_seeds_file() -> None:
+    assert parse(SEED, ".env") == {
+        "mistral_models_path": "./data/mistral-models",
+        "mistral_server_model_path": "/models",
+        "mistral_server_default_model": "mistral-7b-instruct",
+        "mistral_server_memory_limit": "64G",
+        "mistral_server_memory_reservation": "32G",
+        "mistral_image_mistralrs_version": "v0.6.0",
+        "mistral_server_rust_log": "info",
+        "mistral_server_port": 11434,
+        "mistral_server_host": "0.0.0.0",
+    }
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("RUST_LOG=a=b,c=d", "a=b,c=d"),
+        ("export RUST_LOG=debug", "debug"),
+        ("RUST_LOG = debug", "debug"),
+        ("RUST_LOG='a # b' # c", "a # b"),
+        ('RUST_LOG="a"', "a"),
+        ("RUST_LOG=a#b", "a#b"),
+        ("  RUST_LOG=a\r", "a"),
+    ],
+)
+def test_values(line: str, value: str) -> None:
+    assert parse(line, ".env") == {"mistral_server_rust_log": value}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "\n\nMISTRAL_PROT=1",
+            r"\.env, line 3: MISTRAL_PROT is unknown .*Did you mean MISTRAL_PORT\? \[env\.unknown_key\]",
+        ),
+        ("PATH=/bin", r"line 1: PATH is unknown .*Remove the line"),
+        ("# c\nCUDA_VERSION=12.2.0", r"line 2: CUDA_VERSION .*env\.key_unsupported"),
+        ("hello", r"line 1: 'hello' is no setting.*env\.bad_line"),
+        ("RUST_LOG='a", r"env\.bad_line"),
+        ("RUST_LOG=", r"env\.bad_value"),
+        ("RUST_LOG=# nothing", r"env\.bad_value"),
+        ("MISTRAL_PORT=http", r"a port's number.*env\.bad_value"),
+        ("RUST_LOG=a\nRUST_LOG=b", r"line 2: RUST_LOG was set in line 1.*env\.key_twice"),
+    ],
+)
+def test_refused(text: str, expected: str) -> None:
+    with pytest.raises(StackError, match=expected):
+        parse(text, ".env")
+
+
+@given(st.text())
+def test_every_line_is_understood_or_refused(text: str) -> None:
+    lines = [line.strip() for line in text.splitlines()]
+    settings = [line for line in lines if line and not line.startswith("#")]
+    try:
+        variables = parse(text, ".env")
+    except StackError:
+        return
+    assert len(variables) == len(settings)
+    assert set(variables) <= set(VARIABLES.values())
