@@ -134,20 +134,22 @@ def check_store(wanted: Wanted) -> None:
         raise StackError(STORE_UNUSABLE, name=wanted.name, path=wanted.store, why="it is not an absolute path")
 
 
+def template_problem(text: str) -> str:
+    """Why a text can't be a chat template; '' if it can."""
+    if len(text) > _MAX_TEMPLATE:
+        return "is larger than 1 MB"
+    if not text.strip():
+        return "is empty"
+    if "{{" not in text and "{%" not in text:
+        return "contains no Jinja expression"
+    return ""
+
+
 def check_template(wanted: Wanted) -> None:
     """Refuse what can't be a chat template."""
-    text = wanted.chat_template
-    why = ""
-    if not text:
-        return
-    if len(text) > _MAX_TEMPLATE:
-        why = "is larger than 1 MB"
-    elif not text.strip():
-        why = "is empty"
-    elif "{{" not in text and "{%" not in text:
-        why = "contains no Jinja expression"
-    if why:
-        raise StackError(TEMPLATE_INVALID, name=wanted.name, why=why)
+    problem = template_problem(wanted.chat_template) if wanted.chat_template else ""
+    if problem:
+        raise StackError(TEMPLATE_INVALID, name=wanted.name, why=problem)
 
 
 @contextmanager

@@ -131,111 +131,115 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-id:
-  description: The engine's id of the model.
-  type: str
-  returned: O(state) is not V(absent)
-  sample: gemma-3-270m-q4_k_m
-aliases:
-  description: All names by which clients may ask for the model.
-  type: list
-  elements: str
-  returned: O(state) is not V(absent)
-file:
-  description: The model's file name in the store.
-  type: str
-  returned: success
-  sample: gemma-3-270m-q4_k_m.gguf
-path:
-  description: The model's full path.
-  type: str
-  returned: success
-sha256:
-  description: The content's SHA-256. In check mode, before the model was fetched, what O(sha256) says.
-  type: str
-  returned: O(state) is not V(absent)
-size:
-  description: The file's size in bytes.
-  type: int
-  returned: O(state) is not V(absent)
-tokenizer:
-  description: The path of the C(tokenizer.json) that was made for the model; empty if it needs none.
-  type: str
-  returned: O(state) is not V(absent)
-chat_template:
-  description: The path of the installed chat template; empty if there is none.
-  type: str
-  returned: O(state) is not V(absent)
-embedded_chat_template:
-  description: Whether the GGUF itself contains a chat template.
-  type: bool
-  returned: O(state) is not V(absent)
-gguf:
+model:
   description:
-    - What the model's header says.
-    - Empty in check mode, before the model was downloaded.
+    - The model in the store.
+    - With O(state=absent) only C(name), C(file), C(path) and C(changed).
   type: dict
-  returned: O(state) is not V(absent)
+  returned: success
   contains:
-    version:
-      description: The version of the GGUF format.
-      type: int
-    architecture:
-      description: The architecture, such as V(llama).
-      type: str
     name:
-      description: The name that the publisher gave it.
+      description: The value of O(name).
       type: str
     quantization:
-      description: The quantization, such as V(Q4_K_M).
+      description: The value of O(quantization).
       type: str
-    parameters:
-      description: The number of parameters.
-      type: int
-    tensors:
-      description: The number of tensors.
-      type: int
-    context_length:
-      description: The longest context that the model was made for, in tokens.
-      type: int
-    block_count:
-      description: The number of layers.
-      type: int
-    embedding_length:
-      description: The width of the model.
-      type: int
-    head_count:
-      description: The number of attention heads.
-      type: int
-    head_count_kv:
-      description: The number of key and value heads; V(0) if it differs between layers.
-      type: int
-    kv_bytes_per_token:
-      description: The bytes of F16 keys and values for each token of context.
-      type: int
-    vocabulary:
-      description: The number of pieces in the vocabulary.
+    id:
+      description: The engine's id of the model.
+      type: str
+      sample: gemma-3-270m-q4_k_m
+    aliases:
+      description: All names by which clients may ask for the model.
+      type: list
+      elements: str
+    file:
+      description: The model's file name in the store.
+      type: str
+      sample: gemma-3-270m-q4_k_m.gguf
+    path:
+      description: The model's full path.
+      type: str
+    sha256:
+      description: The content's SHA-256. In check mode, before the model was fetched, what O(sha256) says.
+      type: str
+    size:
+      description: The file's size in bytes.
       type: int
     tokenizer:
-      description: The kind of vocabulary, such as V(llama) or V(gpt2).
+      description: The path of the C(tokenizer.json) that was made for the model; empty if it needs none.
       type: str
     chat_template:
-      description: Whether there is a chat template in it.
+      description: The path of the installed chat template; empty if there is none.
+      type: str
+    embedded_chat_template:
+      description: Whether the GGUF itself contains a chat template.
       type: bool
-    shards:
-      description: The number of files that the model is split into.
-      type: int
-verified_by:
-  description:
-    - How it is known that the file is right.
-    - V(hash), it was read in this run. V(sidecar), it was read in an earlier run and has not been touched since.
-      V(none), it has not been fetched yet (check mode).
-  type: str
-  returned: O(state) is not V(absent)
-source:
-  description: The source without secrets.
-  type: str
-  returned: O(state) is not V(absent)
+    gguf:
+      description:
+        - What the model's header says.
+        - Empty in check mode, before the model was downloaded.
+      type: dict
+      contains:
+        version:
+          description: The version of the GGUF format.
+          type: int
+        architecture:
+          description: The architecture, such as V(llama).
+          type: str
+        name:
+          description: The name that the publisher gave it.
+          type: str
+        quantization:
+          description: The quantization, such as V(Q4_K_M).
+          type: str
+        parameters:
+          description: The number of parameters.
+          type: int
+        tensors:
+          description: The number of tensors.
+          type: int
+        context_length:
+          description: The longest context that the model was made for, in tokens.
+          type: int
+        block_count:
+          description: The number of layers.
+          type: int
+        embedding_length:
+          description: The width of the model.
+          type: int
+        head_count:
+          description: The number of attention heads.
+          type: int
+        head_count_kv:
+          description: The number of key and value heads; V(0) if it differs between layers.
+          type: int
+        kv_bytes_per_token:
+          description: The bytes of F16 keys and values for each token of context.
+          type: int
+        vocabulary:
+          description: The number of pieces in the vocabulary.
+          type: int
+        tokenizer:
+          description: The kind of vocabulary, such as V(llama) or V(gpt2).
+          type: str
+        chat_template:
+          description: Whether there is a chat template in it.
+          type: bool
+        shards:
+          description: The number of files that the model is split into.
+          type: int
+    verified_by:
+      description:
+        - How it is known that the file is right.
+        - V(hash), it was read in this run. V(sidecar), it was read in an earlier run and has not been touched since.
+          V(none), it has not been fetched yet (check mode).
+      type: str
+    source:
+      description: The source without secrets.
+      type: str
+    changed:
+      description: Whether this run changed anything, or in check mode would.
+      type: bool
 error_id:
   description: The id of the error, see C(docs/errors.md).
   type: str
@@ -290,9 +294,9 @@ def main() -> None:
         outcome = run(module)
     except StackError as error:
         module.fail_json(msg=str(error), error_id=error.id)
-    diff = {"before": outcome.before, "after": outcome.after, "before_header": outcome.facts["path"]}
-    diff["after_header"] = diff["before_header"]
-    module.exit_json(changed=outcome.changed, diff=diff, **outcome.facts)
+    header = outcome.facts["path"]
+    diff = {"before": outcome.before, "after": outcome.after, "before_header": header, "after_header": header}
+    module.exit_json(changed=outcome.changed, diff=diff, model={**outcome.facts, "changed": outcome.changed})
 
 
 if __name__ == "__main__":

@@ -1,0 +1,104 @@
+# Copyright (c) 2026, the mistralrs.stack maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: model_entries
+short_description: Check the list of models and complete its entries
+version_added: 0.1.0
+author: The mistralrs.stack maintainers (@mistralrs-stack)
+description:
+  - Checks the variable C(mistral_models) of the role P(mistralrs.stack.mistral_models#role) as a whole.
+  - Adds to each entry the names that follow from it.
+  - Nothing on a host is touched. Chat templates are read on the controller.
+  - What is wrong is returned, one line each, with an id such as V(model.unsafe_name), V(model.duplicate) or
+    V(model.source_unsupported).
+positional: _input
+options:
+  _input:
+    description: The list of models.
+    type: list
+    elements: dict
+    required: true
+  directory:
+    description: The directory on the controller from which relative paths of chat templates start.
+    type: str
+    default: .
+seealso:
+  - plugin: mistralrs.stack.mistral_models
+    plugin_type: role
+"""
+
+EXAMPLES = r"""
+- name: Show the file names of the models
+  ansible.builtin.debug:
+    msg: "{{ (mistral_models | mistralrs.stack.model_entries).entries | map(attribute='file') }}"
+"""
+
+RETURN = r"""
+_value:
+  description: The result.
+  type: dict
+  contains:
+    entries:
+      description:
+        - The entries that are right, each with C(name), C(quantization), C(source) and C(sha256) as given.
+        - C(chat_template) is the template's text, C(file) the name in the store, C(id) the engine's name and C(aliases)
+          are the names for clients.
+      type: list
+      elements: dict
+    errors:
+      description: What is wrong, one line each; empty when all is right.
+      type: list
+      elements: str
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Callable
+
+from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._model_entries import model_entries
+from ansible_collections.mistralrs.stack.plugins.module_utils._model_store import TEMPLATE_INVALID, template_problem
+
+TEMPLATE_MISSING = Fault(
+    "model.chat_template_missing",
+    "Model {name}: the chat template {path} can't be read on the controller: {why}.",
+    "Correct 'chat_template'; it is the path of a file on the controller.",
+)
+
+
+def _read_template(entry: Mapping[str, Any], directory: str) -> str:
+    """The text of an entry's chat template."""
+    if not entry["chat_template"]:
+        return ""
+    path = Path(directory) / Path(entry["chat_template"]).expanduser()
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise StackError(TEMPLATE_MISSING, name=entry["name"], path=path, why=error.strerror) from error
+    except ValueError as error:
+        raise StackError(TEMPLATE_MISSING, name=entry["name"], path=path, why="it is not UTF-8 text") from error
+    problem = template_problem(text) if text else "is empty"
+    if problem:
+        raise StackError(TEMPLATE_INVALID, name=entry["name"], why=problem)
+    return text
+
+
+def _filter(models: Any, directory: str = ".") -> dict[str, Any]:
+    entries, errors = model_entries(models)
+    complete = []
+    for entry in entries:
+        try:
+            complete.append({**entry, "chat_template": _read_template(entry, str(directory))})
+        except StackError as error:
+            errors.append(error)
+    return {"entries": complete, "errors": [str(error) for error in errors]}
+
+
+class FilterModule:
+    """The filter model_entries."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {"model_entries": _filter}

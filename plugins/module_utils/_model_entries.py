@@ -1,0 +1,84 @@
+# Copyright (c) 2026, the mistralrs.stack maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Check the variable C(mistral_models) as a whole.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import parse_sha256, parse_source
+from ansible_collections.mistralrs.stack.plugins.module_utils._model_names import aliases, model_id, store_file_name
+
+NONE_CONFIGURED = Fault(
+    "model.none_configured",
+    "'mistral_models' is not a list with at least one model.",
+    "List the models to serve there, each with a name and a source.",
+)
+WRONG_TYPE = Fault(
+    "model.wrong_type",
+    "'mistral_models', entry {number}: {what}.",
+    "An entry has the key 'name', and may have {keys}, all of them texts.",
+)
+DUPLICATE = Fault(
+    "model.duplicate",
+    "'mistral_models': {first!r} and {second!r} would both be stored as {file}.",
+    "Give one of them another name or quantization, or remove it.",
+)
+
+_OPTIONAL = ("quantization", "source", "revision", "sha256", "chat_template")
+
+
+def _entry(number: int, model: object) -> dict[str, Any]:
+    what = ""
+    values: dict[str, str] = {}
+    if not isinstance(model, Mapping):
+        what = "it is not a dictionary"
+    elif not model.get("name"):
+        what = "it has no name"
+    else:
+        for key, value in model.items():
+            if key != "name" and key not in _OPTIONAL:
+                what = f"it has the unknown key {str(key)[:40]!r}"
+            elif value is not None and not isinstance(value, str):
+                what = f"the value of {key!r} is not a text"
+            # Texts of templates are of a class of Ansible's own.
+            values[str(key)] = str(value or "")
+    if what:
+        raise StackError(WRONG_TYPE, number=number, what=what, keys=", ".join(_OPTIONAL))
+    name, quantization = values["name"], values.get("quantization", "")
+    sha256 = parse_sha256(name, values.get("sha256", ""))
+    file = store_file_name(name, quantization)
+    parse_source(name, values.get("source", ""), values.get("revision", ""), sha256)
+    return {
+        "name": name,
+        "quantization": quantization,
+        "source": values["source"],
+        "sha256": sha256,
+        "chat_template": values.get("chat_template", ""),
+        "file": file,
+        "id": model_id(file),
+        "aliases": aliases(name, quantization, file),
+    }
+
+
+def model_entries(models: object) -> tuple[list[dict[str, Any]], list[StackError]]:
+    """The entries, completed, and everything that is wrong with them."""
+    if isinstance(models, (str, Mapping)) or not hasattr(models, "__iter__") or not list(models):
+        return [], [StackError(NONE_CONFIGURED)]
+    entries: dict[str, dict[str, Any]] = {}
+    errors = []
+    for number, model in enumerate(models, 1):
+        try:
+            entry = _entry(number, model)
+            other = entries.setdefault(entry["file"].lower(), entry)
+            if other is not entry:
+                raise StackError(DUPLICATE, first=other["name"], second=entry["name"], file=entry["file"])
+        except StackError as error:
+            errors.append(error)
+    return list(entries.values()), errors
