@@ -9,7 +9,7 @@ const SERVER = 'server_error';
 
 // status: [type, code, message]
 const ERRORS = {
-    400: [INVALID, 'bad_request', 'The request is not valid HTTP for this endpoint.'],
+    400: [INVALID, 'bad_request', 'The request is not valid HTTP, or its headers are too large.'],
     401: [INVALID, 'invalid_api_key',
         'The API key is missing or wrong. Send it in the header: Authorization: Bearer YOUR_KEY.'],
     403: [INVALID, 'forbidden', 'This is not allowed here.'],
@@ -20,16 +20,12 @@ const ERRORS = {
     413: [INVALID, 'request_too_large', 'The request is larger than this endpoint accepts.'],
     414: [INVALID, 'request_too_large', 'The address of the request is too long.'],
     429: ['rate_limit_error', 'rate_limit_exceeded', 'This API key has asked too often. Wait a little and try again.'],
-    431: [INVALID, 'request_too_large', 'The headers of the request are too large.'],
     500: [SERVER, 'internal_error', 'The gateway could not handle the request; its error log says why.'],
     502: [SERVER, 'engine_unavailable',
         'The model server does not answer: it is starting, loading a model, or stopped. Try again shortly.'],
     503: [SERVER, 'engine_loading', 'The model server is not ready yet. Try again shortly.'],
     504: [SERVER, 'engine_timeout', 'The model server took too long to answer.']
 };
-
-// Nginx's own numbers for what clients know under other ones.
-const REAL_STATUS = {494: 431, 495: 400, 496: 400, 497: 400};
 
 const MODEL_OF = modelNames();
 
@@ -78,14 +74,10 @@ function client(r) {
 
 // Answers in Nginx's place when it refuses a request or cannot reach the engine.
 function error(r) {
-    let status = Number(r.variables.status);
-    let message = '';
-    if (status === 497) {
-        message = 'This port speaks HTTPS only: use https:// in the address.';
-    }
-    status = REAL_STATUS[status] || status;
+    const status = Number(r.variables.status);
     advise(r, status);
-    r.return(status, shape(status, message));
+    r.return(status, shape(status, status === 400 && r.variables.scheme === 'http'
+        ? 'This port speaks HTTPS only: use https:// in the address.' : ''));
 }
 
 function missing(value) {
