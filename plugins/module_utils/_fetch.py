@@ -189,12 +189,6 @@ def parse_source(name: str, source: str, revision: str, sha256: str) -> Source:
     return Source(scheme, source, "", shown)
 
 
-def _file_size(name: str, path: str, status: os.stat_result) -> int:
-    if not stat.S_ISREG(status.st_mode):
-        raise StackError(SOURCE_UNREADABLE, name=name, path=path, why="it is not a regular file")
-    return status.st_size
-
-
 def file_origin(source: Source) -> dict[str, int]:
     """What tells whether the file that was copied earlier has been replaced; {} if it can't be told."""
     if source.scheme != "file":
@@ -215,10 +209,12 @@ def _opened_file(name: str, source: Source) -> Iterator[Stream]:
         raise StackError(SOURCE_MISSING, name=name, path=source.path) from None
     except OSError as error:
         raise StackError(SOURCE_UNREADABLE, name=name, path=source.path, why=error.strerror) from None
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        raise StackError(SOURCE_UNREADABLE, name=name, path=source.path, why="it is not a regular file")
     with os.fdopen(descriptor, "rb", buffering=0) as file:
-        status = os.fstat(file.fileno())
-        size = _file_size(name, source.path, status)
-        yield Stream(file, size, {"size": size, "mtime_ns": status.st_mtime_ns})
+        yield Stream(file, status.st_size, {"size": status.st_size, "mtime_ns": status.st_mtime_ns})
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):

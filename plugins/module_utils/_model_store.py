@@ -455,8 +455,9 @@ class _Plan(NamedTuple):
 
 
 def _plan(wanted: Wanted, source: _fetch.Source) -> _Plan:
-    entry = read_entry(wanted)
+    _lstat(wanted, _path(wanted, _tokenizer_name(wanted)))
     template = _installed_template(wanted) != wanted.chat_template
+    entry = read_entry(wanted)
     if entry is None:
         return _Plan(True, None, False, False, False, template, False)
     sidecar = entry.sidecar

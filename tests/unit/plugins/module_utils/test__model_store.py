@@ -1,0 +1,462 @@
+# Copyright (c) 2026, the mistralrs.stack maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.mistralrs.stack.plugins.module_utils import _fetch, _model_store
+from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
+
+FILE = "tiny-q4_0.gguf"
+
+
+class Place:
+    """A source file and a store."""
+
+    def __init__(self, folder: Path, gguf: Any) -> None:
+        self.gguf = gguf
+        self.source = folder / "source.gguf"
+        self.store = folder / "models"
+        self.model = self.store / FILE
+        self.sidecar = self.store / ".store" / (FILE + ".json")
+        self.incoming = self.store / ".store" / "incoming"
+        self.tokenizer = self.store / "tiny-q4_0.tokenizer.json"
+        self.template = self.store / "tiny-q4_0.jinja"
+        self.put(gguf.sentencepiece())
+
+    def put(self, data: bytes) -> None:
+        self.source.write_bytes(data)
+
+    def wanted(self, **changes: str) -> _model_store.Wanted:
+        wanted = _model_store.Wanted(str(self.store), "tiny", "q4_0", FILE, "", "")
+        return wanted._replace(**changes)
+
+    def run(self, check: bool = False, url: str = "", **changes: str) -> _model_store.Outcome:
+        wanted = self.wanted(**changes)
+        source = _fetch.parse_source("tiny", url or self.source.as_uri(), "", wanted.sha256)
+        return _model_store.present(wanted, source, _fetch.Settings("", "", 10), check)
+
+    def error(self, **arguments: Any) -> StackError:
+        with pytest.raises(StackError) as caught:
+            self.run(**arguments)
+        assert "\n" not in str(caught.value)
+        return caught.value
+
+    def files(self) -> set[str]:
+        return {str(path.relative_to(self.store)) for path in self.store.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def place(tmp_path: Path, gguf: Any) -> Place:
+    return Place(tmp_path, gguf)
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def test_present(place: Place) -> None:
+    outcome = place.run()
+    data = place.source.read_bytes()
+    assert outcome.changed
+    assert place.model.read_bytes() == data
+    assert place.files() == {FILE, "tiny-q4_0.tokenizer.json", f".store/{FILE}.json"}
+    assert outcome.before == {}
+    assert outcome.after["sha256"] == sha256(data)
+    assert outcome.facts == {
+        "name": "tiny",
+        "quantization": "q4_0",
+        "id": "tiny-q4_0",
+        "aliases": ["tiny-q4_0", FILE, "tiny", "tiny-q4_0"][:3],
+        "file": FILE,
+        "path": str(place.model),
+        "sha256": sha256(data),
+        "size": len(data),
+        "tokenizer": str(place.tokenizer),
+        "chat_template": "",
+        "embedded_chat_template": False,
+        "gguf": outcome.facts["gguf"],
+        "verified_by": "hash",
+        "source": place.source.as_uri(),
+    }
+    assert outcome.facts["gguf"]["architecture"] == "llama"
+    for path in (place.model, place.tokenizer, place.sidecar):
+        assert path.stat().st_mode & 0o777 == 0o644
+    for path in (place.store, place.sidecar.parent, place.incoming):
+        assert path.stat().st_mode & 0o777 == 0o755
+
+
+def test_again_reads_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.run()
+    place.source.unlink()
+    monkeypatch.setattr(_model_store, "hash_file", lambda path: pytest.fail("the model was read"))
+    before = {name: (place.store / name).stat() for name in place.files()}
+    outcome = place.run()
+    assert not outcome.changed
+    assert outcome.before == outcome.after
+    assert outcome.facts["verified_by"] == "sidecar"
+    assert {name: (place.store / name).stat() for name in place.files()} == before
+
+
+def test_check_mode_predicts_and_touches_nothing(place: Place) -> None:
+    digest = sha256(place.source.read_bytes())
+    predicted = place.run(check=True, sha256=digest, chat_template="{{ x }}")
+    assert not place.store.exists()
+    real = place.run(sha256=digest, chat_template="{{ x }}")
+    assert (predicted.changed, predicted.before, predicted.after) == (True, real.before, real.after)
+    for key, value in predicted.facts.items():
+        assert key == "verified_by" or real.facts[key] == value
+    assert not place.run(check=True, sha256=digest, chat_template="{{ x }}").changed
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_missing_source(place: Place, check: bool) -> None:
+    place.source.unlink()
+    error = place.error(check=check)
+    assert error.id == "model.source_missing"
+    assert str(place.source) in str(error)
+    assert not place.store.exists()
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_sources_that_are_no_files(place: Place, check: bool) -> None:
+    place.source.unlink()
+    os.mkfifo(place.source)
+    assert place.error(check=check).id == "model.source_unreadable"
+    place.source.unlink()
+    place.source.mkdir()
+    assert place.error(check=check).id == "model.source_unreadable"
+
+
+@pytest.mark.parametrize(
+    ("data", "error"),
+    [
+        (b"", "model.not_gguf"),
+        (b"<html>login</html>", "model.not_gguf"),
+        (b"GGUF\3\0\0\0", "model.gguf_truncated"),
+    ],
+)
+@pytest.mark.parametrize("old", [True, False])
+def test_bad_files_never_replace_good_ones(place: Place, data: bytes, error: str, old: bool) -> None:
+    if old:
+        place.run()
+    kept = place.model.read_bytes() if old else None
+    place.put(data)
+    assert place.error(check=True).id == error
+    assert place.error().id == error
+    assert (place.model.read_bytes() if place.model.exists() else None) == kept
+    if old:
+        place.put(kept or b"")
+        place.run()
+        assert not any(place.incoming.iterdir())
+
+
+def test_wrong_checksum_keeps_the_old_file(place: Place) -> None:
+    place.run()
+    kept = place.model.read_bytes()
+    place.put(place.gguf.sentencepiece(add_bos_token=False))
+    error = place.error(sha256="0" * 64)
+    assert error.id == "model.checksum_mismatch"
+    assert sha256(place.source.read_bytes()) in str(error)
+    assert place.model.read_bytes() == kept
+    assert not any(place.incoming.iterdir())
+    assert not list(place.sidecar.parent.glob("*.lock"))
+
+
+def test_another_sha256_fetches_again(place: Place) -> None:
+    place.run()
+    place.put(place.gguf.sentencepiece(add_bos_token=False))
+    digest = sha256(place.source.read_bytes())
+    assert place.run(check=True, sha256=digest).changed
+    outcome = place.run(sha256=digest)
+    assert outcome.changed
+    assert outcome.before["sha256"] != outcome.after["sha256"] == digest
+    assert sha256(place.model.read_bytes()) == digest
+    assert not place.run(sha256=digest).changed
+    assert json.loads(place.tokenizer.read_text())["post_processor"] is None
+
+
+def test_a_replaced_source_fetches_again(place: Place) -> None:
+    place.run()
+    place.put(place.gguf.build())
+    assert place.run(check=True).changed
+    outcome = place.run()
+    assert outcome.changed
+    assert place.model.read_bytes() == place.source.read_bytes()
+    # The new content has no SentencePiece vocabulary, so that the old tokenizer.json would be wrong.
+    assert not place.tokenizer.exists()
+    assert outcome.facts["tokenizer"] == ""
+    assert not place.run().changed
+
+
+def test_another_source_fetches_again(place: Place, tmp_path: Path) -> None:
+    place.run()
+    other = tmp_path / "other.gguf"
+    other.write_bytes(place.gguf.build())
+    assert place.run(url=other.as_uri()).changed
+    assert place.model.read_bytes() == other.read_bytes()
+    # With a sha256 the content counts, not where it came from.
+    digest = sha256(other.read_bytes())
+    assert not place.run(sha256=digest).changed
+
+
+def test_adoption(place: Place) -> None:
+    place.store.mkdir()
+    place.model.write_bytes(place.source.read_bytes())
+    os.chmod(place.model, 0o600)
+    inode = place.model.stat().st_ino
+    place.source.unlink()
+    assert place.run(check=True).changed
+    outcome = place.run()
+    assert outcome.changed
+    assert outcome.facts["verified_by"] == "hash"
+    assert place.model.stat().st_ino == inode
+    assert place.model.stat().st_mode & 0o777 == 0o644
+    assert place.tokenizer.exists()
+    assert not place.run().changed
+
+
+def test_a_wrong_file_is_not_adopted(place: Place) -> None:
+    place.store.mkdir()
+    place.model.write_bytes(place.gguf.build())
+    digest = sha256(place.source.read_bytes())
+    assert place.run(sha256=digest).changed
+    assert sha256(place.model.read_bytes()) == digest
+
+
+def test_garbage_is_not_adopted(place: Place) -> None:
+    place.store.mkdir()
+    place.model.write_bytes(b"garbage")
+    assert place.error().id == "model.not_gguf"
+
+
+def test_a_touched_file_is_read_again(place: Place) -> None:
+    place.run()
+    os.utime(place.model, ns=(1, 1))
+    assert not place.run(check=True).changed
+    outcome = place.run()
+    assert not outcome.changed
+    assert outcome.facts["verified_by"] == "hash"
+    assert place.run().facts["verified_by"] == "sidecar"
+
+
+def test_an_altered_file_is_fetched_again(place: Place) -> None:
+    place.run()
+    good = place.model.read_bytes()
+    place.model.write_bytes(good[:-1] + b"\0")
+    assert place.run(check=True).changed
+    assert place.run().changed
+    assert place.model.read_bytes() == good
+
+
+def test_lost_things_come_back(place: Place) -> None:
+    place.run()
+    place.tokenizer.unlink()
+    os.chmod(place.model, 0o600)
+    assert place.run(check=True).changed
+    assert place.run().changed
+    assert place.tokenizer.exists()
+    assert place.model.stat().st_mode & 0o777 == 0o644
+    place.tokenizer.write_text("{}")
+    assert place.run().changed
+    assert not place.run().changed
+    place.sidecar.write_text("not json")
+    assert place.run().changed
+    assert not place.run().changed
+
+
+def test_chat_template(place: Place) -> None:
+    assert place.run(chat_template="{{ a }}\n").facts["chat_template"] == str(place.template)
+    assert place.template.read_text() == "{{ a }}\n"
+    assert not place.run(chat_template="{{ a }}\n").changed
+    assert place.run(chat_template="{{ b }}").changed
+    assert place.template.read_text() == "{{ b }}"
+    assert place.run(check=True).changed
+    assert place.run().changed
+    assert not place.template.exists()
+    for text in (" \n", "no expression", "{{ x }}" + " " * (1 << 20)):
+        assert place.error(chat_template=text).id == "model.chat_template_invalid"
+
+
+@pytest.mark.parametrize("name", [FILE, "tiny-q4_0.tokenizer.json", "tiny-q4_0.jinja"])
+@pytest.mark.parametrize("kind", ["symlink", "dangling", "hardlink", "directory", "fifo"])
+def test_only_plain_files_are_replaced(place: Place, tmp_path: Path, name: str, kind: str) -> None:
+    place.store.mkdir()
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    path = place.store / name
+    make: dict[str, Callable[[], Any]] = {
+        "symlink": lambda: path.symlink_to(victim),
+        "dangling": lambda: path.symlink_to(tmp_path / "nothing"),
+        "hardlink": lambda: os.link(victim, path),
+        "directory": path.mkdir,
+        "fifo": lambda: os.mkfifo(path),
+    }
+    make[kind]()
+    for check in (True, False):
+        assert place.error(check=check, chat_template="{{ x }}").id == "model.destination_unsafe"
+    assert victim.read_text() == "precious"
+
+
+def test_the_state_directory_must_be_one(place: Place, tmp_path: Path) -> None:
+    place.store.mkdir()
+    (place.store / ".store").symlink_to(tmp_path)
+    assert place.error().id == "model.destination_unsafe"
+    assert not (tmp_path / "incoming").exists()
+
+
+def test_no_space_is_seen_before_the_first_byte(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_model_store, "_free_bytes", lambda path: 1_500_000)
+    for check in (True, False):
+        error = place.error(check=check)
+        assert error.id == "model.no_space"
+        assert "1.5 MB free" in str(error)
+    assert not place.store.exists()
+
+
+def test_a_disk_that_fills_up(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int, data: memoryview) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(_model_store, "_write_all", full)
+    assert place.error().id == "model.no_space"
+    assert place.files() == set()
+
+
+def test_a_store_that_is_a_file(place: Place) -> None:
+    place.store.write_text("")
+    assert place.error().id == "model.store_unusable"
+
+
+def test_what_a_killed_run_left_is_removed(place: Place) -> None:
+    place.run()
+    (place.incoming / (FILE + ".part")).write_bytes(b"x" * 100)
+    (place.incoming / "other.gguf.part").write_bytes(b"x")
+    (place.sidecar.parent / (FILE + ".lock")).write_bytes(b"")
+    place.model.unlink()
+    assert place.run().changed
+    assert place.files() == {FILE, "tiny-q4_0.tokenizer.json", f".store/{FILE}.json"}
+
+
+def test_what_others_are_writing_is_left_alone(place: Place) -> None:
+    place.run()
+    lock = str(place.sidecar.parent / "other.gguf.lock")
+    descriptor = _model_store._lock(lock, wait=True)
+    assert descriptor is not None
+    part = place.incoming / "other.gguf.part"
+    part.write_bytes(b"x")
+    place.tokenizer.unlink()
+    place.run()
+    assert part.exists()
+    assert _model_store._lock(lock, wait=False) is None
+    _model_store._unlock(lock, descriptor)
+
+
+def test_many_at_once_write_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    fetches = []
+    fetch = _model_store._fetch_model
+
+    def counted(*arguments: Any) -> Any:
+        fetches.append(1)
+        return fetch(*arguments)
+
+    monkeypatch.setattr(_model_store, "_fetch_model", counted)
+    outcomes: list[_model_store.Outcome] = []
+    threads = [threading.Thread(target=lambda: outcomes.append(place.run())) for _index in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(fetches) == 1
+    assert sorted(outcome.changed for outcome in outcomes) == [False] * 7 + [True]
+    assert place.files() == {FILE, "tiny-q4_0.tokenizer.json", f".store/{FILE}.json"}
+
+
+def test_verified(place: Place) -> None:
+    with pytest.raises(StackError) as caught:
+        _model_store.verified(place.wanted())
+    assert caught.value.id == "model.not_stored"
+    place.run(chat_template="{{ x }}")
+    outcome = _model_store.verified(place.wanted())
+    assert not outcome.changed
+    assert outcome.facts["verified_by"] == "hash"
+    assert outcome.facts["chat_template"] == str(place.template)
+    status = place.model.stat()
+    place.model.write_bytes(place.model.read_bytes()[:-1] + b"\0")
+    os.utime(place.model, ns=(status.st_atime_ns, status.st_mtime_ns))
+    # The change hides from size, time and inode, but not from reading.
+    assert not place.run(chat_template="{{ x }}").changed
+    with pytest.raises(StackError) as caught:
+        _model_store.verified(place.wanted())
+    assert caught.value.id == "model.corrupt"
+
+
+def test_absent(place: Place) -> None:
+    assert not _model_store.absent(place.wanted(), check=False).changed
+    assert not place.store.exists()
+    place.run(chat_template="{{ x }}")
+    assert _model_store.absent(place.wanted(), check=True).changed
+    assert place.model.exists()
+    outcome = _model_store.absent(place.wanted(), check=False)
+    assert outcome.changed
+    assert outcome.before["size"] == len(place.source.read_bytes())
+    assert outcome.after == {}
+    assert place.files() == set()
+    assert not _model_store.absent(place.wanted(), check=False).changed
+
+
+@pytest.mark.parametrize(
+    ("source", "revision", "sha256", "error"),
+    [
+        ("", "", "", "model.source_unsupported"),
+        ("hf://org/repo/x.gguf", "", "", "model.source_unsupported"),
+        ("ollama://library/x:1b", "", "", "model.source_unsupported"),
+        ("/srv/x.gguf", "", "", "model.source_unsupported"),
+        ("ftp://h/x.gguf", "", "", "model.source_unsupported"),
+        ("file:///x", "main", "", "model.revision_unsupported"),
+        ("https://h/x", "main", "", "model.revision_unsupported"),
+        ("file://host/x", "", "", "model.source_invalid"),
+        ("file://", "", "", "model.source_invalid"),
+        ("file:///x%00y", "", "", "model.source_invalid"),
+        ("https:///x", "", "", "model.source_invalid"),
+        ("https://h:port/x", "", "", "model.source_invalid"),
+        ("https://user:secret@h/x", "", "", "model.source_invalid"),
+        ("https://h/a b", "", "", "model.source_invalid"),
+        ("https://h/x\r\nHost: y", "", "", "model.source_invalid"),
+        ("http://h/x", "", "", "model.source_insecure"),
+        ("http://127.0.0.1.h/x", "", "", "model.source_insecure"),
+        ("http://h/x", "", "0" * 64, ""),
+        ("http://127.0.0.1/x", "", "", ""),
+        ("http://[::1]:8080/x", "", "", ""),
+        ("http://localhost/x", "", "", ""),
+        ("file://localhost/x%20y", "", "", ""),
+        ("https://h/x?token=secret", "", "", ""),
+    ],
+)
+def test_sources(source: str, revision: str, sha256: str, error: str) -> None:
+    if not error:
+        assert "secret" not in _fetch.parse_source("m", source, revision, sha256).shown
+        return
+    with pytest.raises(StackError) as caught:
+        _fetch.parse_source("m", source, revision, sha256)
+    assert caught.value.id == error
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_sha256() -> None:
+    assert _fetch.parse_sha256("m", " SHA256:" + "A" * 64) == "a" * 64
+    assert _fetch.parse_sha256("m", "") == ""
+    for value in ("abc", "g" * 64, "a" * 65):
+        with pytest.raises(StackError) as caught:
+            _fetch.parse_sha256("m", value)
+        assert caught.value.id == "model.invalid_sha256"
