@@ -46,7 +46,8 @@ EXAMPLES = r"""
     that: problem | length == 0
     fail_msg: "{{ problem }}"
   vars:
-    problem: "{{ lookup('ansible.builtin.file', 'my.pem') | mistralrs.stack.certificate_problem(lookup('ansible.builtin.file', 'my.key')) }}"
+    certificate: "{{ lookup('ansible.builtin.file', 'my.pem') }}"
+    problem: "{{ certificate | mistralrs.stack.certificate_problem(lookup('ansible.builtin.file', 'my.key')) }}"
 """
 
 RETURN = r"""
@@ -82,7 +83,7 @@ NOT_YET = Fault(
 KEY_INVALID = Fault(
     "gateway.private_key_invalid",
     "{where}: the private key is not a PEM file without a passphrase.",
-    "Remove the passphrase (openssl pkey -in old.key -out new.key) and protect the file by its mode or by Ansible Vault.",
+    "Remove the passphrase (openssl pkey -in old.key -out new.key) and protect the file by its mode or Ansible Vault.",
 )
 KEY_MISMATCH = Fault(
     "gateway.private_key_mismatch",

@@ -1,4 +1,3 @@
-# -*- coding: utf-8 -*-
 # Copyright (c) 2026, the mistralrs.stack maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -144,7 +143,6 @@ def apply(root: str, todo: list[Change], rename: Callable[[str, str], None] = os
                     os.rename(kept, path)
                 elif os.path.lexists(path):
                     os.unlink(path)
-            done = []
             raise
     except OSError as error:
         raise StackError(NOT_WRITTEN, root=root, problem=error.strerror or str(error)) from error
@@ -161,11 +159,15 @@ def _free_name(path: str) -> str:
 
 def _written(path: str, content: bytes, mode: int) -> str:
     handle, new = tempfile.mkstemp(dir=os.path.dirname(path), prefix=f".{os.path.basename(path)}.")
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fchmod(file.fileno(), mode)
-        os.fsync(file.fileno())
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+    except OSError:
+        os.unlink(new)
+        raise
     return new
 
 

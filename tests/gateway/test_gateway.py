@@ -54,9 +54,10 @@ def test_a_large_request_without_a_key_is_not_read(stranger: httpx.Client) -> No
 @pytest.mark.parametrize(
     "path",
     [
-        "/", "/v1", "/v1/", "/v1/models/", "/v1/models/x", "/v1/embeddings", "/v1/files", "/v1/skills", "/v1/system/info",
-        "/re_isq", "/calibration/apply", "/metrics", "/docs", "/ui/", "/stub_status", "/_mistral/health", "/v1/models/unload",
-        "/v1/chat/completions/", "/V1/models", "/v1/x/%2e%2e/files", "/v1//files",
+        "/", "/v1", "/v1/", "/v1/models/", "/v1/models/x", "/v1/embeddings", "/v1/files", "/v1/skills",
+        "/v1/system/info", "/re_isq", "/calibration/apply", "/metrics", "/docs", "/ui/", "/stub_status",
+        "/_mistral/health", "/_mistral/error", "/v1/models/unload", "/v1/chat/completions/", "/V1/models",
+        "/v1/x/%2e%2e/files", "/v1//files",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("method", ["GET", "POST"])
@@ -73,7 +74,11 @@ def test_an_address_that_makes_no_sense(client: httpx.Client, path: str) -> None
     ("method", "path", "allow"),
     [
         *((method, path, "POST") for path in COMPLETIONS for method in ("GET", "PUT", "DELETE", "OPTIONS", "PATCH")),
-        *((method, path, "GET, HEAD") for path in ("/v1/models", "/health") for method in ("POST", "DELETE", "OPTIONS")),
+        *(
+            (method, path, "GET, HEAD")
+            for path in ("/v1/models", "/health")
+            for method in ("POST", "DELETE", "OPTIONS")
+        ),
     ],
 )
 def test_wrong_method(client: httpx.Client, method: str, path: str, allow: str) -> None:
@@ -89,7 +94,7 @@ def test_not_a_json_object(client: httpx.Client, path: str, body: bytes) -> None
 
 
 @pytest.mark.parametrize("path", COMPLETIONS)
-@pytest.mark.parametrize("name", ["gpt-4o", "../models", "__proto__", "constructor", "a\"b\\c\n", "é" * 5000])
+@pytest.mark.parametrize("name", ["gpt-4o", "../models", "__proto__", "constructor", 'a"b\\c\n', "é" * 5000])
 def test_an_unknown_model_is_named_with_those_there_are(client: httpx.Client, path: str, name: str) -> None:
     error = error_of(client.post(path, json={"model": name, "prompt": "x", "messages": []}), 404, "model_not_found")
     assert error["param"] == "model"

@@ -57,7 +57,7 @@ def test_defaults_and_caps(echo: Echo, path: str, asked: dict[str, Any], arrives
 
 
 def test_texts_arrive_as_they_were_sent(echo: Echo) -> None:
-    text = "ünïcode 🎉 \" \\ \n \x00 </script> $uri ${x}"
+    text = 'ünïcode 🎉 " \\ \n \x00 </script> $uri ${x}'
     assert echo(prompt=text)["body"]["prompt"] == text
 
 
@@ -108,7 +108,9 @@ def test_a_chunked_request_that_grows_too_large(client: httpx.Client) -> None:
     ],
 )
 @pytest.mark.parametrize("stream", [False, True])
-def test_the_engines_errors(client: httpx.Client, prompt: str, status: int, error: dict[str, Any], stream: bool) -> None:
+def test_the_engines_errors(
+    client: httpx.Client, prompt: str, status: int, error: dict[str, Any], stream: bool
+) -> None:
     answer = client.post("/v1/completions", json={"prompt": prompt, "stream": stream})
     assert answer.status_code == status
     assert answer.headers["Content-Type"] == "application/json"

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import ipaddress
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from ansible_collections.mistralrs.stack.plugins.filter.certificate_problem import certificate_problem
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    KeySerializationEncryption,
+    NoEncryption,
+    PrivateFormat,
+)
+
+KEY = ec.generate_private_key(ec.SECP256R1())
+NAMES = ["gate", "10.0.0.1"]
+
+
+def private_key(key: ec.EllipticCurvePrivateKey = KEY, lock: KeySerializationEncryption | None = None) -> str:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, lock or NoEncryption()).decode()
+
+
+def certificate(since: float = -1, until: float = 100, names: bool = True) -> str:
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "gate")])
+    now = datetime.now(timezone.utc)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(KEY.public_key())
+        .serial_number(1)
+        .not_valid_before(now + timedelta(days=since))
+        .not_valid_after(now + timedelta(days=until))
+    )
+    if names:
+        entries = [x509.DNSName("gate"), x509.IPAddress(ipaddress.ip_address("10.0.0.1"))]
+        builder = builder.add_extension(x509.SubjectAlternativeName(entries), critical=False)
+    return builder.sign(KEY, SHA256()).public_bytes(Encoding.PEM).decode()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{}, {"private_key": private_key()}, {"names": NAMES}, {"names": NAMES[::-1]}, {"days": 99}],
+)
+def test_nothing_is_wrong(arguments: dict[str, object]) -> None:
+    assert certificate_problem(certificate(), **arguments) == ""  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "error_id"),
+    [
+        ("", {}, "certificate_invalid"),
+        ("-----BEGIN CERTIFICATE-----\nxx\n-----END CERTIFICATE-----\n", {}, "certificate_invalid"),
+        (private_key(), {}, "certificate_invalid"),
+        (certificate(since=-10, until=-1), {}, "certificate_expired"),
+        (certificate(), {"days": 101}, "certificate_expired"),
+        (certificate(since=1), {}, "certificate_not_yet_valid"),
+        (certificate(), {"private_key": "text"}, "private_key_invalid"),
+        (certificate(), {"private_key": private_key(lock=BestAvailableEncryption(b"x"))}, "private_key_invalid"),
+        (certificate(), {"private_key": private_key(ec.generate_private_key(ec.SECP256R1()))}, "private_key_mismatch"),
+        (certificate(), {"names": ["gate"]}, "certificate_names_differ"),
+        (certificate(), {"names": [*NAMES, "other"]}, "certificate_names_differ"),
+        (certificate(names=False), {"names": NAMES}, "certificate_names_differ"),
+    ],
+)
+def test_what_is_wrong_is_one_line_with_its_id(text: str, arguments: dict[str, object], error_id: str) -> None:
+    problem = certificate_problem(text, where="/x/my.pem", **arguments)  # type: ignore[arg-type]
+    assert problem.startswith("/x/my.pem: ")
+    assert problem.endswith(f" [gateway.{error_id}]")
+    assert "\n" not in problem
