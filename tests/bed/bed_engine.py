@@ -23,6 +23,7 @@ from bed_base import LABEL, LABEL_PATH, BedError, install_packages, last_words, 
 RUN = Path("/run/mistral-bed")
 DATA = Path("/var/lib/mistral-bed")
 SOCKET = RUN / "docker.sock"
+PID_FILE = RUN / "docker.pid"
 LOG = DATA / "dockerd.log"
 RULE_MARK = "mistral-bed"
 
@@ -134,7 +135,7 @@ def provide_engine() -> Engine:
 
 def left_behind() -> bool:
     """Whether an own engine that no longer runs left anything."""
-    return own_pid() is None and (DATA / "docker").exists() and shutil.which("dockerd") is not None
+    return live_pid(PID_FILE) is None and (DATA / "docker").exists() and shutil.which("dockerd") is not None
 
 
 def provide_own_engine() -> Engine:
@@ -145,7 +146,7 @@ def daemon_arguments() -> list[str]:
     return [
         "dockerd",
         f"--host={OWN.host}",
-        f"--pidfile={RUN / 'docker.pid'}",
+        f"--pidfile={PID_FILE}",
         f"--exec-root={RUN / 'exec'}",
         f"--data-root={DATA / 'docker'}",
         "--storage-driver=overlay2",
@@ -168,9 +169,11 @@ def start_own_engine() -> Engine:
     for folder in (RUN, DATA):
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o700)
-    # A killed engine leaves these; dockerd refuses to start when another process got the number meanwhile.
-    if own_pid() is None:
-        (RUN / "docker.pid").unlink(missing_ok=True)
+    # A killed engine leaves these files; when such a number lives on, as another process or unreaped, dockerd
+    # would refuse to start or wait for a containerd that is gone.
+    for file in (PID_FILE, RUN / "exec" / "containerd" / "containerd.pid"):
+        if live_pid(file) is None:
+            file.unlink(missing_ok=True)
     with open(LOG, "ab") as log:
         offset = log.tell()
         process = subprocess.Popen(
@@ -189,14 +192,14 @@ def start_own_engine() -> Engine:
     raise BedError(f"dockerd did not start: {words or 'it wrote nothing'} (log: {LOG}).")
 
 
-def own_pid() -> int | None:
-    """The own engine's process, if the pidfile really names it."""
+def live_pid(file: Path) -> int | None:
+    """The process that a pidfile names, if it lives and is one of the own engine's."""
     try:
-        pid = int((RUN / "docker.pid").read_text())
+        pid = int(file.read_text())
         command = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
     except (OSError, ValueError):
         return None
-    return pid if f"--host={OWN.host}" in command.split("\0") else None
+    return pid if str(RUN) in command else None
 
 
 def network_rules(subnet: str, bridge: str) -> list[list[str]]:
@@ -246,11 +249,11 @@ def retire_own_engine(key: str, purge: bool) -> None:
 
 
 def stop_own_engine() -> None:
-    pid = own_pid()
+    pid = live_pid(PID_FILE)
     if pid is not None:
         os.kill(pid, signal.SIGTERM)
         deadline = time.monotonic() + 40
-        while own_pid() is not None:
+        while live_pid(PID_FILE) is not None:
             if time.monotonic() > deadline:
                 os.kill(pid, signal.SIGKILL)
                 time.sleep(0.5)

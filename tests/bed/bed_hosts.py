@@ -203,7 +203,7 @@ def refuse_difference(spec: HostSpec, container: dict[str, Any]) -> None:
     different = sorted(key for key in wanted if was.get(key) != wanted[key])
     if different:
         raise BedError(
-            f"Host {spec.name} exists with another {', '.join(different)}: "
+            f"Host {spec.name} exists with other settings ({', '.join(different)}): "
             f"take it down first (python3 tests/bed/bed.py down {spec.name})."
         )
 
