@@ -11,6 +11,7 @@ import importlib.metadata
 import logging
 import os
 import signal
+import socket
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -79,21 +80,17 @@ def _serve(path: Path) -> None:
         server_header=False,
         timeout_graceful_shutdown=1,
     )
+    family = socket.AF_INET6 if ":" in configuration.host else socket.AF_INET
+    try:
+        listener = socket.create_server((configuration.host, configuration.port), family=family, backlog=1024)
+    except OSError as error:
+        where = f"{configuration.host}:{configuration.port}"
+        raise StartError(f"Can't listen on {where}: {error.strerror or error}.") from None
+    _log.info("Server listening on http://%s:%s (%s engine)", configuration.host, configuration.port, LABEL)
     # The server ends itself in order; without this it would then repeat the signal for the default action.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, frame: None)
-    running = uvicorn.Server(settings)
-    started = running.startup
-
-    async def startup(*arguments: object, **names: object) -> None:
-        await started(*arguments, **names)
-        if running.started:
-            _log.info("Server listening on http://%s:%s (%s engine)", configuration.host, configuration.port, LABEL)
-
-    running.startup = startup
-    running.run()
-    if not running.started:
-        raise StartError(f"Can't listen on {configuration.host}:{configuration.port}: see the message above.")
+    uvicorn.Server(settings).run(sockets=[listener])
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

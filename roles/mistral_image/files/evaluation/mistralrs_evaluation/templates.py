@@ -11,6 +11,7 @@ gets a branch for that in front. What the template itself says is not altered.
 from __future__ import annotations
 
 import json
+import re
 import struct
 from pathlib import Path
 from typing import IO, Any
@@ -23,6 +24,7 @@ RAW_ROLE = "mistralrs-evaluation-prompt"
 
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING, _ARRAY = 8, 9
+_BLANKS_BEFORE_BLOCK = re.compile(r"\A[ \t]+(?=\{[%#](?!\+))")
 _MOST_TEMPLATE_BYTES = 4 * 1024 * 1024
 
 
@@ -106,11 +108,11 @@ def find(model: ModelConfiguration) -> str | None:
 def with_raw_branch(template: str | None) -> str:
     """A template that also hands a raw prompt through.
 
-    The empty expressions keep the engine from trimming white space at the seams; the last newline of a
-    template is dropped because Jinja drops it at the end of a file.
+    The empty expressions keep the engine from trimming white space at the seams. What it would trim at the ends of
+    a template of its own is trimmed here: the last newline, and blanks in front of a block on the first line.
     """
-    chat = (
-        "" if template is None else "{{ '' }}" + (template[:-1] if template.endswith("\n") else template) + "{{ '' }}"
-    )
+    chat = ""
+    if template is not None:
+        chat = "{{ '' }}" + _BLANKS_BEFORE_BLOCK.sub("", template.removesuffix("\n")) + "{{ '' }}"
     raw = "{{ messages[0]['content'] }}"
     return "{% if messages[0]['role'] == '" + RAW_ROLE + "' %}" + raw + "{% else %}" + chat + "{% endif %}"

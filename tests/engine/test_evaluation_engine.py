@@ -1,0 +1,187 @@
+"""The evaluation engine with the real wheel and a real model. Not part of the unit tests: it loads a model.
+
+MISTRAL_TEST_GGUF=model.gguf [MISTRAL_TEST_TOKENIZER=tokenizer.json] [MISTRAL_TEST_TEMPLATE=chat.jinja] \\
+[MISTRAL_TEST_ENGINE_PYTHON=python with the packages of requirements.txt] pytest tests/engine
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "roles" / "mistral_image" / "files" / "evaluation"
+TEMPLATE = os.environ.get("MISTRAL_TEST_TEMPLATE", str(ROOT / "tests" / "models" / "gemma-3-270m-base.jinja"))
+GGUF = os.environ.get("MISTRAL_TEST_GGUF")
+TOKENIZER = os.environ.get("MISTRAL_TEST_TOKENIZER")
+QUESTION = [{"role": "user", "content": "Tell me a long story about zanzibarquux."}]
+
+pytestmark = pytest.mark.skipif(GGUF is None, reason="MISTRAL_TEST_GGUF names no model")
+
+
+class Engine(NamedTuple):
+    process: subprocess.Popen[bytes]
+    port: int
+    log: Path
+
+    def ask(self, method: str, path: str, body: Any = None) -> http.client.HTTPResponse:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
+        connection.request(method, path, None if body is None else json.dumps(body))
+        return connection.getresponse()
+
+    def document(self, path: str, body: Any = None) -> Any:
+        return json.load(self.ask("GET" if body is None else "POST", path, body))
+
+    def metric(self, name: str) -> float:
+        lines = self.ask("GET", "/metrics").read().decode().splitlines()
+        return next((float(line.split()[-1]) for line in lines if line.startswith(name)), 0.0)
+
+    def cpu_seconds(self) -> float:
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    folder = tmp_path_factory.mktemp("engine")
+    (folder / "tiny").mkdir()
+    (folder / "tiny" / "tiny.gguf").symlink_to(Path(str(GGUF)).resolve())
+    if TOKENIZER:
+        (folder / "tiny" / "tokenizer.json").symlink_to(Path(TOKENIZER).resolve())
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    (folder / "engine.toml").write_text(
+        f'command = "serve"\n[global]\ntoken_source = "none"\n[server]\nhost = "127.0.0.1"\nport = {port}\n'
+        f'[runtime]\nmax_seqs = 2\n[[models]]\nmodel_id = "tiny"\njinja_explicit = "{TEMPLATE}"\n'
+        '[models.format]\nquantized_file = "tiny.gguf"\n[models.device]\ncpu = true\n'
+    )
+    log = folder / "log"
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE), "PYTHONDONTWRITEBYTECODE": "1", "NO_COLOR": "1"}
+    python = os.environ.get("MISTRAL_TEST_ENGINE_PYTHON", sys.executable)
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [python, "-m", "mistralrs_evaluation", "from-config", "-f", str(folder / "engine.toml")],
+            cwd=folder,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    started = Engine(process, port, log)
+    try:
+        end = time.monotonic() + 180
+        while True:
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < end, log.read_text()
+            try:
+                if started.ask("GET", "/health").read() == b"OK":
+                    break
+            except OSError:
+                time.sleep(0.5)
+        yield started
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_model_is_loaded_under_the_name_of_its_directory(engine: Engine) -> None:
+    data = engine.document("/v1/models")["data"]
+    assert [(entry["id"], entry.get("status")) for entry in data] == [("default", None), ("tiny", "loaded")]
+
+
+def test_first_token_arrives_before_the_last(engine: Engine) -> None:
+    body = {"model": "tiny", "messages": QUESTION, "max_tokens": 24, "stream": True, "temperature": 0}
+    answer = engine.ask("POST", "/v1/chat/completions", body)
+    moments, last = [], None
+    for line in answer:
+        if line.startswith(b"data: {"):
+            moments.append(time.monotonic())
+            last = json.loads(line[6:])
+    assert len(moments) > 5
+    assert moments[-1] - moments[0] > 0.1
+    assert last["choices"][0]["finish_reason"] in ("length", "stop")
+    assert last["usage"]["completion_tokens"] <= 24
+
+
+def test_usage_counts(engine: Engine) -> None:
+    body = {"model": "tiny", "prompt": "The capital of France is", "max_tokens": 6, "temperature": 0}
+    document = engine.document("/v1/completions", body)
+    usage = document["usage"]
+    assert usage["completion_tokens"] == 6
+    assert usage["total_tokens"] == usage["prompt_tokens"] + 6
+    if TOKENIZER:
+        # The pieces of the vocabulary with <bos>; the engine's own conversion makes eleven.
+        assert usage["prompt_tokens"] == 6
+    assert document["choices"][0]["finish_reason"] == "length"
+
+
+def test_stream_and_whole_answer_say_the_same(engine: Engine) -> None:
+    # The first token of this one is white space, which the engine strips off chats.
+    body = {"model": "tiny", "prompt": "def f(x):", "max_tokens": 8, "temperature": 0}
+    whole = engine.document("/v1/completions", body)["choices"][0]["text"]
+    lines = engine.ask("POST", "/v1/completions", {**body, "stream": True}).read().decode().splitlines()
+    pieces = [json.loads(line[6:])["choices"][0]["text"] for line in lines if line.startswith("data: {")]
+    assert "".join(pieces) == whole
+    if TOKENIZER:
+        assert whole[0].isspace()
+
+
+def test_stop_string(engine: Engine) -> None:
+    body = {"model": "tiny", "prompt": "One two three", "max_tokens": 12, "temperature": 0, "stop": ["five"]}
+    choice = engine.document("/v1/completions", body)["choices"][0]
+    assert "five" not in choice["text"]
+
+
+def test_unknown_model(engine: Engine) -> None:
+    answer = engine.ask("POST", "/v1/chat/completions", {"model": "nope", "messages": QUESTION})
+    assert answer.status == 404
+    assert "Requested model 'nope' is not available. Available models: tiny." in json.load(answer)["message"]
+
+
+def test_too_long_a_prompt_is_refused_and_the_engine_lives(engine: Engine) -> None:
+    answer = engine.ask("POST", "/v1/completions", {"model": "tiny", "prompt": "word " * 40000, "max_tokens": 1})
+    assert answer.status == 422
+    assert "greater than" in json.load(answer)["message"]
+    assert engine.ask("GET", "/health").status == 200
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_disconnect_stops_the_generation(engine: Engine, stream: bool) -> None:
+    before = engine.metric('mistralrs_sequences_completed_total{reason="canceled"}')
+    connection = http.client.HTTPConnection("127.0.0.1", engine.port, timeout=120)
+    body = {"model": "tiny", "messages": QUESTION, "max_tokens": 2000, "temperature": 1.0, "stream": stream}
+    connection.request("POST", "/v1/chat/completions", json.dumps(body))
+    if stream:
+        connection.getresponse().readline()
+    else:
+        time.sleep(1)
+    assert engine.metric("mistralrs_sequences_running ") == 1
+    connection.sock.close()
+    connection.close()
+    end = time.monotonic() + 60
+    while engine.metric("mistralrs_sequences_running ") > 0:
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    assert engine.metric('mistralrs_sequences_completed_total{reason="canceled"}') == before + 1
+    used = engine.cpu_seconds()
+    time.sleep(2)
+    assert engine.cpu_seconds() - used < 0.3
+
+
+def test_log_has_no_texts_and_the_end_is_quick(engine: Engine) -> None:
+    began = time.monotonic()
+    engine.process.terminate()
+    assert engine.process.wait(timeout=10) == 0
+    assert time.monotonic() - began < 5
+    log = engine.log.read_text()
+    assert "evaluation" in log
+    assert "zanzibarquux" not in log

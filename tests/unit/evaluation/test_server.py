@@ -1,0 +1,351 @@
+"""The HTTP API, with an engine that hands out given pieces."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from mistralrs_evaluation.config import Configuration, ModelConfiguration
+from mistralrs_evaluation.engine import Chunk, EngineDead, Usage, sentence
+from mistralrs_evaluation.requests import Generate, RequestError
+from mistralrs_evaluation.server import MOST_BODY_BYTES, application, sse
+from starlette.testclient import TestClient
+
+CONFIGURATION = Configuration(models=(ModelConfiguration("a", ("a.gguf",)),), default_model_id="a", max_seqs=2)
+HELLO = [{"role": "user", "content": "hello"}]
+
+
+class FakeModel:
+    def __init__(self, model_id: str = "a", words: tuple[str, ...] = ("Hi", " there"), pause: float = 0) -> None:
+        self.model_id = model_id
+        self.chats = True
+        self.words = words
+        self.pause = pause
+        self.asked: list[Generate] = []
+        self.given = 0
+        self.closed = threading.Event()
+        self.error: BaseException | None = None
+        self.most_at_once = 0
+        self._at_once = 0
+
+    def status(self) -> str:
+        return "loaded"
+
+    def stream(self, request: Generate) -> Iterator[Chunk]:
+        self.asked.append(request)
+        self._at_once += 1
+        self.most_at_once = max(self.most_at_once, self._at_once)
+        try:
+            for index, word in enumerate(self.words):
+                time.sleep(self.pause)
+                self.given += 1
+                last = index == len(self.words) - 1
+                usage = Usage(3, len(self.words), {"avg_tok_per_sec": 1.0}) if last else None
+                yield Chunk(word, finish_reason="stop" if last else None, usage=usage)
+                if self.error is not None:
+                    raise self.error
+        finally:
+            self._at_once -= 1
+            self.closed.set()
+
+
+def client(*models: FakeModel, dead: list[BaseException] | None = None, **changes: Any) -> TestClient:
+    found = models or (FakeModel(),)
+    by_id = {model.model_id: model for model in found}
+    graves: list[BaseException] = [] if dead is None else dead
+    return TestClient(
+        application(replace(CONFIGURATION, **changes), by_id, graves.append), raise_server_exceptions=False
+    )
+
+
+def events(text: str) -> list[Any]:
+    found = [line.removeprefix("data: ") for line in text.splitlines() if line.startswith("data: ")]
+    return [json.loads(event) if event != "[DONE]" else event for event in found]
+
+
+def metric(http: TestClient, name: str) -> float:
+    return next(float(line.split()[-1]) for line in http.get("/metrics").text.splitlines() if line.startswith(name))
+
+
+def test_health_and_label() -> None:
+    answer = client().get("/health", headers={"x-request-id": "mine-1"})
+    assert (answer.status_code, answer.text) == (200, "OK")
+    assert answer.headers["x-mistral-engine"] == "evaluation"
+    assert answer.headers["x-request-id"] == "mine-1"
+
+
+def test_models() -> None:
+    data = client(FakeModel("a"), FakeModel("b")).get("/v1/models").json()["data"]
+    assert [(entry["id"], entry.get("status")) for entry in data] == [
+        ("default", None),
+        ("a", "loaded"),
+        ("b", "loaded"),
+    ]
+    assert all("evaluation" in entry["owned_by"] for entry in data)
+
+
+def test_chat() -> None:
+    document = client().post("/v1/chat/completions", json={"model": "a", "messages": HELLO}).json()
+    assert document["object"] == "chat.completion"
+    assert document["model"] == "a"
+    assert document["choices"][0]["message"] == {"role": "assistant", "content": "Hi there"}
+    assert document["choices"][0]["finish_reason"] == "stop"
+    assert document["usage"]["total_tokens"] == 5
+
+
+def test_default_model() -> None:
+    model = FakeModel()
+    assert (
+        client(model).post("/v1/chat/completions", json={"model": "default", "messages": HELLO}).json()["model"] == "a"
+    )
+
+
+def test_chat_stream() -> None:
+    answer = client().post("/v1/chat/completions", json={"model": "a", "messages": HELLO, "stream": True})
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    first, second, done = events(answer.text)
+    assert first["choices"][0]["delta"] == {"role": "assistant", "content": "Hi"}
+    assert first["choices"][0]["finish_reason"] is None
+    assert "usage" not in first
+    assert second["choices"][0]["finish_reason"] == "stop"
+    assert second["usage"]["completion_tokens"] == 2
+    assert done == "[DONE]"
+
+
+def test_completion_with_and_without_stream() -> None:
+    model = FakeModel()
+    http = client(model)
+    body = {"model": "a", "prompt": "Well.", "echo": True}
+    document = http.post("/v1/completions", json=body).json()
+    assert document["object"] == "text_completion"
+    assert document["choices"][0]["text"] == "Well.Hi there"
+    *pieces, done = events(http.post("/v1/completions", json={**body, "stream": True}).text)
+    assert "".join(piece["choices"][0]["text"] for piece in pieces) == "Well.Hi there"
+    # As the real engine has it.
+    assert all("usage" not in piece for piece in pieces)
+    assert done == "[DONE]"
+    assert model.asked[0].prompt == "Well."
+
+
+def test_unknown_model_is_not_found() -> None:
+    model = FakeModel()
+    for path, body in (("chat/completions", {"messages": HELLO}), ("completions", {"prompt": "x"})):
+        answer = client(model, FakeModel("b")).post(f"/v1/{path}", json={"model": "nope", **body})
+        words = (
+            "Requested model 'nope' is not available. Available models: a, b. Use 'default' to use the default model."
+        )
+        assert answer.status_code == 404
+        assert answer.json()["message"] == answer.json()["error"]["message"] == words
+        assert answer.json()["error"]["code"] == "model_not_found"
+    assert model.asked == []
+
+
+@pytest.mark.parametrize(
+    ("body", "status"), [(b"{", 400), (b"[]", 400), (b"{}", 422), (b'{"model": "a", "messages": 1}', 422)]
+)
+def test_bad_requests(body: bytes, status: int) -> None:
+    answer = client().post("/v1/chat/completions", content=body)
+    assert answer.status_code == status
+    assert answer.json()["error"]["type"] == "invalid_request_error"
+
+
+def test_body_limit() -> None:
+    assert client().post("/v1/completions", content=b" " * (MOST_BODY_BYTES + 1)).status_code == 413
+
+
+def test_paths_and_methods() -> None:
+    assert client().get("/v1/files").status_code == 404
+    assert client().get("/v1/completions").status_code == 405
+    assert client().post("/v1/models/unload", json={}).status_code == 404
+
+
+def test_no_template_no_chat() -> None:
+    model = FakeModel()
+    model.chats = False
+    answer = client(model).post("/v1/chat/completions", json={"model": "a", "messages": HELLO})
+    assert answer.status_code == 422
+    assert "no chat template" in answer.json()["message"]
+    assert client(model).post("/v1/completions", json={"model": "a", "prompt": "x"}).status_code == 200
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_error_before_the_first_token_has_its_status(stream: bool) -> None:
+    model = FakeModel(words=())
+    model.stream = lambda request: iter_error(RequestError(422, "The prompt is too long."))  # type: ignore[method-assign]
+    answer = client(model).post("/v1/chat/completions", json={"model": "a", "messages": HELLO, "stream": stream})
+    assert answer.status_code == 422
+    assert answer.json()["message"] == "The prompt is too long."
+
+
+def iter_error(error: BaseException) -> Iterator[Chunk]:
+    yield from ()
+    raise error
+
+
+def test_error_in_a_stream_is_an_event() -> None:
+    model = FakeModel()
+    model.error = RequestError(500, "The engine failed.")
+    answer = client(model).post("/v1/chat/completions", json={"model": "a", "messages": HELLO, "stream": True})
+    assert events(answer.text)[-1]["error"]["message"] == "The engine failed."
+
+
+def test_unexpected_error_says_nothing_about_the_request(caplog: pytest.LogCaptureFixture) -> None:
+    model = FakeModel()
+    model.error = RuntimeError("secret prompt")
+    answer = client(model).post("/v1/chat/completions", json={"model": "a", "messages": HELLO})
+    assert answer.status_code == 500
+    assert "secret" not in answer.text + caplog.text
+
+
+def test_dead_engine_ends_the_process() -> None:
+    dead: list[BaseException] = []
+    model = FakeModel()
+    model.error = EngineDead("channel closed")
+    answer = client(model, dead=dead).post("/v1/chat/completions", json={"model": "a", "messages": HELLO})
+    assert answer.status_code == 500
+    assert [str(error) for error in dead] == ["channel closed"]
+
+
+def test_metrics() -> None:
+    http = client()
+    http.post("/v1/chat/completions", json={"model": "a", "messages": HELLO, "stream": True})
+    text = http.get("/metrics").text
+    labels = 'method="POST",model="a",path="/v1/chat/completions"'
+    assert f'http_requests_total{{{labels},status="200"}} 1.0' in text
+    assert f"mistralrs_time_to_first_token_seconds_count{{{labels}}} 1.0" in text
+    assert f"mistralrs_inter_token_latency_seconds_count{{{labels}}} 1.0" in text
+    assert "mistralrs_tokens_processed_total 5.0" in text
+    assert "mistralrs_sequences_running 0.0" in text
+    assert "mistralrs_sequences_waiting 0.0" in text
+    assert 'mistralrs_sequences_completed_total{reason="stop"} 1.0' in text
+    assert client(metrics=False).get("/metrics").status_code == 503
+
+
+def test_unknown_paths_share_one_label() -> None:
+    http = client()
+    for index in range(3):
+        http.get(f"/x{index}")
+    assert 'path="other",status="404"} 3.0' in http.get("/metrics").text
+
+
+def test_access_log_has_no_texts(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="mistralrs_evaluation")
+    caplog.set_level(logging.WARNING, logger="httpx")
+    caplog.set_level(logging.WARNING, logger="httpx2")
+    http = client(access_log_format="json")
+    http.post("/v1/chat/completions?q=secret", json={"model": "a", "messages": [{"role": "user", "content": "secret"}]})
+    http.get("/health")
+    lines = [json.loads(record.message) for record in caplog.records if record.name == "mistralrs_evaluation.access"]
+    assert [(line["path"], line["status"], line["model"]) for line in lines] == [("/v1/chat/completions", 200, "a")]
+    assert "secret" not in caplog.text
+    assert "Hi there" not in caplog.text
+
+
+def ask(app: Any, body: dict[str, Any], leave_after: float) -> Any:
+    """One request whose client goes away; gives what it got till then."""
+    sent: list[dict[str, Any]] = []
+    payload = json.dumps(body).encode()
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/v1/chat/completions",
+        "raw_path": b"/v1/chat/completions",
+        "query_string": b"",
+        "root_path": "",
+        "headers": [(b"content-length", str(len(payload)).encode())],
+    }
+
+    async def run() -> None:
+        first = True
+        left = asyncio.get_running_loop().time() + leave_after
+
+        async def receive() -> dict[str, Any]:
+            nonlocal first
+            if first:
+                first = False
+                return {"type": "http.request", "body": payload, "more_body": False}
+            await asyncio.sleep(max(0, left - asyncio.get_running_loop().time()))
+            return {"type": "http.disconnect"}
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message)
+
+        await app(scope, receive, send)
+        # The generation's thread reports its end to this loop.
+        await asyncio.sleep(0.3)
+
+    asyncio.run(run())
+    return sent
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_disconnect_stops_the_generation(stream: bool) -> None:
+    model = FakeModel(words=("x",) * 400, pause=0.02)
+    app = application(CONFIGURATION, {"a": model}, lambda error: None)
+    ask(app, {"model": "a", "messages": HELLO, "stream": stream}, leave_after=0.2)
+    assert model.closed.wait(2)
+    given = model.given
+    assert 0 < given < 60
+    time.sleep(0.1)
+    assert model.given == given
+    http = TestClient(app)
+    assert metric(http, "mistralrs_sequences_running ") == 0
+    assert metric(http, 'mistralrs_sequences_completed_total{reason="canceled"}') == 1
+
+
+def test_first_token_leaves_before_the_last_is_made() -> None:
+    model = FakeModel(words=("x",) * 400, pause=0.02)
+    app = application(CONFIGURATION, {"a": model}, lambda error: None)
+    sent = ask(app, {"model": "a", "messages": HELLO, "stream": True}, leave_after=0.3)
+    assert b'"content":"x"' in b"".join(message.get("body", b"") for message in sent)
+    assert model.given < 400
+
+
+def test_keep_alive_while_nothing_comes() -> None:
+    model = FakeModel(pause=0.3)
+    app = application(CONFIGURATION, {"a": model}, lambda error: None, keep_alive=0.05)
+    answer = TestClient(app).post("/v1/chat/completions", json={"model": "a", "messages": HELLO, "stream": True})
+    assert answer.text.startswith(": keep-alive\n\n")
+    assert events(answer.text)[-1] == "[DONE]"
+
+
+def test_not_more_at_once_than_the_engine_has_sequences() -> None:
+    model = FakeModel(pause=0.05)
+    with client(model) as http:
+        threads = [
+            threading.Thread(
+                target=http.post, args=("/v1/chat/completions",), kwargs={"json": {"model": "a", "messages": HELLO}}
+            )
+            for _index in range(5)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(model.asked) == 5
+    assert model.most_at_once == 2
+
+
+def test_sse() -> None:
+    assert sse({"a": "ü\n"}) == 'data: {"a":"ü\\n"}\n\n'.encode()
+    assert sse("[DONE]") == b"data: [DONE]\n\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("one\n", "one"),
+        ("path: x\n\ninvalid magic\n\nStack backtrace:\n   0: anyhow\n   1: main", "path: x invalid magic"),
+        ("oops\n   0: std::panic", "oops"),
+        ("", "ValueError"),
+    ],
+)
+def test_engine_errors_lose_their_stack_trace(text: str, expected: str) -> None:
+    assert sentence(ValueError(text)) == expected
