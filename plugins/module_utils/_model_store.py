@@ -29,7 +29,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._model_names impor
 
 CHECKSUM_MISMATCH = Fault(
     "model.checksum_mismatch",
-    "Model {name}: the sha256 of {source} is {got} ({size} bytes), expected {want}; the new file was removed.",
+    "Model {name}: the sha256 of {source} is {got} ({size} bytes), expected {want}; it was not put into the store.",
     "Correct 'sha256' if the publisher replaced the file; otherwise don't use that source.",
 )
 NO_SPACE = Fault(
@@ -106,6 +106,10 @@ def _path(wanted: Wanted, *parts: str) -> str:
 
 def _model_path(wanted: Wanted) -> str:
     return _path(wanted, wanted.file)
+
+
+def _lock_path(wanted: Wanted) -> str:
+    return _path(wanted, ".store", wanted.file + ".lock")
 
 
 def _tokenizer_name(wanted: Wanted) -> str:
@@ -271,7 +275,7 @@ def _unlock(path: str, descriptor: int) -> None:
 @contextmanager
 def _locked(wanted: Wanted) -> Iterator[None]:
     """Only one run at a time changes what belongs to one model; a second one waits here."""
-    path = _path(wanted, ".store", wanted.file + ".lock")
+    path = _lock_path(wanted)
     descriptor = _lock(path, wait=True)
     assert descriptor is not None
     try:
@@ -392,10 +396,7 @@ def _fetch_model(
                     _fetch.INTERRUPTED, name=wanted.name, source=source.shown, got=done, want=stream.size, why=""
                 )
             got = digest.hexdigest()
-            if wanted.sha256 and got != wanted.sha256:
-                raise StackError(
-                    CHECKSUM_MISMATCH, name=wanted.name, source=source.shown, got=got, size=done, want=wanted.sha256
-                )
+            _check_sha256(wanted, source, got, done)
             summary = _gguf.inspect(path, _label(wanted))
             _publish(wanted, path, descriptor, wanted.file)
         return got, stream.origin, summary
@@ -524,21 +525,31 @@ def _facts(
     }
 
 
-def _probe(wanted: Wanted, source: _fetch.Source, settings: _fetch.Settings) -> tuple[int, dict[str, Any]]:
-    """What can be known about a source without transferring it: its size, and a local file's header."""
+def _probe(wanted: Wanted, source: _fetch.Source, settings: _fetch.Settings, read: bool) -> tuple[int, dict[str, Any]]:
+    """What can be known about a source without transferring it: its size, and what a local file is."""
     with _fetch.opened(wanted.name, source, settings, wanted.sha256, probe=True) as stream:
         with _store_errors(wanted):
             _check_space(wanted, stream.size)
-        if source.scheme == "file":
-            return stream.size or 0, _gguf.inspect(source.path, _label(wanted))
-        return stream.size or 0, {}
+        size = stream.size or 0
+        if source.scheme != "file":
+            return size, {}
+        summary = _gguf.inspect(source.path, _label(wanted))
+        if read and wanted.sha256:
+            _check_sha256(wanted, source, hash_file(source.path), size)
+        return size, summary
+
+
+def _check_sha256(wanted: Wanted, source: _fetch.Source, got: str, size: int) -> None:
+    want = wanted.sha256
+    if want and got != want:
+        raise StackError(CHECKSUM_MISMATCH, name=wanted.name, source=source.shown, got=got, size=size, want=want)
 
 
 def _predict(wanted: Wanted, source: _fetch.Source, settings: _fetch.Settings, plan: _Plan) -> Outcome:
     """The outcome of a run that changes something, without changing it."""
     before = _state_now(wanted, plan.entry)
     if plan.fetch or plan.entry is None:
-        size, gguf = _probe(wanted, source, settings)
+        size, gguf = _probe(wanted, source, settings, read=True)
         facts = _facts(wanted, size, wanted.sha256, gguf, "none", source.shown)
     else:
         gguf = plan.entry.sidecar.get("gguf") or _gguf.inspect(_model_path(wanted), _label(wanted))
@@ -601,13 +612,15 @@ def present(wanted: Wanted, source: _fetch.Source, settings: _fetch.Settings, ch
     check_template(wanted)
     with _store_errors(wanted):
         plan = _plan(wanted, source)
-        if plan.entry is not None and not plan.changed and (check or not plan.refresh):
+        # A killed run leaves its lock's file behind, and perhaps more.
+        idle = not plan.refresh and not os.path.lexists(_lock_path(wanted))
+        if plan.entry is not None and not plan.changed and (check or idle):
             return _unchanged(wanted, plan.entry)
         if check:
             return _predict(wanted, source, settings, plan)
         if plan.fetch and source.scheme == "file":
             # Say what is wrong with the file before the first directory is made.
-            _probe(wanted, source, settings)
+            _probe(wanted, source, settings, read=False)
         _make_directories(wanted)
         with _locked(wanted):
             # Another run may have done it while this one waited.

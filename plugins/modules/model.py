@@ -26,7 +26,7 @@ attributes:
   check_mode:
     support: full
     details:
-      - The source is asked for its size and type only. Of a V(file://) source the header is read as well.
+      - A server is asked for size and type only. A V(file://) source that would be fetched is read and checked.
   diff_mode:
     support: full
   idempotent:

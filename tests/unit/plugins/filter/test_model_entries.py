@@ -1,0 +1,80 @@
+# Copyright (c) 2026, the mistralrs.stack maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.mistralrs.stack.plugins.filter.model_entries import FilterModule
+
+model_entries = FilterModule().filters()["model_entries"]
+GOOD = {"name": "qwen2.5-coder:32b", "quantization": "Q5_K_M", "source": "https://h/x.gguf", "sha256": "A" * 64}
+
+
+def ids(models: Any, directory: str = ".") -> list[str]:
+    errors = model_entries(models, directory)["errors"]
+    assert all("\n" not in error for error in errors)
+    return [error.rpartition("[")[2].rstrip("]") for error in errors]
+
+
+def test_entries() -> None:
+    result = model_entries([GOOD, {"name": "x.gguf", "source": "file:///srv/x.gguf", "sha256": None}])
+    assert result["errors"] == []
+    assert result["entries"][0] == {
+        "name": "qwen2.5-coder:32b",
+        "quantization": "Q5_K_M",
+        "source": "https://h/x.gguf",
+        "sha256": "a" * 64,
+        "chat_template": "",
+        "file": "qwen2.5-coder-32b-q5_k_m.gguf",
+        "id": "qwen2.5-coder-32b-q5_k_m",
+        "aliases": [
+            "qwen2.5-coder-32b-q5_k_m",
+            "qwen2.5-coder-32b-q5_k_m.gguf",
+            "qwen2.5-coder:32b",
+            "qwen2.5-coder:32b-q5_k_m",
+        ],
+    }
+    assert result["entries"][1]["file"] == "x.gguf"
+
+
+@pytest.mark.parametrize(
+    ("models", "expected"),
+    [
+        ([], ["model.none_configured"]),
+        (None, ["model.none_configured"]),
+        ("x", ["model.none_configured"]),
+        ({"name": "x"}, ["model.none_configured"]),
+        (["x"], ["model.wrong_type"]),
+        ([{}], ["model.wrong_type"]),
+        ([{**GOOD, "name": 7}], ["model.wrong_type"]),
+        ([{**GOOD, "checksum": "x"}], ["model.wrong_type"]),
+        ([{**GOOD, "sha256": 12}], ["model.wrong_type"]),
+        ([{**GOOD, "name": "../x"}], ["model.unsafe_name"]),
+        ([{**GOOD, "sha256": "12"}], ["model.invalid_sha256"]),
+        ([{"name": "qwen2.5-coder:32b"}], ["model.source_unsupported"]),
+        ([{**GOOD, "source": "hf://a/b"}], ["model.source_unsupported"]),
+        ([{**GOOD, "revision": "main"}], ["model.revision_unsupported"]),
+        ([GOOD, {**GOOD, "name": "qwen2.5-coder-32b"}], ["model.duplicate"]),
+        ([GOOD, {**GOOD, "name": "QWEN2.5-coder:32b"}], ["model.duplicate"]),
+        ([GOOD, GOOD, {"name": ".x"}], ["model.duplicate", "model.unsafe_name"]),
+    ],
+)
+def test_all_that_is_wrong_is_said(models: Any, expected: list[str]) -> None:
+    assert ids(models) == expected
+
+
+def test_chat_templates(tmp_path: Path) -> None:
+    (tmp_path / "good.jinja").write_text("{{ messages }}")
+    (tmp_path / "empty.jinja").write_text("")
+    (tmp_path / "binary.jinja").write_bytes(b"\xff\xfe")
+    (tmp_path / "prose.jinja").write_text("hello")
+    result = model_entries([{**GOOD, "chat_template": "good.jinja"}], str(tmp_path))
+    assert result["entries"][0]["chat_template"] == "{{ messages }}"
+    assert ids([{**GOOD, "chat_template": str(tmp_path / "good.jinja")}]) == []
+    assert ids([{**GOOD, "chat_template": "missing.jinja"}], str(tmp_path)) == ["model.chat_template_missing"]
+    assert ids([{**GOOD, "chat_template": "binary.jinja"}], str(tmp_path)) == ["model.chat_template_missing"]
+    assert ids([{**GOOD, "chat_template": "empty.jinja"}], str(tmp_path)) == ["model.chat_template_invalid"]
+    assert ids([{**GOOD, "chat_template": "prose.jinja"}], str(tmp_path)) == ["model.chat_template_invalid"]

@@ -1,0 +1,403 @@
+# Copyright (c) 2026, the mistralrs.stack maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module as it runs on a host, against a real https server."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import http.server
+import ipaddress
+import json
+import os
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.mistralrs.stack.plugins.modules import model as subject
+
+x509 = pytest.importorskip("cryptography.x509")
+ROOT = Path(__file__).resolve().parents[4]
+FILE = "tiny.gguf"
+Run = Callable[..., dict[str, Any]]
+
+# Runs the module in a process of its own, with the arguments of standard input.
+RUNNER = """
+import importlib.util, json, sys
+spec = importlib.util.spec_from_file_location("conftest", sys.argv[1])
+spec.loader.exec_module(importlib.util.module_from_spec(spec))
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.mistralrs.stack.plugins.modules import model
+with patch_module_args(json.load(sys.stdin)):
+    model.main()
+"""
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Server
+
+    def log_message(self, *_arguments: Any) -> None:
+        pass
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def answer(self, status: int, body: bytes = b"", **headers: Any) -> None:
+        self.send_response(status)
+        fields = {"Content-Type": "application/octet-stream", "Content-Length": len(body)}
+        for name, content in {**fields, **{key.replace("_", "-"): item for key, item in headers.items()}}.items():
+            if content is not None:
+                self.send_header(name, str(content))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    def do_GET(self) -> None:
+        self.close_connection = True
+        self.server.requests.append((self.command, self.path, dict(self.headers)))
+        good = self.server.content
+        name = self.path.partition("?")[0]
+        if name in ("/good", "/again"):
+            self.answer(200, good)
+        elif name == "/get-only":
+            self.answer(*((405,) if self.command == "HEAD" else (200, good)))
+        elif name == "/html":
+            self.answer(200, b"<html>log in</html>", Content_Type="text/html; charset=utf-8")
+        elif name == "/text":
+            self.answer(200, b"<html>log in</html>")
+        elif name == "/pointer":
+            self.answer(200, b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+        elif name == "/short":
+            self.answer(200, good[:-10], Content_Length=len(good))
+        elif name == "/huge":
+            self.answer(200, good, Content_Length=1 << 60)
+        elif name == "/gzip":
+            self.answer(200, good, Content_Encoding="gzip")
+        elif name == "/chunked":
+            self.answer(
+                200, b"%x\r\n%s\r\n0\r\n\r\n" % (len(good), good), Content_Length=None, Transfer_Encoding="chunked"
+            )
+        elif name == "/chunked-cut":
+            self.answer(200, b"%x\r\n%s" % (len(good), good[:-5]), Content_Length=None, Transfer_Encoding="chunked")
+        elif name == "/until-close":
+            self.answer(200, good, Content_Length=None)
+        elif name == "/relative":
+            self.answer(302, b"moved", Location="/good?signature=secret")
+        elif name == "/loop":
+            self.answer(307, Location="/loop")
+        elif name == "/to-http":
+            self.answer(302, Location=f"http://127.0.0.1:{self.server.server_port}/good?signature=secret")
+        elif name == "/to-file":
+            self.answer(302, Location="file:///etc/passwd")
+        elif name == "/to-nowhere":
+            self.answer(302)
+        elif name == "/slow":
+            time.sleep(0.5)
+            self.answer(200, good)
+        elif name in ("/stalls", "/stalls-once"):
+            stall = name == "/stalls" or not self.server.stalled.is_set()
+            self.answer(200, good[: len(good) // 2] if stall else good, Content_Length=len(good))
+            if stall and self.command == "GET":
+                self.wfile.flush()
+                self.server.stalled.set()
+                self.server.stopped.wait(30)
+        else:
+            self.answer(404, b"<html>not found</html>", Content_Type="text/html")
+
+
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, content: bytes, certificate: Path) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.content = content
+        self.requests: list[tuple[str, str, dict[str, str]]] = []
+        self.stalled = threading.Event()
+        self.stopped = threading.Event()
+        self.ca = certificate.read_text()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        self.socket = context.wrap_socket(self.socket, server_side=True)
+
+    def handle_error(self, *_arguments: Any) -> None:
+        pass
+
+    def url(self, path: str) -> str:
+        return f"https://127.0.0.1:{self.server_port}{path}"
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path_factory.mktemp("tls") / "both.pem"
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
+    return path
+
+
+@pytest.fixture
+def server(gguf: Any, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with Server(gguf.sentencepiece(), certificate) as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield running
+        running.stopped.set()
+        running.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "models"
+
+
+def arguments(store: Path, server: Server | None = None, check: bool = False, **options: Any) -> dict[str, Any]:
+    return {
+        "path": str(store),
+        "name": "tiny",
+        "ca_certificates": server.ca if server else "",
+        "timeout": 10,
+        "_ansible_check_mode": check,
+        "_ansible_diff": True,
+        "_ansible_remote_tmp": str(store.parent),
+        **options,
+    }
+
+
+@pytest.fixture
+def run(store: Path, server: Server, capsys: pytest.CaptureFixture[str]) -> Run:
+    def call(file: str = "", check: bool = False, **options: Any) -> dict[str, Any]:
+        if file:
+            options["source"] = server.url(file)
+        with patch_module_args(arguments(store, server, check, **options)), pytest.raises(SystemExit):
+            subject.main()
+        return dict(json.loads(capsys.readouterr().out))
+
+    return call
+
+
+def start(store: Path, server: Server, **options: Any) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", RUNNER, str(ROOT / "tests" / "unit" / "conftest.py")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    process.stdin.write(json.dumps(arguments(store, server, **options)))
+    process.stdin.close()
+    return process
+
+
+def result(process: subprocess.Popen[str]) -> dict[str, Any]:
+    assert process.stdout is not None
+    output = process.stdout.read()
+    process.wait(30)
+    return dict(json.loads(output))
+
+
+def files(store: Path) -> set[str]:
+    return {str(path.relative_to(store)) for path in store.rglob("*") if path.is_file()}
+
+
+COMPLETE = {FILE, "tiny.tokenizer.json", f".store/{FILE}.json"}
+
+
+@pytest.mark.parametrize("path", ["/good", "/relative", "/get-only", "/chunked", "/until-close"])
+def test_download(path: str, run: Run, server: Server, store: Path) -> None:
+    predicted = run(path, check=True)
+    assert predicted["changed"]
+    assert predicted["model"]["verified_by"] == "none"
+    assert not store.exists()
+    first = run(path)
+    assert first["changed"]
+    assert (store / FILE).read_bytes() == server.content
+    assert files(store) == COMPLETE
+    assert first["model"]["sha256"] == hashlib.sha256(server.content).hexdigest()
+    assert first["diff"]["before"] == {}
+    assert first["diff"]["after"]["size"] == len(server.content)
+    asked = len(server.requests)
+    again = run(path)
+    assert not again["changed"]
+    assert again["model"]["verified_by"] == "sidecar"
+    assert again["diff"]["before"] == again["diff"]["after"]
+    assert len(server.requests) == asked
+    assert not run(path, check=True)["changed"]
+
+
+def test_metadata_alone_in_check_mode(run: Run, server: Server) -> None:
+    assert run("/good", check=True)["model"]["size"] == len(server.content)
+    assert [method for method, _path, _headers in server.requests] == ["HEAD"]
+
+
+def test_no_credentials_are_sent_and_queries_stay_secret(run: Run, server: Server, store: Path) -> None:
+    outcome = run("/relative")
+    assert outcome["model"]["source"] == server.url("/relative")
+    for _method, _path, headers in server.requests:
+        assert not {"authorization", "cookie"} & {name.lower() for name in headers}
+    assert "secret" not in (store / ".store" / f"{FILE}.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("path", "error", "early"),
+    [
+        ("/missing", "model.http_status", True),
+        ("/html", "model.not_gguf", True),
+        ("/text", "model.not_gguf", False),
+        ("/pointer", "model.not_gguf", False),
+        ("/short", "model.interrupted", False),
+        ("/chunked-cut", "model.interrupted", False),
+        ("/huge", "model.no_space", True),
+        ("/gzip", "model.http_answer", True),
+        ("/loop", "model.redirect_refused", True),
+        ("/to-http", "model.redirect_refused", True),
+        ("/to-file", "model.redirect_refused", True),
+        ("/to-nowhere", "model.redirect_refused", True),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(
+    path: str, error: str, early: bool, run: Run, server: Server, store: Path
+) -> None:
+    """What the metadata shows is said in check mode already; the old file always stays."""
+    if early:
+        assert run(path, check=True)["error_id"] == error
+    failed = run(path)
+    assert failed["failed"]
+    assert failed["error_id"] == error
+    assert failed["msg"].endswith(f"[{error}]")
+    assert "\n" not in failed["msg"]
+    assert "secret" not in failed["msg"]
+    assert files(store) == set()
+    assert run("/good")["changed"]
+    assert run(path)["error_id"] == error
+    assert (store / FILE).read_bytes() == server.content
+    assert files(store) == COMPLETE
+
+
+def test_wrong_checksum(run: Run, server: Server, store: Path) -> None:
+    failed = run("/good", sha256="0" * 64)
+    assert failed["error_id"] == "model.checksum_mismatch"
+    assert hashlib.sha256(server.content).hexdigest() in failed["msg"]
+    assert files(store) == set()
+
+
+def test_stalled_server(run: Run, store: Path) -> None:
+    failed = run("/stalls", timeout=1)
+    assert failed["error_id"] == "model.interrupted"
+    assert "no answer in time" in failed["msg"]
+    assert files(store) == set()
+
+
+def test_untrusted_certificate(run: Run, store: Path, tmp_path: Path, certificate: Path) -> None:
+    assert run("/good", ca_certificates="")["error_id"] == "model.source_untrusted"
+    assert run("/good", ca_certificates="nonsense")["error_id"] == "model.ca_unreadable"
+    assert run("/good", ca_path=str(tmp_path / "missing.pem"))["error_id"] == "model.ca_unreadable"
+    assert not (store / FILE).exists()
+    assert run("/good", ca_certificates="", ca_path=str(certificate))["changed"]
+
+
+def test_unreachable(run: Run, server: Server) -> None:
+    assert run(source="https://127.0.0.1:1/x.gguf")["error_id"] == "model.source_unreachable"
+
+
+def test_arguments(run: Run) -> None:
+    assert run("/good", name="../x")["error_id"] == "model.unsafe_name"
+    assert run("/good", name="x", quantization="a/b")["error_id"] == "model.unsafe_name"
+    assert run("/good", sha256="1234")["error_id"] == "model.invalid_sha256"
+    assert run("/good", revision="main")["error_id"] == "model.revision_unsupported"
+    assert run()["error_id"] == "model.source_unsupported"
+    assert run("/good", path="relative/store")["error_id"] == "model.store_unusable"
+
+
+def test_states(run: Run, store: Path) -> None:
+    assert run(state="verified")["error_id"] == "model.not_stored"
+    run("/good")
+    assert not run(state="verified")["changed"]
+    assert run(state="absent", check=True)["changed"]
+    assert (store / FILE).exists()
+    removed = run(state="absent")
+    assert removed["changed"]
+    assert removed["diff"]["after"] == {}
+    assert files(store) == set()
+    assert not run(state="absent")["changed"]
+
+
+def test_two_processes_fetch_once(store: Path, server: Server) -> None:
+    processes = [start(store, server, source=server.url("/slow")) for _index in range(2)]
+    outcomes = [result(process) for process in processes]
+    assert sorted(outcome["changed"] for outcome in outcomes) == [False, True]
+    assert [method for method, _path, _headers in server.requests] == ["GET"]
+    assert files(store) == COMPLETE
+
+
+def test_killed_in_the_middle(store: Path, server: Server, run: Run) -> None:
+    process = start(store, server, source=server.url("/stalls-once"))
+    assert server.stalled.wait(20)
+    part = store / ".store" / "incoming" / f"{FILE}.part"
+    deadline = time.monotonic() + 10
+    while not part.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    if process.stdout:
+        process.stdout.close()
+    assert not (store / FILE).exists()
+    assert run("/stalls-once")["changed"]
+    assert (store / FILE).read_bytes() == server.content
+    assert files(store) == COMPLETE
+
+
+def test_killed_anywhere(tmp_path: Path, store: Path, server: Server, gguf: Any) -> None:
+    """Whatever the moment, the final file is absent or right, and one more run makes all right."""
+    pieces = gguf.pieces + [(f"piece{number}", float(-20 - number), 1) for number in range(60_000)]
+    source = tmp_path / "source.gguf"
+    source.write_bytes(gguf.sentencepiece(pieces))
+    options = {"source": source.as_uri()}
+    started = time.monotonic()
+    assert result(start(store, server, **options))["changed"]
+    duration = time.monotonic() - started
+    for step in range(1, 9):
+        for name in files(store):
+            os.unlink(store / name)
+        process = start(store, server, **options)
+        time.sleep(duration * step / 9)
+        process.kill()
+        process.wait()
+        if process.stdout:
+            process.stdout.close()
+        assert not (store / FILE).exists() or (store / FILE).read_bytes() == source.read_bytes()
+        result(start(store, server, **options))
+        assert files(store) == COMPLETE
+        assert (store / FILE).read_bytes() == source.read_bytes()
+        assert len(json.loads((store / "tiny.tokenizer.json").read_text())["model"]["vocab"]) == len(pieces)
+        assert not result(start(store, server, **options))["changed"]
