@@ -82,14 +82,10 @@ def locked(path: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def install_packages(packages: Sequence[str], why: str) -> None:
-    """Install distribution packages; the caller has checked that this is root on a machine with apt."""
+def install_packages(packages: Sequence[str], why: str, wanted: Sequence[str] = ()) -> None:
+    """Install distribution packages, and the wanted ones that this release has. As root on a machine with apt."""
     say(f"{why}: installing the packages {' '.join(packages)} ...")
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    install = ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", *packages]
-    for command in (["apt-get", "update", "--quiet"], install):
-        done = subprocess.run(
-            command, capture_output=True, text=True, stdin=subprocess.DEVNULL, env=environment, check=False
-        )
-        if done.returncode != 0:
-            raise BedError(f"'{' '.join(command)}' failed: {last_words(done.stderr) or last_words(done.stdout)}")
+    os.environ["DEBIAN_FRONTEND"] = "noninteractive"
+    run(["apt-get", "update", "--quiet"])
+    extra = [name for name in wanted if run(["apt-cache", "show", name], check=False).returncode == 0]
+    run(["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", *packages, *extra])

@@ -1,7 +1,7 @@
 """Finds a usable Docker engine, or makes one of the bed's own that disturbs no other.
 
-The own engine keeps to private paths (RUN, DATA) and has neither Docker's default bridge nor Docker's iptables
-chains, which are one set per machine: the few rules its networks need are added here, marked, and taken away again.
+The own engine keeps to private paths (RUN, DATA) and uses neither the bridge docker0 nor Docker's iptables chains,
+which exist once per machine: the few rules its networks need are added here, marked, and taken away again.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ SOCKET = RUN / "docker.sock"
 PID_FILE = RUN / "docker.pid"
 LOG = DATA / "dockerd.log"
 RULE_MARK = "mistral-bed"
+# Nothing is attached to it. `--bridge=none` will not do: dockerd then deletes docker0, whosever it is.
+BRIDGE = "mistral-bed0"
+BRIDGE_ADDRESS = "169.254.213.1/29"
 
 NO_ENGINE = (
     "No Docker engine answers and one can only be started by root on Debian or Ubuntu: start Docker "
@@ -99,6 +102,11 @@ def find_engine(key: str) -> Engine | None:
     return engines[0] if engines else None
 
 
+def refuse_without_rights(engine: Engine | None) -> None:
+    if engine is None and os.geteuid() != 0:
+        raise BedError(NO_ENGINE)
+
+
 @contextlib.contextmanager
 def engine_for_change(key: str) -> Iterator[Engine]:
     """A running engine, started if need be; the own one is kept from being stopped by others meanwhile."""
@@ -106,8 +114,7 @@ def engine_for_change(key: str) -> Iterator[Engine]:
     if found is not None and not found.own:
         yield found
         return
-    if os.geteuid() != 0:
-        raise BedError(NO_ENGINE)
+    refuse_without_rights(found)
     with locked(RUN / "lock"):
         found = find_engine(key) or provide_engine()
         if not found.own:
@@ -120,11 +127,8 @@ def provide_engine() -> Engine:
     if shutil.which("dockerd") is None or shutil.which("docker") is None or shutil.which("iptables") is None:
         if shutil.which("apt-get") is None:
             raise BedError(NO_ENGINE)
-        packages = ["docker.io", "iptables"]
         # From Debian 13 on the command is a package of its own.
-        if run(["apt-cache", "show", "docker-cli"], check=False).returncode == 0:
-            packages.append("docker-cli")
-        install_packages(packages, "No Docker engine runs here")
+        install_packages(["docker.io", "iptables", "iproute2"], "No Docker engine runs here", wanted=["docker-cli"])
         if Path("/run/systemd/system").exists():  # the package starts the engine itself: then that one is used
             for _attempt in range(40):
                 if (engine := usual_engine()) is not None:
@@ -153,7 +157,7 @@ def daemon_arguments() -> list[str]:
         # A containerd of the machine may be shared: keep apart in it, too.
         "--containerd-namespace=mistral-bed",
         "--containerd-plugins-namespace=mistral-bed-plugins",
-        "--bridge=none",
+        f"--bridge={BRIDGE}",
         "--iptables=false",
         "--ip6tables=false",
         # Away from the ranges that other engines take; Docker itself skips those that this machine has routes for.
@@ -174,6 +178,9 @@ def start_own_engine() -> Engine:
     for file in (PID_FILE, RUN / "exec" / "containerd" / "containerd.pid"):
         if live_pid(file) is None:
             file.unlink(missing_ok=True)
+    if not Path(f"/sys/class/net/{BRIDGE}").exists():
+        run(["ip", "link", "add", BRIDGE, "type", "bridge"])
+        run(["ip", "address", "add", BRIDGE_ADDRESS, "dev", BRIDGE])
     with open(LOG, "ab") as log:
         offset = log.tell()
         process = subprocess.Popen(
@@ -262,6 +269,7 @@ def stop_own_engine() -> None:
                 os.waitpid(pid, os.WNOHANG)  # only if this very process started it
             time.sleep(0.1)
     remove_rules(RULE_MARK)
+    run(["ip", "link", "delete", BRIDGE], check=False)
     mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
     for mount in reversed(mounts):
         if mount.startswith((f"{RUN}/", f"{DATA}/")):

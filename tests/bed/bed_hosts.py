@@ -122,9 +122,17 @@ def cgroup_arguments(version: str, suite: str) -> tuple[list[str], list[str]]:
 
 
 def run_arguments(
-    spec: HostSpec, image: str, cgroup_version: str, servers: Sequence[str] = (), apt_cache: Path | None = None
+    spec: HostSpec,
+    image: str,
+    cgroup_version: str,
+    servers: Sequence[str] = (),
+    apt_cache: Path | None = None,
+    drop: bool = True,
 ) -> list[str]:
-    """The words of `docker run`. Never --privileged: it fails where a capability is missing from the machine."""
+    """The words of `docker run`. Never --privileged: it fails where a capability is missing from the machine.
+
+    `drop` leaves out SYS_RESOURCE, which some sandboxes lack; newer engines refuse to drop what is not there.
+    """
     options, command = cgroup_arguments(cgroup_version, spec.suite)
     labels = {LABEL: KEY, LABEL_PATH: str(ROOT), LABEL_NAME: spec.name, LABEL_SPEC: spec.text()}
     volumes = [f"{volume_name(spec.name)}:/var/lib/docker", *spec.mounts]
@@ -134,7 +142,8 @@ def run_arguments(
         *("run", "--detach", f"--name={container_name(spec.name)}", f"--hostname={spec.name}"),
         *(f"--label={name}={value}" for name, value in labels.items()),
         *(f"--network={NETWORK}", f"--network-alias={spec.name}"),
-        *("--cap-add=ALL", "--cap-drop=SYS_RESOURCE"),
+        "--cap-add=ALL",
+        *(["--cap-drop=SYS_RESOURCE"] if drop else []),
         *(f"--security-opt={what}=unconfined" for what in ("seccomp", "apparmor", "systempaths")),
         *("--tmpfs=/run", "--tmpfs=/run/lock", "--stop-signal=SIGRTMIN+3"),
         *options,
@@ -216,9 +225,11 @@ def find(name: str) -> tuple[Engine, dict[str, Any]]:
     raise BedError(f"There is no host {name}: python3 tests/bed/bed.py status lists those that exist.")
 
 
-def port_holder(engine: Engine, port: str) -> str:
+def port_holder(engine: Engine | None, port: str) -> str:
     """Who has a port, as far as it can be found."""
-    names = engine.docker("ps", "--filter", f"publish={port}", "--format", "{{.Names}}", check=False).split()
+    names = []
+    if engine is not None:
+        names = engine.docker("ps", "--filter", f"publish={port}", "--format", "{{.Names}}", check=False).split()
     if names:
         return f" by the container {names[0]}"
     if shutil.which("ss"):
@@ -228,7 +239,7 @@ def port_holder(engine: Engine, port: str) -> str:
     return ""
 
 
-def refuse_taken_ports(engine: Engine, publish: Iterable[str]) -> None:
+def refuse_taken_ports(engine: Engine | None, publish: Iterable[str]) -> None:
     for entry in publish:
         address, port, _inside = entry.split(":")
         with socket.socket() as probe:
@@ -249,6 +260,9 @@ def up(spec: HostSpec, inventory: Path | None = None) -> None:
     engine = bed_engine.find_engine(KEY)
     container = inspect(engine, spec.name) if engine else None
     if engine is None or container is None or not container["State"]["Running"]:
+        # What can be refused is refused before anything is made.
+        bed_engine.refuse_without_rights(engine)
+        refuse_taken_ports(engine, spec.publish)
         if engine is None or not engine.docker("image", "ls", "--quiet", bed_image.image_tag(KEY, spec.suite)):
             bed_image.build_tar(spec.suite)
         with bed_engine.engine_for_change(KEY) as engine, locked(CACHE / "lock"):
@@ -258,7 +272,6 @@ def up(spec: HostSpec, inventory: Path | None = None) -> None:
             else:
                 refuse_difference(spec, container)
                 if not container["State"]["Running"]:
-                    refuse_taken_ports(engine, spec.publish)
                     ensure_network(engine)
                     engine.docker("start", container_name(spec.name))
         state = wait_for_systemd(engine, spec.name)
@@ -274,7 +287,6 @@ def up(spec: HostSpec, inventory: Path | None = None) -> None:
 
 
 def create(engine: Engine, spec: HostSpec) -> None:
-    refuse_taken_ports(engine, spec.publish)
     tag = bed_image.image_tag(KEY, spec.suite)
     if not engine.docker("image", "ls", "--quiet", tag):
         bed_image.ensure_image(engine, KEY, spec.suite, bed_image.build_tar(spec.suite))
@@ -286,9 +298,11 @@ def create(engine: Engine, spec: HostSpec) -> None:
     volume = volume_name(spec.name)
     engine.docker("volume", "create", f"--label={LABEL}={KEY}", f"--label={LABEL_NAME}={spec.name}", volume)
     version = engine.docker("info", "--format", "{{.CgroupVersion}}")
-    done = run_command(
-        engine.command(*run_arguments(spec, tag, version, machine_name_servers(), apt_cache)), check=False
-    )
+    for drop in (True, False):
+        words = run_arguments(spec, tag, version, machine_name_servers(), apt_cache, drop)
+        done = run_command(engine.command(*words), check=False)
+        if "invalid CapDrop" not in done.stderr:
+            break
     if done.returncode != 0:
         engine.docker("rm", "--force", container_name(spec.name), check=False)
         engine.docker("volume", "rm", "--force", volume, check=False)

@@ -84,6 +84,7 @@ def test_run_arguments() -> None:
     ):
         assert word in words
     assert words[words.index("image:tag") + 1] == "/bin/sh"
+    assert "--cap-drop=SYS_RESOURCE" not in bed_hosts.run_arguments(SPEC, "image:tag", "2", drop=False)
 
 
 def test_the_order_of_options_is_no_difference() -> None:
@@ -173,7 +174,7 @@ def test_inventory_without_groups() -> None:
 
 def test_the_own_engine_keeps_to_private_paths() -> None:
     words = bed_engine.daemon_arguments()
-    assert "--bridge=none" in words
+    assert f"--bridge={bed_engine.BRIDGE}" in words  # with `none` dockerd would delete docker0
     assert "--iptables=false" in words
     for option in ("--host", "--pidfile", "--exec-root", "--data-root"):
         (value,) = [word.split("=", 1)[1] for word in words if word.startswith(f"{option}=")]
