@@ -247,8 +247,8 @@ def read_entry(wanted: Wanted, rehash: bool = False) -> Entry | None:
     return Entry(status.st_size, hash_file(_model_path(wanted)), sidecar, "hash", mode)
 
 
-def _lock(path: str, wait: bool) -> int | None:
-    """Take a lock and return its descriptor, or None if somebody else has it and waiting is not wanted."""
+def _lock(path: str, wait: bool) -> int:
+    """Take a lock and return its descriptor, or -1 if somebody else has it and waiting is not wanted."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
@@ -258,7 +258,7 @@ def _lock(path: str, wait: bool) -> int | None:
                 return descriptor
         except BlockingIOError:
             os.close(descriptor)
-            return None
+            return -1
         except FileNotFoundError:
             pass
         except BaseException:
@@ -277,7 +277,6 @@ def _locked(wanted: Wanted) -> Iterator[None]:
     """Only one run at a time changes what belongs to one model; a second one waits here."""
     path = _lock_path(wanted)
     descriptor = _lock(path, wait=True)
-    assert descriptor is not None
     try:
         _clean(wanted)
         yield
@@ -296,7 +295,7 @@ def _clean(wanted: Wanted) -> None:
             continue
         lock = _path(wanted, ".store", owner + ".lock")
         descriptor = _lock(lock, wait=False)
-        if descriptor is not None:
+        if descriptor >= 0:
             with suppress(FileNotFoundError):
                 os.unlink(path)
             _unlock(lock, descriptor)

@@ -10,7 +10,7 @@ short_description: Fetch, verify and remove GGUF models in a model store
 version_added: 0.1.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
-  - Fetches a GGUF model into a flat directory, the store.
+  - Fetches a GGUF model into a flat directory, the store. The role P(mistralrs.stack.mistral_models#role) uses it.
   - A file under its final name is always complete and verified. It is fetched to C(.store/incoming/), hashed while it
     arrives, checked (size, sha256, structure of the GGUF file), synced to the disk and renamed.
     When anything goes wrong, the old file stays as it was.
@@ -102,9 +102,6 @@ options:
       - How many seconds a server may send nothing before the fetch fails.
     type: int
     default: 60
-seealso:
-  - plugin: mistralrs.stack.mistral_models
-    plugin_type: role
 """
 
 EXAMPLES = r"""
