@@ -58,15 +58,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Callable
 
-from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
-from ansible_collections.mistralrs.stack.plugins.module_utils._model_entries import model_entries
+from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._model_entries import TEMPLATE_MISSING, model_entries
 from ansible_collections.mistralrs.stack.plugins.module_utils._model_store import TEMPLATE_INVALID, template_problem
-
-TEMPLATE_MISSING = Fault(
-    "model.chat_template_missing",
-    "Model {name}: the chat template {path} can't be read on the controller: {why}.",
-    "Correct 'chat_template'; it is the path of a file on the controller.",
-)
 
 
 def _read_template(entry: Mapping[str, Any], directory: str) -> str:

@@ -30,6 +30,11 @@ DUPLICATE = Fault(
     "'mistral_models': {first!r} and {second!r} would both be stored as {file}.",
     "Give one of them another name or quantization, or remove it.",
 )
+TEMPLATE_MISSING = Fault(
+    "model.chat_template_missing",
+    "Model {name}: the chat template {path} can't be read on the controller: {why}.",
+    "Correct 'chat_template'; it is the path of a file on the controller.",
+)
 
 _OPTIONAL = ("quantization", "source", "revision", "sha256", "chat_template")
 
