@@ -157,7 +157,8 @@ def test(module: AnsibleModule, program: str, root: str, todo: list[Change]) -> 
     if rc != 0:
         lines = [line for line in (stderr or stdout).splitlines() if line.strip()]
         serious = [line for line in lines if "[emerg]" in line or "[crit]" in line or "[alert]" in line] or lines
-        problem = re.sub(r"^nginx: |\[\w+\] ", "", serious[0]) if serious else f"it exits with {rc} and no word"
+        line = serious[0] if serious else f"it exits with {rc} and no word"
+        problem = re.sub(r"^(nginx: |[\d/]+ [\d:]+ )?\[\w+\] (\d+#\d+: )?", "", line)
         raise StackError(REJECTED, problem=problem.replace(stage, root).rstrip("."))
 
 

@@ -1,8 +1,8 @@
 """A stand-in for the engine that only the gateway's tests use; standard library only, so that it runs on any host.
 
-It tells what it was asked: a completion's text is the JSON of the path, headers and body that arrived. The prompt steers
-it: `slow` streams twenty pieces in two seconds, `refuse`, `refuse-text` and `refuse-openai` are errors in three shapes,
-`silent` never answers.
+It tells what it was asked: a completion's text is the JSON of the path, headers and body that arrived. The prompt
+steers it: `slow` streams twenty pieces in two seconds, `refuse`, `refuse-text` and `refuse-openai` are errors in three
+shapes, `silent` never answers.
 GET /last tells how the last stream ended.
 """
 

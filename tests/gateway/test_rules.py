@@ -143,7 +143,8 @@ def test_a_complete_stream_is_complete_for_the_engine(client: httpx.Client, on_h
 
 def test_the_engine_notices_a_client_that_hangs_up(client: httpx.Client, on_host: HostCommand) -> None:
     with client.stream("POST", "/v1/completions", json={"prompt": "slow", "stream": True}) as answer:
-        next(answer.iter_lines())
+        lines = answer.iter_lines()
+        next(lines)
         assert last_stream(on_host) == "running"
     end = time.monotonic() + 1.5
     while last_stream(on_host) == "running":
