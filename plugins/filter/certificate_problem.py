@@ -62,8 +62,6 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 INVALID = Fault(
     "gateway.certificate_invalid",
@@ -98,6 +96,10 @@ NAMES_DIFFER = Fault(
 
 
 def check(certificate: str, private_key: str | None, names: list[str] | None, days: int, where: str) -> None:
+    # Ansible brings this library with it, but a filter that can't be imported would hide all others.
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
     try:
         found = x509.load_pem_x509_certificate(certificate.encode())
     except ValueError as error:
