@@ -125,9 +125,14 @@ def plan(root: str, tree: Tree, wanted: Mapping[str, str]) -> Steps:
 
 def apply(root: str, steps: Steps, mode: int = 0o755) -> None:
     """Do the steps. Every link is there or not, with its old or its new target: never half."""
-    if not os.path.isdir(root):
-        os.makedirs(root, mode)
-        os.chmod(root, mode)
+    missing = []
+    folder = root
+    while not os.path.isdir(folder):
+        missing.append(folder)
+        folder = os.path.dirname(folder)
+    for folder in reversed(missing):
+        os.mkdir(folder)
+        os.chmod(folder, mode)
     for name in steps.make_directories:
         path = os.path.join(root, name)
         os.mkdir(path)

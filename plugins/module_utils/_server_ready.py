@@ -26,7 +26,7 @@ NOT_READY = Fault(
 )
 ENGINE_DIED = Fault(
     "server.engine_died",
-    "The engine (container {container}) {how} instead of serving {model}. {finding} Its own last lines: {quote}",
+    'The engine (container {container}) {how} instead of serving {model}. {finding} Its own last lines: "{quote}".',
     "Correct that and run again.",
 )
 CONTAINER_MISSING = Fault(

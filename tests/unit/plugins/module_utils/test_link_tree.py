@@ -33,11 +33,11 @@ def test_from_nothing_to_something_else_and_back(tmp_path: Path) -> None:
 def test_directories_can_be_entered(tmp_path: Path) -> None:
     old = os.umask(0o077)
     try:
-        converge(tmp_path / "serve", {"a/b": "/x"})
+        converge(tmp_path / "var" / "serve", {"a/b": "/x"})
     finally:
         os.umask(old)
-    assert (tmp_path / "serve" / "a").stat().st_mode & 0o777 == 0o755
-    assert (tmp_path / "serve").stat().st_mode & 0o777 == 0o755
+    for path in ("var", "var/serve", "var/serve/a"):
+        assert (tmp_path / path).stat().st_mode & 0o777 == 0o755
 
 
 @pytest.mark.parametrize(
