@@ -71,9 +71,6 @@ options:
       - With V(false) the result has only C(errors), the list of what is wrong, in that case.
     type: bool
     default: true
-seealso:
-  - plugin: mistralrs.stack.mistral_server
-    plugin_type: role
 """
 
 EXAMPLES = r"""

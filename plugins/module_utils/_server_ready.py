@@ -177,9 +177,8 @@ class Watch:
         self._first_restarts: int | None = None
         self._failed_completions = 0
 
-    def _died(self, how: str, ended: LastExit) -> StackError:
-        assert self.container is not None
-        finding = diagnose(self.container.log(), ended.exit_code, ended.oom_killed)
+    def _died(self, container: Container, how: str, ended: LastExit) -> StackError:
+        finding = diagnose(container.log(), ended.exit_code, ended.oom_killed)
         return StackError(
             ENGINE_DIED,
             container=self.name,
@@ -198,13 +197,15 @@ class Watch:
         if self._first_restarts is None:
             self._first_restarts = state.restarts
         if state.status in ("exited", "dead", "removing"):
-            raise self._died(f"ended with code {state.exit_code}", LastExit(state.exit_code, state.oom_killed))
+            raise self._died(
+                self.container, f"ended with code {state.exit_code}", LastExit(state.exit_code, state.oom_killed)
+            )
         if state.status == "restarting" or state.restarts > self._first_restarts:
             ended = self.container.last_exit()
             if ended.exit_code is None and state.status == "restarting":
                 ended = LastExit(state.exit_code, state.oom_killed)
             code = "" if ended.exit_code is None else f" with code {ended.exit_code}"
-            raise self._died(f"ended{code} and is started again and again", ended)
+            raise self._died(self.container, f"ended{code} and is started again and again", ended)
         return state.status
 
     def _complete(self, timeout: float) -> Look:

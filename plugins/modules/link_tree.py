@@ -35,9 +35,6 @@ options:
       - Nothing is asked about the targets; they need not exist.
     type: dict
     required: true
-seealso:
-  - plugin: mistralrs.stack.mistral_server
-    plugin_type: role
 """
 
 EXAMPLES = r"""

@@ -48,9 +48,6 @@ options:
     description: How many seconds to wait between two looks.
     type: float
     default: 0.5
-seealso:
-  - plugin: mistralrs.stack.mistral_server
-    plugin_type: role
 """
 
 EXAMPLES = r"""
