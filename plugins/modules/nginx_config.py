@@ -26,7 +26,7 @@ attributes:
   diff_mode:
     support: full
     details:
-      - The content given as O(files[].secret_content) is never shown.
+      - What the files of O(secrets) contain, and all that only their owner may read, is never shown.
   idempotent:
     support: full
 options:
@@ -49,11 +49,7 @@ options:
         required: true
       content:
         description:
-          - What the file contains.
-        type: str
-      secret_content:
-        description:
-          - The same for content that nobody shall see in logs and differences.
+          - What the file contains. Required with O(files[].state=present).
         type: str
       mode:
         description:
@@ -62,13 +58,18 @@ options:
         default: "0644"
       state:
         description:
-          - Whether there is such a file. With V(present) one of O(files[].content) and O(files[].secret_content) is
-            required.
+          - Whether there is such a file.
         type: str
         default: present
         choices:
           - present
           - absent
+  secrets:
+    description:
+      - The content of files that nobody shall see in logs and differences, by their paths below O(root). Only their owner
+        may read these files.
+    type: dict
+    default: {}
   remove_stock_site:
     description:
       - Take away the link C(sites-enabled/default), by which the distribution's Nginx shows a welcome page on port 80,
@@ -170,24 +171,29 @@ def stock_site(module: AnsibleModule, root: str) -> list[Wanted]:
     if not query or not os.path.islink(link) or os.path.realpath(link) != os.path.realpath(site):
         return []
     _rc, conffiles, _stderr = module.run_command([query, "-W", "-f", "${Conffiles}\n", "nginx-common"])
-    return [Wanted("sites-enabled/default", None, 0, False)] if is_stock(site, conffiles) else []
+    return [Wanted("sites-enabled/default", None, 0o644, False)] if is_stock(site, conffiles) else []
 
 
-def wanted_file(entry: dict[str, Any]) -> Wanted:
-    secret = entry["secret_content"] is not None
-    text = None if entry["state"] == "absent" else entry["secret_content"] if secret else entry["content"]
-    return Wanted(
-        checked_path(entry["path"]), None if text is None else text.encode("utf-8"), int(entry["mode"], 8), secret
-    )
+def wanted_files(parameters: dict[str, Any]) -> list[Wanted]:
+    files = []
+    for entry in parameters["files"]:
+        content = entry["content"].encode("utf-8") if entry["state"] == "present" else None
+        files.append(Wanted(checked_path(entry["path"]), content, int(entry["mode"], 8), False))
+    for path, text in parameters["secrets"].items():
+        files.append(Wanted(checked_path(path), str(text).encode("utf-8"), 0o600, True))
+    return files
 
 
 def difference(root: str, change: Change) -> dict[str, str]:
     path = os.path.join(root, change.wanted.path)
+    # A file that only its owner may read is as secret when it goes as when it comes.
+    private = [mode for mode in (change.mode_before, change.wanted.mode) if mode is not None and not mode & 0o077]
+    hidden = change.wanted.secret or bool(private)
 
     def shown(content: bytes | None) -> str:
         if content is None:
             return ""
-        return "(secret)\n" if change.wanted.secret else content.decode("utf-8", "replace")
+        return "(secret)\n" if hidden else content.decode("utf-8", "replace")
 
     before, after = shown(change.before), shown(change.wanted.content)
     if before == after:
@@ -197,7 +203,7 @@ def difference(root: str, change: Change) -> dict[str, str]:
 
 def run(module: AnsibleModule) -> dict[str, Any]:
     root = os.path.normpath(module.params["root"])
-    wanted = [wanted_file(entry) for entry in module.params["files"]]
+    wanted = wanted_files(module.params)
     if module.params["remove_stock_site"]:
         wanted += stock_site(module, root)
     todo = changes(root, wanted)
@@ -234,13 +240,13 @@ def main() -> None:
                 "options": {
                     "path": {"type": "str", "required": True},
                     "content": {"type": "str"},
-                    "secret_content": {"type": "str", "no_log": True},
                     "mode": {"type": "str", "default": "0644"},
                     "state": {"type": "str", "default": "present", "choices": ["present", "absent"]},
                 },
-                "mutually_exclusive": [("content", "secret_content")],
-                "required_if": [("state", "present", ("content", "secret_content"), True)],
+                "required_if": [("state", "present", ("content",))],
             },
+            # By themselves, since Ansible's own log masks secrets within a list only if they have one line.
+            "secrets": {"type": "dict", "default": {}, "no_log": True},
             "remove_stock_site": {"type": "bool", "default": False},
             "program": {"type": "str", "default": "nginx"},
         },

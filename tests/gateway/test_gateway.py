@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
+import re
 import socket
 import ssl
 import time
@@ -253,6 +254,11 @@ def test_the_access_log_is_json_and_names_the_client(client: httpx.Client, key: 
 
 def test_only_root_reads_the_digests(on_host: HostCommand) -> None:
     assert on_host("stat", "-c", "%a %U", "/etc/nginx/mistral/keys.js").strip() == "600 root"
+    digests = re.findall(r'"([0-9a-f]{64})"', on_host("cat", "/etc/nginx/mistral/keys.js"))
+    journal = on_host("journalctl", "--no-pager", "-o", "cat")
+    assert digests
+    assert not [digest for digest in digests if digest in journal]
+    assert "PRIVATE KEY" not in journal
 
 
 def test_counters_are_for_this_host_only(client: httpx.Client, on_host: HostCommand) -> None:
