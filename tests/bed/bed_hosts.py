@@ -33,7 +33,7 @@ from bed_base import run as run_command
 from bed_engine import Engine
 
 KEY = checkout_key()
-NETWORK = f"bed-{KEY}"  # also the bridge's name: at most 15 characters
+NETWORK = f"bed-{KEY}"
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,11 @@ class HostSpec:
 
 def container_name(name: str, key: str = KEY) -> str:
     return f"bed-{key}-{name}"
+
+
+def bridge_name(engine: Engine) -> str:
+    """The network's interface: at most 15 characters, and not the same for two engines on one machine."""
+    return f"bed-own-{KEY}" if engine.own else NETWORK
 
 
 def volume_name(name: str, key: str = KEY) -> str:
@@ -315,10 +320,11 @@ def ensure_network(engine: Engine) -> None:
     subnet = engine.docker(*asked, check=False)
     if not subnet:
         labels = [f"--label={LABEL}={KEY}", f"--label={LABEL_PATH}={ROOT}"]
-        engine.docker("network", "create", *labels, f"--opt=com.docker.network.bridge.name={NETWORK}", NETWORK)
+        bridge = f"--opt=com.docker.network.bridge.name={bridge_name(engine)}"
+        engine.docker("network", "create", *labels, bridge, NETWORK)
         subnet = engine.docker(*asked)
     if engine.own:
-        bed_engine.ensure_rules(subnet, NETWORK)
+        bed_engine.ensure_rules(subnet, bridge_name(engine))
 
 
 def wait_for_systemd(engine: Engine, name: str, seconds: float = 90) -> str:
@@ -381,7 +387,7 @@ def down_on(engine: Engine, names: Sequence[str], everything: bool) -> list[str]
     if len(removed) == len(present):
         for network in engine.list("network", mine, "{{.Name}}"):
             if engine.own:
-                bed_engine.remove_rules(f"{bed_engine.RULE_MARK}:{network}")
+                bed_engine.remove_rules(f"{bed_engine.RULE_MARK}:{bridge_name(engine)}")
             engine.docker("network", "rm", network)
     if everything:
         for image in set(engine.list("image", mine, "{{.ID}}")):

@@ -38,7 +38,9 @@ def test_checkouts_do_not_share_names() -> None:
     one, two = (bed_base.checkout_key(Path(path)) for path in ("/home/a/stack", "/home/b/stack"))
     assert one != two
     assert bed_hosts.container_name("demo", one) == f"bed-{one}-demo"
-    assert len(bed_hosts.NETWORK) <= 15  # the kernel's limit for an interface
+    bridges = [bed_hosts.bridge_name(engine) for engine in (bed_engine.OWN, bed_engine.Engine("", own=False))]
+    assert len(set(bridges)) == 2
+    assert max(map(len, bridges)) <= 15  # the kernel's limit for an interface
 
 
 @pytest.mark.parametrize(
