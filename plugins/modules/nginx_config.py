@@ -66,8 +66,8 @@ options:
           - absent
   secrets:
     description:
-      - The content of files that nobody shall see in logs and differences, by their paths below O(root). Only their owner
-        may read these files.
+      - The content of files that nobody shall see in logs and differences, by their paths below O(root).
+      - Only their owner may read these files.
     type: dict
     default: {}
   remove_stock_site:
