@@ -1,6 +1,6 @@
 """The demo: a throw-away host becomes an endpoint, answers one chat completion, and can be taken down again.
 
-Usage: demo.py up | down. Environment: DEMO_PORT (default 8443) is the port of the endpoint on this machine.
+Usage: demo.py up | down | model (only puts the model file together). Environment: DEMO_PORT (default 8443) is the port of the endpoint on this machine.
 """
 
 from __future__ import annotations
@@ -47,19 +47,9 @@ def assemble_model() -> Path:
     return target
 
 
-def extra_authorities() -> list[str]:
-    """Authorities that this machine trusts beyond its distribution's: a proxy's that re-signs TLS, for example."""
-    folders = [Path("/usr/local/share/ca-certificates"), Path("/etc/pki/ca-trust/source/anchors")]
-    return [str(path) for folder in folders for path in sorted(folder.rglob("*")) if path.suffix in {".crt", ".pem"}]
-
-
 def provision() -> bool:
     """Run the site playbook; whether it changed anything."""
-    variables = {
-        "mistral_ca_certificates": extra_authorities(),
-        "mistral_gateway_credentials_path": str(CREDENTIALS),
-        "demo_chat_template": str(ROOT / "tests" / "models" / "gemma-3-270m-base.jinja"),
-    }
+    variables = {"stack_root": str(ROOT), "mistral_gateway_credentials_path": str(CREDENTIALS)}
     command = [
         "ansible-playbook",
         "--inventory",
@@ -92,7 +82,13 @@ def ask() -> str:
     """One streamed chat completion over HTTPS, printed as it arrives; the answer's text."""
     context = ssl.create_default_context(cafile=str(CREDENTIALS / "ca.pem"))
     connection = http.client.HTTPSConnection("localhost", PORT, context=context, timeout=120)
-    body = {"model": "gemma3:270m", "stream": True, "messages": [{"role": "user", "content": QUESTION}]}
+    body = {
+        "model": "gemma3:270m",
+        "messages": [{"role": "user", "content": QUESTION}],
+        # A base model goes on with the next question by itself.
+        "stop": ["\n"],
+        "stream": True,
+    }
     key = (CREDENTIALS / "api-key-default").read_text().strip()
     start = time.monotonic()
     connection.request(
@@ -158,7 +154,11 @@ def up() -> None:
 
 
 def down() -> None:
-    subprocess.run([*BED, "down", "--all"], check=True)
+    subprocess.run([*BED, "down", HOST], check=True)
+    hosts_left = subprocess.run([*BED, "status"], check=True, capture_output=True, text=True).stdout
+    if ": Debian " not in hosts_left:
+        # Nobody else's: the images and the bed's own engine go with the last host.
+        subprocess.run([*BED, "down", "--all"], check=True)
     for path in (CREDENTIALS / "api-key-default", CREDENTIALS / "ca.pem", INVENTORY):
         path.unlink(missing_ok=True)
     print(
@@ -167,7 +167,7 @@ def down() -> None:
 
 
 def main() -> int:
-    verbs = {"up": up, "down": down}
+    verbs = {"up": up, "down": down, "model": lambda: print(assemble_model())}
     if len(sys.argv) != 2 or sys.argv[1] not in verbs:
         print(__doc__, file=sys.stderr)
         return 2
