@@ -28,7 +28,8 @@ def markdown(text: str) -> str:
         kind, content = match["kind"], match["text"].replace("\\", "")
         if kind in "IB":
             return f"*{content}*" if kind == "I" else f"**{content}**"
-        return f"`{content}`"
+        # The kind of a plugin (`name#filter`) is for links, which these pages do not have.
+        return f"`{content.partition('#')[0] if kind == 'P' else content}`"
 
     return MARKUP.sub(one, text)
 

@@ -1,6 +1,7 @@
 """The demo: a throw-away host becomes an endpoint, answers one chat completion, and can be taken down again.
 
-Usage: demo.py up | down | model (only puts the model file together). Environment: DEMO_PORT (default 8443) is the port of the endpoint on this machine.
+Usage: demo.py up | down | model (the last one only puts the model file together).
+Environment: DEMO_PORT (default 8443) is the port of the endpoint on this machine.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import ssl
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -161,13 +163,11 @@ def down() -> None:
         subprocess.run([*BED, "down", "--all"], check=True)
     for path in (CREDENTIALS / "api-key-default", CREDENTIALS / "ca.pem", INVENTORY):
         path.unlink(missing_ok=True)
-    print(
-        "The demo's host, volumes, network and engine are gone. The cache in .cache/ stays: delete it if you like."
-    )
+    print("The demo's host, volumes, network and engine are gone. The cache in .cache/ stays: delete it if you like.")
 
 
 def main() -> int:
-    verbs = {"up": up, "down": down, "model": lambda: print(assemble_model())}
+    verbs: dict[str, Callable[[], object]] = {"up": up, "down": down, "model": assemble_model}
     if len(sys.argv) != 2 or sys.argv[1] not in verbs:
         print(__doc__, file=sys.stderr)
         return 2
