@@ -20,7 +20,13 @@ def play(playbook: str, variables: dict[str, Any]) -> subprocess.CompletedProces
     extra = [word for file in os.environ["EXTRA_VARS"].split() for word in ("--extra-vars", f"@{file}")]
     command = ["ansible-playbook", "--inventory", os.environ["INVENTORY"], *extra]
     command += ["--extra-vars", json.dumps(variables), playbook]
-    environment = {**os.environ, "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"}
+    # As a user runs it, not with the settings of the test driver around this.
+    settings = {
+        "ANSIBLE_CONFIG": str(HERE.parents[1] / "ansible.cfg"),
+        "ANSIBLE_FORCE_COLOR": "0",
+        "ANSIBLE_NOCOLOR": "1",
+    }
+    environment = {**os.environ, **settings}
     return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, env=environment)
 
 

@@ -90,7 +90,7 @@ def test_daemon_json_is_ours_and_complete(on_host: HostCommand) -> None:
 
 def test_all_targets_are_scraped(on_host: HostCommand) -> None:
     targets = prometheus(on_host, "targets")["activeTargets"]
-    assert {target["labels"]["job"] for target in targets} >= {"engine", "node", "gateway", "prometheus"}
+    assert {target["labels"]["job"] for target in targets} >= {"engine", "host", "gateway", "prometheus"}
     assert {target["health"] for target in targets} == {"up"}, targets
 
 
