@@ -14,21 +14,21 @@ die() {
     exit 2
 }
 
+# Prints the interpreter below any virtual environment: the one of an earlier run is not to be its own base.
+probe='import os, sys, venv, ensurepip
+if sys.version_info < (3, 11):
+    sys.exit(1)
+print(os.path.realpath(sys._base_executable))'
+
 # The newest interpreter that really runs: names on PATH can be shims that do not.
 find_python() {
     for version in 3.14 3.13 3.12 3.11; do
         for candidate in "python$version" "$HOME/.pyenv/versions/$version"*/bin/python3; do
-            if "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
-                command -v "$candidate"
-                return
-            fi
+            "$candidate" -c "$probe" 2>/dev/null && return
         done
     done
+    python3 -c "$probe" 2>/dev/null && return
     if python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
-        if python3 -c 'import venv, ensurepip' 2>/dev/null; then
-            command -v python3
-            return
-        fi
         die "$(command -v python3) has no venv module: install it (Debian, Ubuntu: apt-get install python3-venv) and repeat. [controller.no_venv]"
     fi
     found=$(python3 --version 2>/dev/null || echo "no python3")

@@ -40,7 +40,7 @@ def run(checkout: Path, python: str | None) -> subprocess.CompletedProcess[str]:
 
 
 OLD = 'case "$1" in --version) echo "Python 3.8.10";; *) exit 1;; esac'
-NO_VENV = 'case "$*" in *venv*) exit 1;; *version_info*) exit 0;; --version) echo "Python 3.11.2";; esac'
+NO_VENV = 'case "$*" in *"venv, ensurepip"*) exit 1;; *version_info*) exit 0;; --version) echo "Python 3.11.2";; esac'
 
 
 @pytest.mark.parametrize(
