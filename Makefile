@@ -40,11 +40,11 @@ unit: setup-test ## Unit tests
 	@$(BIN)/python -m pytest tests/unit
 
 .PHONY: test
-test: setup-test ## All that CI runs: lint, unit tests, sanity, the default scenario on a real host
+test: setup-test ## All that CI runs: lint, unit tests, sanity, the real engine, the scenarios on real hosts
 	@tests/run.sh
 
 .PHONY: test-all
-test-all: setup-test ## The same and the slow extras: Debian 12, the demo, the built collection
+test-all: setup-test ## The same and the demo as a stranger runs it
 	@tests/run.sh --all
 
 .PHONY: docs

@@ -92,7 +92,7 @@ def role_readme(role: Path) -> str:
 
 def code_errors() -> dict[str, tuple[str, str, str]]:
     """Fault constants of module_utils: id -> (sentence, remedy, where)."""
-    sys.path.insert(0, str(ROOT / "tests" / "unit"))
+    sys.path.insert(0, str(ROOT / "tests"))
     importlib.import_module("conftest")
     prefix = "ansible_collections.mistralrs.stack.plugins.module_utils"
     fault_type = importlib.import_module(f"{prefix}._errors").Fault

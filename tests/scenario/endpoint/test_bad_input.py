@@ -22,7 +22,7 @@ def play(playbook: str, variables: dict[str, Any]) -> subprocess.CompletedProces
     command += ["--extra-vars", json.dumps(variables), playbook]
     # As a user runs it, not with the settings of the test driver around this.
     settings = {
-        "ANSIBLE_CONFIG": str(HERE.parents[1] / "ansible.cfg"),
+        "ANSIBLE_CONFIG": str(HERE.parents[2] / "ansible.cfg"),
         "ANSIBLE_FORCE_COLOR": "0",
         "ANSIBLE_NOCOLOR": "1",
     }
@@ -97,6 +97,23 @@ def test_gateway_port_in_use(busy_port: int) -> None:
 
 def test_disk_too_small() -> None:
     refused({"docker_engine_minimum_free_gb": 900_000}, "docker.disk_too_small", "900000")
+
+
+@pytest.fixture
+def broken_docker(on_host: HostCommand) -> Iterator[None]:
+    """A Docker that cannot start: its settings are valid, but its data may not be where they say."""
+    settings = '{"data-root": "/proc/docker"}'
+    on_host("cp", "/etc/docker/daemon.json", "/root/daemon.json")
+    on_host("sh", "-c", f"printf '%s' '{settings}' >/etc/docker/daemon.json")
+    on_host("sh", "-c", "systemctl restart docker.service || true")
+    yield
+    on_host("mv", "/root/daemon.json", "/etc/docker/daemon.json")
+    on_host("sh", "-c", "systemctl reset-failed docker.service; systemctl restart docker.service")
+    on_host("docker", "start", "mistral-engine")
+
+
+def test_docker_not_usable(broken_docker: None) -> None:
+    refused({}, "docker.not_usable", "does not answer", "/proc/docker")
 
 
 @pytest.fixture

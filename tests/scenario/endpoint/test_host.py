@@ -37,6 +37,12 @@ def prometheus(on_host: HostCommand, path: str) -> dict:
     return json.loads(on_host("python3", "-c", program, f"http://127.0.0.1:9090/api/v1/{path}"))["data"]
 
 
+def metric(on_host: HostCommand, name: str) -> float:
+    program = "import urllib.request; print(urllib.request.urlopen('http://127.0.0.1:11434/metrics').read().decode())"
+    lines = on_host("python3", "-c", program).splitlines()
+    return next((float(line.split()[-1]) for line in lines if line.startswith(name)), 0.0)
+
+
 def answers(client: openai.OpenAI, model: str) -> bool:
     try:
         return bool(client.completions.create(model=model, prompt="Hello", max_tokens=1).choices)
@@ -98,6 +104,17 @@ def test_five_alerts_are_loaded(on_host: HostCommand) -> None:
     alerts = [rule for group in prometheus(on_host, "rules")["groups"] for rule in group["rules"]]
     assert len(alerts) >= 5
     assert all(rule["health"] == "ok" for rule in alerts)
+
+
+def test_a_client_that_leaves_stops_its_generation(client: openai.OpenAI, model: str, on_host: HostCommand) -> None:
+    stream = client.chat.completions.create(
+        model=model, messages=[{"role": "user", "content": "Count."}], max_tokens=1500, temperature=1, stream=True
+    )
+    next(iter(stream))
+    assert metric(on_host, "mistralrs_sequences_running") == 1
+    stream.close()
+    wait_until(lambda: metric(on_host, "mistralrs_sequences_running") == 0, 20, "the engine stops generating")
+    assert metric(on_host, 'mistralrs_sequences_completed_total{reason="canceled"}') >= 1
 
 
 def test_secrets_and_prompts_are_in_no_log(client: openai.OpenAI, key: str, model: str, on_host: HostCommand) -> None:

@@ -1,39 +1,14 @@
-"""The gateway under test, as the environment describes it.
-
-GATEWAY_URL (https://localhost:port), GATEWAY_KEY_FILE, GATEWAY_CA, GATEWAY_HOST_EXEC (the command prefix that runs a
-command on its host), and GATEWAY_STAND_IN=1 if stand_in_engine.py answers behind it with the plan of plan.yml.
-"""
+"""Clients of the gateway, and the question that makes the stand-in engine tell what reached it."""
 
 from __future__ import annotations
 
 import json
-import os
-import shlex
 import ssl
-import subprocess
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-
-HostCommand = Callable[..., str]
-
-
-@pytest.fixture(scope="session")
-def url() -> str:
-    return os.environ["GATEWAY_URL"]
-
-
-@pytest.fixture(scope="session")
-def key() -> str:
-    return Path(os.environ["GATEWAY_KEY_FILE"]).read_text().strip()
-
-
-@pytest.fixture(scope="session")
-def trust() -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=os.environ["GATEWAY_CA"])
 
 
 @pytest.fixture
@@ -47,16 +22,6 @@ def client(url: str, trust: ssl.SSLContext, key: str) -> Iterator[httpx.Client]:
     headers = {"Authorization": f"Bearer {key}"}
     with httpx.Client(base_url=url, verify=trust, timeout=60, headers=headers, trust_env=False) as with_key:
         yield with_key
-
-
-@pytest.fixture(scope="session")
-def on_host() -> HostCommand:
-    prefix = shlex.split(os.environ["GATEWAY_HOST_EXEC"])
-
-    def run(*command: str) -> str:
-        return subprocess.run([*prefix, *command], capture_output=True, text=True, timeout=120, check=True).stdout
-
-    return run
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import ansible_collections
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def _package(name: str, path: Path) -> types.ModuleType:
