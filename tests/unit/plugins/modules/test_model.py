@@ -208,7 +208,7 @@ def run(store: Path, server: Server, capsys: pytest.CaptureFixture[str]) -> Run:
 
 def start(store: Path, server: Server, **options: Any) -> subprocess.Popen[str]:
     process = subprocess.Popen(
-        [sys.executable, "-c", RUNNER, str(ROOT / "tests" / "unit" / "conftest.py")],
+        [sys.executable, "-c", RUNNER, str(ROOT / "tests" / "conftest.py")],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
