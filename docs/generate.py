@@ -1,5 +1,5 @@
 """Writes the pages that are made from the code: README.md of each role (from its argument_specs) and
-docs/errors.md (from the faults in module_utils and the messages in the roles).
+docs/errors.md (from the faults of the plugins and the messages in roles, playbooks and scripts).
 
 Usage: generate.py [--check]; with --check nothing is written and stale pages are named with exit code 1.
 """
@@ -91,11 +91,11 @@ def role_readme(role: Path) -> str:
 
 
 def code_errors() -> dict[str, tuple[str, str, str]]:
-    """Fault constants of module_utils: id -> (sentence, remedy, where)."""
+    """Fault constants of the plugins: id -> (sentence, remedy, where)."""
     sys.path.insert(0, str(ROOT / "tests"))
     importlib.import_module("conftest")
-    prefix = "ansible_collections.mistralrs.stack.plugins.module_utils"
-    fault_type = importlib.import_module(f"{prefix}._errors").Fault
+    prefix = "ansible_collections.mistralrs.stack.plugins"
+    fault_type = importlib.import_module(f"{prefix}.module_utils._errors").Fault
     found: dict[str, tuple[str, str, str]] = {}
 
     def collect(value: Any, where: str) -> None:
@@ -114,10 +114,22 @@ def code_errors() -> dict[str, tuple[str, str, str]]:
             for name in value.__dataclass_fields__:
                 collect(getattr(value, name), where)
 
-    for path in sorted((ROOT / "plugins" / "module_utils").glob("_*.py")):
-        module = importlib.import_module(f"{prefix}.{path.stem}")
-        for value in vars(module).values():
-            collect(value, str(path.relative_to(ROOT)))
+    for folder in ("module_utils", "modules", "filter"):
+        for path in sorted((ROOT / "plugins" / folder).glob("*.py")):
+            module = importlib.import_module(f"{prefix}.{folder}.{path.stem}")
+            for value in vars(module).values():
+                collect(value, str(path.relative_to(ROOT)))
+    return found
+
+
+def script_errors() -> dict[str, tuple[str, str, str]]:
+    """Messages of the scripts that prepare the controller: id -> (message, '', where)."""
+    found: dict[str, tuple[str, str, str]] = {}
+    for path in sorted((ROOT / "tests").glob("*.sh")):
+        for text in re.findall(r'die "(.*)"$', path.read_text(), flags=re.MULTILINE):
+            if match := ERROR_ID.search(text):
+                message = re.sub(r"\$\([^()]*\)|\$\w+", "<...>", text[: match.start()]).strip()
+                found[match["id"]] = (message, "", str(path.relative_to(ROOT)))
     return found
 
 
@@ -152,7 +164,7 @@ def humane(template: str) -> str:
 
 
 def errors_page() -> str:
-    errors = {**yaml_errors(), **code_errors()}
+    errors = {**script_errors(), **yaml_errors(), **code_errors()}
     lines = [
         "# Errors",
         "",

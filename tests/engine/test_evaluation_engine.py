@@ -129,9 +129,13 @@ def test_stream_and_whole_answer_say_the_same(engine: Engine) -> None:
 
 
 def test_stop_string(engine: Engine) -> None:
-    body = {"model": "tiny", "prompt": "One two three", "max_tokens": 12, "temperature": 0, "stop": ["five"]}
-    choice = engine.document("/v1/completions", body)["choices"][0]
-    assert "five" not in choice["text"]
+    body = {"model": "tiny", "prompt": "The capital of France is", "max_tokens": 12, "temperature": 0}
+    whole = engine.document("/v1/completions", body)["choices"][0]["text"]
+    word = whole.split()[3]
+    choice = engine.document("/v1/completions", {**body, "stop": [word]})["choices"][0]
+    assert word not in choice["text"]
+    assert whole.startswith(choice["text"])
+    assert choice["finish_reason"] == "stop"
 
 
 def test_unknown_model(engine: Engine) -> None:
