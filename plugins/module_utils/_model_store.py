@@ -472,12 +472,14 @@ def _plan(wanted: Wanted, source: _fetch.Source) -> _Plan:
         fetch = False
     if fetch:
         return _Plan(True, entry, False, False, False, template, False)
+    # A record of other content says nothing about this one: a run may have been killed after it published the model.
+    known = sidecar.get("sha256") == entry.sha256
     return _Plan(
         fetch=False,
         entry=entry,
-        adopt=not sidecar,
+        adopt=not known,
         refresh=entry.verified_by == "hash" or sidecar.get("source") != source.shown,
-        tokenizer=bool(sidecar) and not _tokenizer_is_current(wanted, sidecar.get("tokenizer")),
+        tokenizer=known and not _tokenizer_is_current(wanted, sidecar.get("tokenizer")),
         template=template,
         mode=entry.mode != _MODE,
     )
@@ -551,7 +553,8 @@ def _predict(wanted: Wanted, source: _fetch.Source, settings: _fetch.Settings, p
         size, gguf = _probe(wanted, source, settings, read=True)
         facts = _facts(wanted, size, wanted.sha256, gguf, "none", source.shown)
     else:
-        gguf = plan.entry.sidecar.get("gguf") or _gguf.inspect(_model_path(wanted), _label(wanted))
+        recorded = {} if plan.adopt else plan.entry.sidecar.get("gguf")
+        gguf = recorded or _gguf.inspect(_model_path(wanted), _label(wanted))
         facts = _facts(wanted, plan.entry.size, plan.entry.sha256, gguf, plan.entry.verified_by, source.shown)
     tokenizer = os.path.basename(facts["tokenizer"])
     after = _state(facts["size"], facts["sha256"], tokenizer, wanted.chat_template)
@@ -567,7 +570,7 @@ def _unchanged(wanted: Wanted, entry: Entry) -> Outcome:
 def _apply(wanted: Wanted, source: _fetch.Source, settings: _fetch.Settings, plan: _Plan) -> Outcome:
     """Do what is planned. The order matters: what C(.store/) says about the model is written last."""
     before = _state_now(wanted, plan.entry)
-    sidecar = dict(plan.entry.sidecar) if plan.entry else {}
+    sidecar = dict(plan.entry.sidecar) if plan.entry and not plan.adopt else {}
     verified_by = plan.entry.verified_by if plan.entry else "hash"
     if plan.fetch or plan.entry is None:
         sha256, origin, gguf = _fetch_model(wanted, source, settings)

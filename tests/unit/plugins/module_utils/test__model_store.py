@@ -226,6 +226,27 @@ def test_adoption(place: Place) -> None:
     assert not place.run().changed
 
 
+def test_what_was_known_of_other_content_is_forgotten(place: Place, tmp_path: Path) -> None:
+    """A run was killed between the model and its record, or somebody put a new file over the old one."""
+    place.run()
+    old = place.tokenizer.read_bytes()
+    new = place.gguf.sentencepiece([*place.gguf.pieces, ("new", -30.0, 1)], add_bos_token=False)
+    place.put(new)
+    other = tmp_path / "other.gguf"
+    other.write_bytes(new)
+    os.rename(other, place.model)
+    predicted = place.run(check=True, sha256=sha256(new))
+    outcome = place.run(sha256=sha256(new))
+    assert predicted.changed
+    assert outcome.changed
+    assert predicted.facts["gguf"] == outcome.facts["gguf"]
+    assert outcome.facts["gguf"]["vocabulary"] == len(place.gguf.pieces) + 1
+    assert json.loads(place.sidecar.read_text())["gguf"] == outcome.facts["gguf"]
+    assert place.tokenizer.read_bytes() != old
+    assert json.loads(place.tokenizer.read_text())["post_processor"] is None
+    assert not place.run(sha256=sha256(new)).changed
+
+
 def test_a_wrong_file_is_not_adopted(place: Place) -> None:
     place.store.mkdir()
     place.model.write_bytes(place.gguf.build())
