@@ -228,7 +228,8 @@ def _context(name: str, settings: Settings) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=settings.ca_path or None)
         if settings.ca_certificates:
-            context.load_verify_locations(cadata=settings.ca_certificates)
+            # What is not ASCII can only be in the comments between certificates; Python refuses it, OpenSSL skips them.
+            context.load_verify_locations(cadata=settings.ca_certificates.encode("ascii", "ignore").decode("ascii"))
     except (OSError, ValueError) as error:
         path = settings.ca_path or "'ca_certificates'"
         raise StackError(CA_UNREADABLE, name=name, path=path, why=getattr(error, "strerror", "") or error) from None
