@@ -251,6 +251,11 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._model_names impor
 
 def run(module: AnsibleModule) -> _model_store.Outcome:
     params = module.params
+    given = params["source"]
+    # The arguments are returned: without what may be secret in them.
+    params["source"] = _fetch.redact(given)
+    if params["source"] == given:
+        module.no_log_values.discard(given)
     name = params["name"]
     wanted = _model_store.Wanted(
         store=params["path"],
@@ -265,7 +270,7 @@ def run(module: AnsibleModule) -> _model_store.Outcome:
         return _model_store.absent(wanted, module.check_mode)
     if params["state"] == "verified":
         return _model_store.verified(wanted)
-    source = _fetch.parse_source(name, params["source"], params["revision"], wanted.sha256)
+    source = _fetch.parse_source(name, given, params["revision"], wanted.sha256)
     settings = _fetch.Settings(params["ca_path"], params["ca_certificates"], params["timeout"])
     return _model_store.present(wanted, source, settings, module.check_mode)
 
@@ -276,7 +281,7 @@ def main() -> None:
             "path": {"type": "path", "default": "/var/lib/mistral/models"},
             "name": {"type": "str", "required": True},
             "quantization": {"type": "str", "default": ""},
-            "source": {"type": "str", "default": ""},
+            "source": {"type": "str", "default": "", "no_log": True},
             "revision": {"type": "str", "default": ""},
             "sha256": {"type": "str", "default": ""},
             "chat_template": {"type": "str", "default": ""},

@@ -268,6 +268,27 @@ def test_no_credentials_are_sent_and_queries_stay_secret(run: Run, server: Serve
     assert "secret" not in (store / ".store" / f"{FILE}.json").read_text()
 
 
+@pytest.mark.parametrize("source", ["/good?token=hidden", "https://user:hidden@h/x.gguf", "https://h/x?hidden\t"])
+def test_secrets_of_the_source_are_neither_logged_nor_returned(
+    source: str, run: Run, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logged: list[Any] = []
+    monkeypatch.setattr(subject.AnsibleModule, "log", lambda *arguments, **options: logged.append((arguments, options)))
+    given = server.url(source) if source.startswith("/") else source
+    # Controllers always say whether the task has no_log.
+    outcome = run(source=given, _ansible_no_log=False, _ansible_inject_invocation=True)
+    assert logged
+    assert "hidden" not in repr(logged)
+    assert "hidden" not in repr(outcome)
+    shown = outcome["invocation"]["module_args"]["source"]
+    assert shown.rstrip("?.") == given.partition("?")[0].replace("user:hidden@", "")
+
+
+def test_a_source_without_secrets_is_shown(run: Run, server: Server) -> None:
+    outcome = run("/good", _ansible_inject_invocation=True)
+    assert outcome["invocation"]["module_args"]["source"] == outcome["model"]["source"] == server.url("/good")
+
+
 @pytest.mark.parametrize(
     ("path", "error", "early"),
     [
@@ -324,6 +345,15 @@ def test_untrusted_certificate(run: Run, store: Path, tmp_path: Path, certificat
     assert run("/good", ca_path=str(tmp_path / "missing.pem"))["error_id"] == "model.ca_unreadable"
     assert not (store / FILE).exists()
     assert run("/good", ca_certificates="", ca_path=str(certificate))["changed"]
+
+
+def test_comments_beside_certificates(run: Run, server: Server) -> None:
+    commented = f"\ufeff# Autorit\xe9 de test\n{server.ca}# \u2026\n"
+    assert run("/good", ca_certificates=commented)["changed"]
+    for text in ("# Autorit\xe9", "\xe9", server.ca[: server.ca.index("-----END CERT")]):
+        failed = run("/again", ca_certificates=text)
+        assert failed["error_id"] == "model.ca_unreadable"
+        assert "\n" not in failed["msg"]
 
 
 def test_unreachable(run: Run, server: Server) -> None:
