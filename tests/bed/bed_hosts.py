@@ -168,6 +168,8 @@ def inventory_text(hosts: Iterable[tuple[str, Sequence[str]]], engine: Engine) -
         variables = {
             "ansible_connection": "community.docker.docker",
             "ansible_host": container_name(name),
+            # Known to be root, so that `become` needs no sudo.
+            "ansible_user": "root",
             "ansible_python_interpreter": "/usr/bin/python3",
         }
         if engine.host:

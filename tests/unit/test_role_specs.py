@@ -77,3 +77,8 @@ def test_no_role_hides_a_failure() -> None:
 def test_module_group_is_complete() -> None:
     group = load(ROOT / "meta" / "runtime.yml")["action_groups"]["stack"]
     assert group == sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("[a-z]*.py"))
+
+
+def test_credentials_are_no_inventory() -> None:
+    # Ansible reads every file below an inventory folder as inventory, keys included, but leaves out dot folders.
+    assert options_of("mistral_gateway")["mistral_gateway_credentials_path"]["default"].endswith("/.credentials")

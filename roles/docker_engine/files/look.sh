@@ -18,6 +18,7 @@ esac
 # The daemon's reason for not starting, else its or systemd's last complaint, else what its client said.
 journal=$(journalctl --unit docker.service --lines 100 --output cat --no-pager 2>/dev/null | grep -v level=info)
 words=$(printf '%s\n' "$journal" | grep -E 'failed to start daemon|unable to configure|level=fatal|Failed at step' | tail -n 1)
+[ -n "$words" ] || words=$(printf '%s\n' "$journal" | grep -vE '^(docker\.service|Start|Stopp|Failed to start docker)' | grep -iE 'error|cannot|failed|no such' | tail -n 1)
 [ -n "$words" ] || words=$(printf '%s\n' "$journal" | grep -iE 'error|cannot|too quickly' | tail -n 1)
 [ -n "$words" ] || words=$(grep -v '^ *$' "$said" | tail -n 1)
 

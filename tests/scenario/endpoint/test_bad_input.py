@@ -95,7 +95,22 @@ def test_gateway_port_in_use(busy_port: int) -> None:
     refused({"mistral_gateway_https_port": busy_port}, "gateway.port_in_use", str(busy_port), "python3")
 
 
-def test_disk_too_small() -> None:
+def test_a_variable_of_the_wrong_type() -> None:
+    done = play("mistralrs.stack.site", {"mistral_gateway_https_port": "https"})
+    assert done.returncode != 0
+    assert "mistral_gateway_https_port" in done.stdout
+    assert set(re.findall(r"changed=(\d+)", done.stdout)) == {"0"}
+
+
+@pytest.fixture
+def stopped_docker(on_host: HostCommand) -> Iterator[None]:
+    """A Docker that works has its room already; a stopped one has yet to show that."""
+    on_host("systemctl", "stop", "docker.socket", "docker.service")
+    yield
+    on_host("systemctl", "start", "docker.service")
+
+
+def test_disk_too_small(stopped_docker: None) -> None:
     refused({"docker_engine_minimum_free_gb": 900_000}, "docker.disk_too_small", "900000")
 
 

@@ -113,7 +113,7 @@ def _bias(document: Mapping[str, Any]) -> dict[int, float] | None:
     value = document.get("logit_bias")
     if value is None:
         return None
-    if not isinstance(value, dict) or not all(key.isascii() and key.isdigit() for key in value):
+    if not isinstance(value, dict) or not all(len(key) <= 10 and key.isascii() and key.isdigit() for key in value):
         raise _wrong("logit_bias", "an object from token numbers to numbers")
     return {int(key): float(_number(value, key, -100, 100) or 0) for key in value if int(key) <= _MOST} or None
 
