@@ -57,6 +57,11 @@ NOT_STORED = Fault(
     "Model {name}: there is no {path} to verify.",
     "Use 'state: present', which fetches it.",
 )
+NOT_RECORDED = Fault(
+    "model.not_recorded",
+    "Model {name}: {path} can't be verified, because nothing says what it should be.",
+    "Give 'sha256', or run 'state: present' first.",
+)
 TEMPLATE_INVALID = Fault(
     "model.chat_template_invalid",
     "Model {name}: the chat template {why}.",
@@ -273,25 +278,30 @@ def _unlock(path: str, descriptor: int) -> None:
 
 
 @contextmanager
-def _locked(wanted: Wanted) -> Iterator[None]:
-    """Only one run at a time changes what belongs to one model; a second one waits here."""
+def _locked(wanted: Wanted) -> Iterator[bool]:
+    """Only one run at a time changes what belongs to one model; a second one waits here.
+
+    Gives whether an interrupted run had left something of this model behind.
+    """
     path = _lock_path(wanted)
     descriptor = _lock(path, wait=True)
     try:
-        _clean(wanted)
-        yield
+        yield _clean(wanted)
     finally:
         _unlock(path, descriptor)
 
 
-def _clean(wanted: Wanted) -> None:
+def _clean(wanted: Wanted) -> bool:
     """Remove what interrupted runs left behind: of this model, and of others that nobody is working on."""
+    own = False
     incoming = _path(wanted, ".store", "incoming")
     for name in os.listdir(incoming):
         path = os.path.join(incoming, name)
         owner = name.rpartition(".")[0]
         if owner == wanted.file:
-            os.unlink(path)
+            with suppress(FileNotFoundError):
+                os.unlink(path)
+            own = True
             continue
         lock = _path(wanted, ".store", owner + ".lock")
         descriptor = _lock(lock, wait=False)
@@ -299,6 +309,7 @@ def _clean(wanted: Wanted) -> None:
             with suppress(FileNotFoundError):
                 os.unlink(path)
             _unlock(lock, descriptor)
+    return own
 
 
 def _make_directories(wanted: Wanted) -> None:
@@ -638,7 +649,9 @@ def verified(wanted: Wanted) -> Outcome:
         entry = read_entry(wanted, rehash=True)
         if entry is None:
             raise StackError(NOT_STORED, name=wanted.name, path=_model_path(wanted))
-        want = wanted.sha256 or entry.sidecar.get("sha256", entry.sha256)
+        want = wanted.sha256 or entry.sidecar.get("sha256")
+        if not want:
+            raise StackError(NOT_RECORDED, name=wanted.name, path=_model_path(wanted))
         if entry.sha256 != want:
             raise StackError(CORRUPT, name=wanted.name, path=_model_path(wanted), got=entry.sha256, want=want)
         gguf = _gguf.inspect(_model_path(wanted), _label(wanted))
@@ -648,20 +661,39 @@ def verified(wanted: Wanted) -> Outcome:
         return Outcome(False, now, now, facts)
 
 
+def _left_behind(wanted: Wanted) -> list[str]:
+    """What a run writes, or a killed one left, of this model in C(.store/incoming/)."""
+    incoming = _path(wanted, ".store", "incoming")
+    try:
+        names = os.listdir(incoming)
+    except FileNotFoundError:
+        return []
+    return [os.path.join(incoming, name) for name in names if name.rpartition(".")[0] == wanted.file]
+
+
+def _belongings(wanted: Wanted) -> tuple[list[str], dict[str, Any]]:
+    """The files of a model that are there, and its state. The model is first: what is left is never taken for one."""
+    model = _lstat(wanted, _model_path(wanted))
+    names = [wanted.file, _tokenizer_name(wanted), _template_name(wanted)]
+    paths = [_path(wanted, name) for name in names] + [_path(wanted, ".store", wanted.file + ".json")]
+    known = _read_sidecar(wanted).get("sha256", "")
+    before = _state(model.st_size, known, "", "", stat.S_IMODE(model.st_mode)) if model else {}
+    return [path for path in paths if _lstat(wanted, path) is not None], before
+
+
 def absent(wanted: Wanted, check: bool) -> Outcome:
     """Remove the model and everything that was made for it."""
     with _store_errors(wanted):
-        model = _lstat(wanted, _model_path(wanted))
-        names = [wanted.file, _tokenizer_name(wanted), _template_name(wanted)]
-        paths = [_path(wanted, name) for name in names] + [_path(wanted, ".store", wanted.file + ".json")]
-        there = [path for path in paths if _lstat(wanted, path) is not None]
-        known = _read_sidecar(wanted).get("sha256", "")
-        before = _state(model.st_size, known, "", "", stat.S_IMODE(model.st_mode)) if model else {}
-        if there and not check:
+        there, before = _belongings(wanted)
+        changed = bool(there or _left_behind(wanted))
+        # Where a lock is, another run may be about to write the model.
+        if not check and (changed or os.path.lexists(_lock_path(wanted))):
             _make_directories(wanted)
-            with _locked(wanted):
-                # The model goes first: without it, what is left is never taken for one.
+            with _locked(wanted) as cleaned:
+                there, before = _belongings(wanted)
                 for path in there:
-                    os.unlink(path)
+                    with suppress(FileNotFoundError):
+                        os.unlink(path)
                 _sync_directory(wanted.store)
-        return Outcome(bool(there), before, {}, {"name": wanted.name, "file": wanted.file, "path": paths[0]})
+                changed = cleaned or bool(there)
+        return Outcome(changed, before, {}, {"name": wanted.name, "file": wanted.file, "path": _model_path(wanted)})

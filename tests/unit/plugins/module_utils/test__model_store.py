@@ -422,6 +422,16 @@ def test_verified(place: Place) -> None:
     assert caught.value.id == "model.corrupt"
 
 
+def test_verified_needs_something_to_compare_with(place: Place) -> None:
+    place.run()
+    place.sidecar.unlink()
+    with pytest.raises(StackError) as caught:
+        _model_store.verified(place.wanted())
+    assert caught.value.id == "model.not_recorded"
+    digest = sha256(place.model.read_bytes())
+    assert _model_store.verified(place.wanted(sha256=digest)).facts["sha256"] == digest
+
+
 def test_absent(place: Place) -> None:
     assert not _model_store.absent(place.wanted(), check=False).changed
     assert not place.store.exists()
@@ -434,6 +444,44 @@ def test_absent(place: Place) -> None:
     assert outcome.after == {}
     assert place.files() == set()
     assert not _model_store.absent(place.wanted(), check=False).changed
+
+
+def test_absent_removes_what_a_killed_run_left(place: Place) -> None:
+    place.incoming.mkdir(parents=True)
+    part = place.incoming / (FILE + ".part")
+    lock = place.sidecar.parent / (FILE + ".lock")
+    part.write_bytes(b"x")
+    lock.write_bytes(b"")
+    assert _model_store.absent(place.wanted(), check=True).changed
+    assert part.exists()
+    assert _model_store.absent(place.wanted(), check=False).changed
+    assert place.files() == set()
+    lock.write_bytes(b"")
+    assert not _model_store.absent(place.wanted(), check=False).changed
+    assert place.files() == set()
+
+
+def test_absent_many_at_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.run(chat_template="{{ x }}")
+    ready = threading.Barrier(4)
+    make = _model_store._make_directories
+
+    def together(wanted: _model_store.Wanted) -> None:
+        make(wanted)
+        ready.wait(10)
+
+    monkeypatch.setattr(_model_store, "_make_directories", together)
+    changed: list[bool] = []
+    threads = [
+        threading.Thread(target=lambda: changed.append(_model_store.absent(place.wanted(), check=False).changed))
+        for _index in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(changed) == [False] * 3 + [True]
+    assert place.files() == set()
 
 
 @pytest.mark.parametrize(
