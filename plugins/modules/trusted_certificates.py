@@ -103,12 +103,20 @@ error_id:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._trusted_certificates import (
     NOT_TAKEN_OVER,
     files,
     missing_in_bundle,
 )
+
+NOT_WRITTEN = Fault(
+    "trust.not_written",
+    "The certificates in {folder} could not be changed: {path}: {problem}.",
+    "Check that the folder above it exists, that it holds nothing but files and that the disk can be written to.",
+)
+# Stands in the folder until the host's list is made, so that a run that was cut off is taken up by the next one.
+PENDING = ".pending"
 
 
 def read(path: str) -> str:
@@ -119,24 +127,47 @@ def read(path: str) -> str:
         return ""
 
 
+def sync(folder: str) -> None:
+    """What was made, renamed or removed in the folder is on the disk when this returns."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def write(path: str, text: str) -> None:
     staged = f"{path}.new"
     with open(staged, "w", encoding="utf-8") as file:
         file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
     os.chmod(staged, 0o644)
     os.replace(staged, path)
 
 
 def install(module: AnsibleModule, folder: str, wanted: dict[str, str], added: list[str], removed: list[str]) -> None:
-    if wanted and not os.path.isdir(folder):
+    if not os.path.isdir(folder):
         os.mkdir(folder, 0o755)
+        sync(os.path.dirname(folder) or ".")
+    with open(os.path.join(folder, PENDING), "w", encoding="utf-8"):
+        pass
+    sync(folder)
     for name in added:
         write(os.path.join(folder, name), wanted[name])
     for name in removed:
         os.unlink(os.path.join(folder, name))
-    if not wanted and os.path.isdir(folder):
+    sync(folder)
+    command, bundle = module.params["command"], module.params["bundle"]
+    module.run_command(command, check_rc=True)
+    missing = missing_in_bundle(wanted, read(bundle))
+    if missing:
+        raise StackError(NOT_TAKEN_OVER, command=" ".join(command), names=", ".join(missing), bundle=bundle)
+    os.unlink(os.path.join(folder, PENDING))
+    if wanted:
+        sync(folder)
+    else:
         os.rmdir(folder)
-    module.run_command(module.params["command"], check_rc=True)
 
 
 def main() -> None:
@@ -161,16 +192,20 @@ def main() -> None:
     try:
         wanted = files([(entry["name"], entry["content"]) for entry in module.params["certificates"]])
         present = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+        pending = PENDING in present
+        present = [name for name in present if name != PENDING]
         added = [name for name in wanted if read(os.path.join(folder, name)) != wanted[name]]
         removed = [name for name in present if name not in wanted]
-        changed = bool(added or removed or missing_in_bundle(wanted, read(bundle)))
+        changed = bool(pending or added or removed or missing_in_bundle(wanted, read(bundle)))
         if changed and not module.check_mode:
             install(module, folder, wanted, added, removed)
-            missing = missing_in_bundle(wanted, read(bundle))
-            if missing:
-                raise StackError(NOT_TAKEN_OVER, command=" ".join(command), names=", ".join(missing), bundle=bundle)
     except StackError as error:
         module.fail_json(msg=str(error), error_id=error.id)
+    except OSError as problem:
+        fault = StackError(
+            NOT_WRITTEN, folder=folder, path=problem.filename or folder, problem=problem.strerror or str(problem)
+        )
+        module.fail_json(msg=str(fault), error_id=fault.id)
     diff = {
         "before_header": folder,
         "after_header": folder,

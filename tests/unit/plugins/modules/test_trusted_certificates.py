@@ -31,10 +31,15 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
     )
     script.chmod(0o755)
 
-    def call(*certificates: dict[str, str], check: bool = False, command: str = str(script)) -> dict[str, Any]:
+    def call(
+        *certificates: dict[str, str],
+        check: bool = False,
+        command: str = str(script),
+        folder: str = str(tmp_path / "mistral"),
+    ) -> dict[str, Any]:
         arguments = {
             "certificates": list(certificates),
-            "folder": str(tmp_path / "mistral"),
+            "folder": folder,
             "bundle": str(tmp_path / "bundle"),
             "command": [command],
             "_ansible_check_mode": check,
@@ -81,3 +86,39 @@ def test_nothing_is_written_when_one_file_is_bad(tmp_path: Path, run: Run) -> No
     result = run(CA, {"name": "bad.pem", "content": "hello"})
     assert result["error_id"] == "trust.not_a_certificate"
     assert not (tmp_path / "mistral").exists()
+
+
+def test_a_removal_that_was_cut_off_is_taken_up_again(tmp_path: Path, run: Run) -> None:
+    first = run(CA)
+    broken = run(command="false")
+    assert broken["failed"]
+    assert (tmp_path / "bundle").read_text() == PEM
+    assert run(check=True)["changed"]
+    again = run()
+    assert again["changed"]
+    assert again["removed"] == []
+    assert again["diff"]["before"] == again["diff"]["after"] == ""
+    assert (tmp_path / "bundle").read_text() == ""
+    assert first["added"]
+    assert not (tmp_path / "mistral").exists()
+    assert not run()["changed"]
+
+
+def test_no_marker_is_left_when_all_went_well(tmp_path: Path, run: Run) -> None:
+    added = run(CA)["added"]
+    assert [path.name for path in (tmp_path / "mistral").iterdir()] == added
+
+
+@pytest.mark.parametrize("kind", ["no parent", "a folder within", "a file in its place"])
+def test_what_cannot_be_written_is_said_in_one_sentence(tmp_path: Path, run: Run, kind: str) -> None:
+    folder = tmp_path / "mistral"
+    if kind == "a folder within":
+        (folder / "inner").mkdir(parents=True)
+    elif kind == "a file in its place":
+        folder.write_text("")
+    else:
+        folder = tmp_path / "none" / "mistral"
+    result = run(CA, folder=str(folder))
+    assert result["error_id"] == "trust.not_written"
+    assert result["msg"].startswith(f"The certificates in {folder} could not be changed: {folder}")
+    assert "exception" not in result
