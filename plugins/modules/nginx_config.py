@@ -126,6 +126,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._staged_tree import (
+    NOT_WRITTEN,
     Change,
     Wanted,
     apply,
@@ -144,6 +145,11 @@ REJECTED = Fault(
     "gateway.configuration_rejected",
     "Nginx refuses the new configuration: {problem}.",
     "The old one is still in place and in use; correct the setting that this line comes from.",
+)
+WRONG_MODE = Fault(
+    "gateway.wrong_mode",
+    "The permissions of {path} are {mode!r}, but must be an octal number.",
+    "Give them as four digits in quotes, such as '0644'.",
 )
 
 
@@ -174,11 +180,24 @@ def stock_site(module: AnsibleModule, root: str) -> list[Wanted]:
     return [Wanted("sites-enabled/default", None, 0o644, False)] if is_stock(site, conffiles) else []
 
 
+def octal(path: str, mode: str) -> int:
+    if not re.match(r"(0o)?0*[0-7]{1,4}\Z", mode):
+        raise StackError(WRONG_MODE, path=path, mode=mode)
+    return int(mode, 8)
+
+
+def reason(error: OSError) -> str:
+    """What the system said; a copy of a folder says it of each file that failed, of which one is enough."""
+    if isinstance(error, shutil.Error) and error.args and isinstance(error.args[0], list):
+        return ": ".join(str(part) for part in (error.args[0][0][0], error.args[0][0][-1]))
+    return error.strerror or str(error)
+
+
 def wanted_files(parameters: dict[str, Any]) -> list[Wanted]:
     files = []
     for entry in parameters["files"]:
         content = entry["content"].encode("utf-8") if entry["state"] == "present" else None
-        files.append(Wanted(checked_path(entry["path"]), content, int(entry["mode"], 8), False))
+        files.append(Wanted(checked_path(entry["path"]), content, octal(entry["path"], entry["mode"]), False))
     for path, text in parameters["secrets"].items():
         files.append(Wanted(checked_path(path), str(text).encode("utf-8"), 0o600, True))
     return files
@@ -256,6 +275,10 @@ def main() -> None:
         module.exit_json(**run(module))
     except StackError as error:
         module.fail_json(msg=str(error), error_id=error.id)
+    except OSError as problem:
+        # Only what comes before the files are put in place; that part says itself what went wrong.
+        fault = StackError(NOT_WRITTEN, root=module.params["root"], problem=reason(problem))
+        module.fail_json(msg=str(fault), error_id=fault.id)
 
 
 if __name__ == "__main__":
