@@ -104,6 +104,19 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._server_ready impo
     parse_inspect,
 )
 
+PATIENCE = 20
+
+
+def endpoint(url: str) -> tuple[str, int] | None:
+    """Host and port; nothing if the URL is not of the right form."""
+    try:
+        address = urlsplit(url)
+        if address.scheme == "http" and address.hostname:
+            return str(address.hostname), address.port or 80
+    except ValueError:
+        pass
+    return None
+
 
 class HttpClient:
     """Plain HTTP to the engine; proxies of the environment are not for this host's own ports."""
@@ -140,7 +153,11 @@ class DockerContainer:
     def _run(self, *arguments: str) -> tuple[int, str, str]:
         if self.docker is None:
             raise StackError(DOCKER_UNUSABLE, container=self.name, reason="there is no docker command")
-        code, out, err = self.module.run_command([self.docker, *arguments])
+        # A Docker that hangs would be waited for without end, whatever the timeout of the module.
+        code, out, err = self.module.run_command(["timeout", str(PATIENCE), self.docker, *arguments])
+        if code == 124:
+            reason = f"it gave no answer in {PATIENCE} seconds"
+            raise StackError(DOCKER_UNUSABLE, container=self.name, reason=reason)
         return int(code), str(out), str(err)
 
     def state(self) -> ContainerState | None:
@@ -188,10 +205,11 @@ def main() -> None:
         supports_check_mode=True,
     )
     given = module.params
-    address = urlsplit(given["url"])
-    if address.scheme != "http" or not address.hostname:
+    address = endpoint(given["url"])
+    if address is None:
         module.fail_json(msg=f"url is {given['url']!r}, but must look like http://127.0.0.1:11434")
-    client = HttpClient(str(address.hostname), address.port or 80)
+        return
+    client = HttpClient(*address)
     container = DockerContainer(module, given["container"]) if given["container"] else None
     clock = SystemClock()
     started = clock.now()
