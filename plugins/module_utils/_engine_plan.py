@@ -62,6 +62,11 @@ NO_MODELS = Fault(
     "There is no model to serve.",
     "List at least one in mistral_models.",
 )
+WRONG_MODEL_ENTRY = Fault(
+    "config.wrong_model_entry",
+    "Entry {number} of mistral_models {problem}.",
+    "Write each entry as a dictionary with at least a name.",
+)
 TOO_MANY_MODELS = Fault(
     "config.too_many_models",
     "mistral.rs {version} serves one model, but mistral_models lists {count}.",
@@ -395,7 +400,14 @@ def _check_models(
     version: str, engine: Engine, models: Sequence[Model], errors: list[StackError]
 ) -> list[dict[str, Any]]:
     entries: list[dict[str, Any]] = []
-    for model in models:
+    model: Any  # What the operator wrote; it need not be what it should.
+    for number, model in enumerate(models, start=1):
+        if not isinstance(model, Mapping):
+            errors.append(StackError(WRONG_MODEL_ENTRY, number=number, problem="is not a dictionary"))
+            continue
+        if not (model.get("name") or model.get("file")):
+            errors.append(StackError(WRONG_MODEL_ENTRY, number=number, problem="has no name"))
+            continue
         quantization = model.get("quantization") or None
         try:
             file = str(model.get("file") or _model_names.store_file_name(str(model["name"]), quantization))

@@ -203,6 +203,21 @@ def test_models() -> None:
 
 
 @pytest.mark.parametrize(
+    ("entry", "problem"),
+    [
+        ("mistral:7b", "is not a dictionary"),
+        (None, "is not a dictionary"),
+        ({}, "has no name"),
+        ({"id": "x"}, "has no"),
+    ],
+)
+def test_entries_that_are_no_models(entry: Any, problem: str) -> None:
+    (error,) = errors_of({}, models=[MISTRAL, entry])
+    assert f"Entry 2 of mistral_models {problem}" in error
+    assert "config.wrong_model_entry" in error
+
+
+@pytest.mark.parametrize(
     ("default", "quantization", "expected"),
     [
         ("", None, "mistral-7b-q4_k_m"),
