@@ -98,6 +98,7 @@ NAMES_DIFFER = Fault(
 def check(certificate: str, private_key: str | None, names: list[str] | None, days: int, where: str) -> None:
     # Ansible brings this library with it, but a filter that can't be imported would hide all others.
     from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
     try:
@@ -114,7 +115,7 @@ def check(certificate: str, private_key: str | None, names: list[str] | None, da
     if private_key is not None:
         try:
             key = load_pem_private_key(private_key.encode(), password=None)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
             raise StackError(KEY_INVALID, where=where) from error
         form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         if key.public_key().public_bytes(*form) != found.public_key().public_bytes(*form):

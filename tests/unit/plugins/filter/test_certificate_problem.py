@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import base64
 import ipaddress
 from datetime import datetime, timedelta, timezone
 
 import pytest
 from ansible_collections.mistralrs.stack.plugins.filter.certificate_problem import certificate_problem
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
@@ -14,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
     KeySerializationEncryption,
     NoEncryption,
     PrivateFormat,
+    load_pem_private_key,
 )
 
 KEY = ec.generate_private_key(ec.SECP256R1())
@@ -72,3 +75,12 @@ def test_what_is_wrong_is_one_line_with_its_id(text: str, arguments: dict[str, o
     assert problem.startswith("/x/my.pem: ")
     assert problem.endswith(f" [gateway.{error_id}]")
     assert "\n" not in problem
+
+
+def test_a_key_of_an_unknown_kind() -> None:
+    # An Ed25519 key whose kind was changed to a number that nobody uses.
+    der = bytes.fromhex("302e020100300506032b657f04220420") + bytes(32)
+    text = f"-----BEGIN PRIVATE KEY-----\n{base64.b64encode(der).decode()}\n-----END PRIVATE KEY-----\n"
+    with pytest.raises(UnsupportedAlgorithm):
+        load_pem_private_key(text.encode(), None)
+    assert "gateway.private_key_invalid" in certificate_problem(certificate(), text)
