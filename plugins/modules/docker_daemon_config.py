@@ -125,11 +125,18 @@ error_id:
 """
 
 import os
+import re
 import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mistralrs.stack.plugins.module_utils._daemon_config import INVALID, REFUSED, Plan, plan
-from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
+
+NOT_WRITTEN = Fault(
+    "docker.daemon_json_not_written",
+    "Docker's settings in {path} could not be written: {problem}.",
+    "Check the file system it lies on: its space, and whether it is mounted read-only.",
+)
 
 
 def read(path: str) -> str:
@@ -222,11 +229,15 @@ def main() -> None:
     path = os.path.realpath(params["path"])
     try:
         wanted = plan(read(path), path, params["settings"], params["absent"], params["lists"] == "append")
+        # Proxies and mirrors may carry a password, which is nobody's business in a log or a difference.
+        secrets = re.findall(r"://[^/\s:@\"]*:([^/\s@\"]+)@", wanted.before + wanted.after)
+        module.no_log_values.update(secrets)
         result = apply(module, path, wanted)
     except StackError as error:
         module.fail_json(msg=str(error), error_id=error.id)
-    except OSError as error:
-        module.fail_json(msg=f"The file {path} cannot be written: {error.strerror}. Check the file system it lies on.")
+    except OSError as problem:
+        fault = StackError(NOT_WRITTEN, path=path, problem=problem.strerror or str(problem))
+        module.fail_json(msg=str(fault), error_id=fault.id)
     module.exit_json(**result)
 
 

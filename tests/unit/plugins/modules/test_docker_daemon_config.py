@@ -107,3 +107,23 @@ def test_settings_that_docker_takes_or_cannot_check(tmp_path: Path, run: Run, sc
     dockerd = program(tmp_path / "dockerd", script)
     assert run(path, settings={"debug": True}, validate=dockerd)["changed"]
     assert json.loads(path.read_text()) == {"debug": True}
+
+
+def test_a_disk_that_is_full(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_arguments: Any, **_options: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(docker_daemon_config.os, "makedirs", full)
+    result = run(tmp_path / "x" / "daemon.json", settings={"debug": True})
+    assert result["error_id"] == "docker.daemon_json_not_written"
+    assert "daemon.json could not be written: No space left on device. " in result["msg"]
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_passwords_in_urls_are_not_shown(tmp_path: Path, run: Run, check: bool) -> None:
+    path = tmp_path / "daemon.json"
+    path.write_text('{"proxies": {"http-proxy": "http://me:0ldS3cret@proxy:3128"}}')
+    result = run(path, check=check, settings={"proxies": {"https-proxy": "http://me:n3wS3cret@proxy:3128"}})
+    assert result["changed"]
+    assert "S3cret" not in json.dumps(result)
+    assert ("n3wS3cret" in path.read_text()) is not check
