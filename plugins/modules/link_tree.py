@@ -67,7 +67,13 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mistralrs.stack.plugins.module_utils import _link_tree
-from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
+
+NOT_WRITTEN = Fault(
+    "links.not_written",
+    "The links in {root} could not be changed: {path}: {problem}.",
+    "Check that the folder above it exists and that the disk has space and can be written to.",
+)
 
 
 def main() -> None:
@@ -86,8 +92,10 @@ def main() -> None:
             _link_tree.apply(root, steps)
     except StackError as error:
         module.fail_json(msg=str(error), error_id=error.id)
-    except OSError as error:
-        module.fail_json(msg=f"{error.filename or root}: {error.strerror}")
+    except OSError as problem:
+        words = problem.strerror or str(problem)
+        fault = StackError(NOT_WRITTEN, root=root, path=problem.filename or root, problem=words)
+        module.fail_json(msg=str(fault), error_id=fault.id)
     diff = {
         "before_header": root,
         "after_header": root,
