@@ -77,7 +77,8 @@ def parse(text: str, path: str) -> dict[str, str | int]:
         match = _LINE.match(line)
         value = _value(match.group("value")) if match else None
         if match is None or value is None:
-            raise StackError(BAD_LINE, path=path, line=number, text=line[:60])
+            # What follows may be a secret.
+            raise StackError(BAD_LINE, path=path, line=number, text=re.split(r"[=\s]", line, maxsplit=1)[0][:60])
         key = match.group("key")
         if key in _LATER:
             raise StackError(KEY_UNSUPPORTED, path=path, line=number, key=key)

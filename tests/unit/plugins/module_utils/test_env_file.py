@@ -64,6 +64,8 @@ def test_values(line: str, value: str) -> None:
         ("# c\nCUDA_VERSION=12.2.0", r"line 2: CUDA_VERSION .*env\.key_unsupported"),
         ("hello", r"line 1: 'hello' is no setting.*env\.bad_line"),
         ("RUST_LOG='a", r"env\.bad_line"),
+        ('HF_TOKEN="hf_secret', r"line 1: 'HF_TOKEN' is no setting.*env\.bad_line"),
+        ("HF_TOKEN hf_secret", r"line 1: 'HF_TOKEN' is no setting.*env\.bad_line"),
         ("RUST_LOG=", r"env\.bad_value"),
         ("RUST_LOG=# nothing", r"env\.bad_value"),
         ("MISTRAL_PORT=http", r"a port's number.*env\.bad_value"),
