@@ -241,15 +241,22 @@ def hash_file(path: str) -> str:
 
 def read_entry(wanted: Wanted, rehash: bool = False) -> Entry | None:
     """Look up the model; its file is read only if its size, time or inode are not those that were verified."""
-    status = _lstat(wanted, _model_path(wanted))
-    if status is None:
-        return None
-    sidecar = _read_sidecar(wanted)
-    mode = stat.S_IMODE(status.st_mode)
-    same = all(sidecar.get(key) == value for key, value in _identity(status).items())
-    if same and not rehash:
-        return Entry(status.st_size, sidecar["sha256"], sidecar, "sidecar", mode)
-    return Entry(status.st_size, hash_file(_model_path(wanted)), sidecar, "hash", mode)
+    path = _model_path(wanted)
+    # Another run may replace the file while it is read here: then the new one counts.
+    for _attempt in range(2):
+        status = _lstat(wanted, path)
+        if status is None:
+            return None
+        sidecar = _read_sidecar(wanted)
+        mode = stat.S_IMODE(status.st_mode)
+        same = all(sidecar.get(key) == value for key, value in _identity(status).items())
+        if same and not rehash:
+            return Entry(status.st_size, sidecar["sha256"], sidecar, "sidecar", mode)
+        sha256 = hash_file(path)
+        after = _lstat(wanted, path)
+        if after is not None and _identity(after) == _identity(status):
+            return Entry(status.st_size, sha256, sidecar, "hash", mode)
+    raise StackError(STORE_UNUSABLE, name=wanted.name, path=path, why="it was changed while it was read")
 
 
 def _lock(path: str, wait: bool) -> int:

@@ -271,6 +271,31 @@ def test_a_touched_file_is_read_again(place: Place) -> None:
     assert place.run().facts["verified_by"] == "sidecar"
 
 
+@pytest.mark.parametrize(("changes", "error"), [(1, ""), (2, "model.store_unusable")])
+def test_a_file_that_changes_while_it_is_read(
+    place: Place, monkeypatch: pytest.MonkeyPatch, changes: int, error: str
+) -> None:
+    place.run()
+    os.utime(place.model, ns=(1, 1))
+    read = _model_store.hash_file
+    reads: list[str] = []
+
+    def disturbed(path: str) -> str:
+        digest = read(path)
+        reads.append(digest)
+        if len(reads) <= changes:
+            os.utime(path, ns=(1, 1 + len(reads)))
+        return digest
+
+    monkeypatch.setattr(_model_store, "hash_file", disturbed)
+    if error:
+        failed = place.error()
+        assert failed.id == error
+        assert "changed while it was read" in str(failed)
+    else:
+        assert not place.run().changed
+
+
 def test_an_altered_file_is_fetched_again(place: Place) -> None:
     place.run()
     good = place.model.read_bytes()
