@@ -97,6 +97,7 @@ def test_completion() -> None:
         ({"stop": [""]}, "'stop'"),
         ({"stop": 3}, "'stop'"),
         ({"logit_bias": {"word": 1}}, "'logit_bias'"),
+        ({"logit_bias": {"1" * 5000: 1}}, "'logit_bias'"),
         ({"stream": "yes"}, "'stream' must be true or false"),
         ({"n": 2}, "'n'"),
         ({"seed": 1}, "'seed'"),
