@@ -68,11 +68,17 @@ def test_a_mode_is_octal(tmp_path: Path, run: Run, mode: str) -> None:
     assert (tmp_path / "nginx" / "a.conf").stat().st_mode & 0o7777 == 0o644
 
 
-def test_a_folder_that_cannot_be_copied(tmp_path: Path, run: Run) -> None:
-    (tmp_path / "nginx").write_text("no folder")
+def test_a_folder_that_cannot_be_copied(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(root: str, _stage: str, _todo: object) -> None:
+        raise nginx_config.shutil.Error([(f"{root}/b.conf", "/tmp/b.conf", "No space left on device")])
+
+    monkeypatch.setattr(nginx_config, "stage_copy", full)
+    root = tmp_path / "nginx"
+    root.mkdir()
     result = run()
     assert result["error_id"] == "gateway.configuration_not_written"
-    assert "exception" not in result
+    assert f"in {root} could not be written: {root}/b.conf: No space left on device. " in result["msg"]
+    assert not (root / "a.conf").exists()
 
 
 def test_the_reason_of_a_copy_is_that_of_its_first_file() -> None:
