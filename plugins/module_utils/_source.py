@@ -137,7 +137,7 @@ class _Invalid(Exception):
 def _segments(path: str, what: str) -> list[str]:
     segments = [urllib.parse.unquote(segment) for segment in path.split("/")]
     for segment in segments:
-        if segment in ("", ".", "..") or "/" in segment or "\\" in segment or _FORBIDDEN.search(segment):
+        if segment in ("", ".", "..") or "/" in segment or "\\" in segment or not segment.isprintable():
             raise _Invalid(f"{what} {path[:200]!r} is not a plain path")
     return segments
 
