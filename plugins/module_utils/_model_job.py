@@ -101,7 +101,7 @@ class Status(NamedTuple):
 
     def shown(self) -> dict[str, Any]:
         """What a module returns as C(job)."""
-        state = "running" if self.state == "running" else "finished"
+        state = "finished" if self.state == "died" else self.state
         return {"id": self.id, "state": state, "progress": self.progress}
 
 
