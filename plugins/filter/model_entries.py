@@ -25,6 +25,11 @@ options:
     description: The directory on the controller from which relative paths of chat templates start.
     type: str
     default: .
+  catalog_extra:
+    description: Entries to look names up in before the collection's own catalog.
+    type: list
+    elements: dict
+    default: []
 seealso:
   - plugin: mistralrs.stack.mistral_models
     plugin_type: role
@@ -43,9 +48,14 @@ _value:
   contains:
     entries:
       description:
-        - The entries that are right, each with C(name), C(quantization), C(source) and C(sha256) as given.
+        - The entries that are right, each with C(name), C(quantization), C(source), C(revision) and C(sha256) as given.
+        - A name without a source has those of the catalog.
         - C(chat_template) is the template's text, C(file) the name in the store, C(id) the engine's name and C(aliases)
           are the names for clients.
+      type: list
+      elements: dict
+    models:
+      description: The same entries as the option O(mistralrs.stack.model#module:models) of the module.
       type: list
       elements: dict
     errors:
@@ -80,15 +90,22 @@ def _read_template(entry: Mapping[str, Any], directory: str) -> str:
     return text
 
 
-def _filter(models: Any, directory: str = ".") -> dict[str, Any]:
-    entries, errors = model_entries(models)
+_MODULE_KEYS = ("name", "quantization", "source", "revision", "sha256", "chat_template")
+
+
+def _filter(models: Any, directory: str = ".", catalog_extra: Any = ()) -> dict[str, Any]:
+    entries, errors = model_entries(models, catalog_extra)
     complete = []
     for entry in entries:
         try:
             complete.append({**entry, "chat_template": _read_template(entry, str(directory))})
         except StackError as error:
             errors.append(error)
-    return {"entries": complete, "errors": [str(error) for error in errors]}
+    return {
+        "entries": complete,
+        "models": [{key: entry[key] for key in _MODULE_KEYS} for entry in complete],
+        "errors": [str(error) for error in errors],
+    }
 
 
 class FilterModule:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import mmap
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple, Union
 
@@ -55,6 +55,9 @@ _MAX_HEADER_BYTES = 1 << 30
 _MAX_STRING_KEPT = 1_024
 _MAX_DEPTH = 4
 _MAX_LAYERS = 4_096
+# Bytes of a remote file that are asked for at first, and at most.
+_FIRST_WINDOW = 1 << 20
+_LAST_WINDOW = 64 << 20
 
 _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
@@ -289,8 +292,16 @@ def _read_tensors(cursor: _Cursor, count: int, alignment: int) -> Tensors:
     return Tensors(count, parameters, bytes_by_type, last, data_start + end)
 
 
-def parse_header(data: mmap.mmap | bytes, size: int, name: str) -> Header:
-    """Parse the header at the start of C(data); C(size) is the whole file's size, C(name) is for messages."""
+class _Short(Exception):
+    """The bytes end before the header does."""
+
+    def __init__(self, position: int) -> None:
+        super().__init__(position)
+        self.position = position
+
+
+def _parse(data: mmap.mmap | bytes, name: str) -> Header:
+    """The header at the start of C(data). Raises _Short, or StackError for what no more bytes would mend."""
     if data[:4] != b"GGUF":
         raise StackError(NOT_GGUF, name=name, hint=_describe_start(data))
     cursor = _Cursor(data)
@@ -325,12 +336,21 @@ def parse_header(data: mmap.mmap | bytes, size: int, name: str) -> Header:
     except _Malformed as problem:
         raise StackError(GGUF_MALFORMED, name=name, what=problem) from None
     except (struct.error, IndexError, OverflowError):
-        raise StackError(
-            GGUF_TRUNCATED, name=name, what="the header", end=f"{max(cursor.position, len(data))} or later", size=size
-        ) from None
+        raise _Short(cursor.position) from None
+    return Header(version, values, arrays, tensors)
+
+
+def parse_header(data: mmap.mmap | bytes, size: int, name: str) -> Header:
+    """Parse the header at the start of C(data); C(size) is the whole file's size, C(name) is for messages."""
+    try:
+        header = _parse(data, name)
+    except _Short as short:
+        end = f"{max(short.position, len(data))} or later"
+        raise StackError(GGUF_TRUNCATED, name=name, what="the header", end=end, size=size) from None
+    tensors = header.tensors
     if tensors.last_end > size:
         raise StackError(GGUF_TRUNCATED, name=name, what=tensors.last_name, end=tensors.last_end, size=size)
-    return Header(version, values, arrays, tensors)
+    return header
 
 
 @contextmanager
@@ -407,6 +427,7 @@ def summarize(header: Header, data: mmap.mmap | bytes) -> dict[str, object]:
         "architecture": architecture,
         "name": str(values.get("general.name", "")),
         "quantization": quantization,
+        "tensor_types": sorted(by_bytes),
         "parameters": header.tensors.parameters,
         "tensors": header.tensors.length,
         "context_length": number("context_length"),
@@ -426,3 +447,22 @@ def inspect(path: str, name: str) -> dict[str, object]:
     """Check the structure of the GGUF file at C(path) and summarize it."""
     with opened(path) as (data, size):
         return summarize(parse_header(data, size, name), data)
+
+
+def inspect_remote(size: int, read_range: Callable[[int, int], bytes], name: str) -> dict[str, object]:
+    """Check and summarize a file of C(size) bytes that is not here, by as few of its first bytes as are needed.
+
+    C(read_range) gives the bytes from a start to, without, an end. Vocabularies make a header about 6 to 12 MB long.
+    """
+    data = b""
+    window = _FIRST_WINDOW
+    while True:
+        data += read_range(len(data), min(window, size))
+        try:
+            _parse(data, name)
+            break
+        except _Short:
+            if len(data) >= min(size, _LAST_WINDOW):
+                break
+        window *= 2
+    return summarize(parse_header(data, size, name), data)

@@ -8,17 +8,18 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible_collections.mistralrs.stack.plugins.module_utils import _catalog
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import parse_sha256, parse_source
 from ansible_collections.mistralrs.stack.plugins.module_utils._model_names import aliases, model_id, store_file_name
+from ansible_collections.mistralrs.stack.plugins.module_utils._source import parse_sha256, parse_source
 
 NONE_CONFIGURED = Fault(
     "model.none_configured",
     "'mistral_models' is not a list with at least one model.",
-    "List the models to serve there, each with a name and a source.",
+    "List the models to serve there, each with a name.",
 )
 WRONG_TYPE = Fault(
     "model.wrong_type",
@@ -39,7 +40,7 @@ TEMPLATE_MISSING = Fault(
 _OPTIONAL = ("quantization", "source", "revision", "sha256", "chat_template")
 
 
-def _entry(number: int, model: object) -> dict[str, Any]:
+def _entry(number: int, model: object, catalog_extra: Iterable[Any]) -> dict[str, Any]:
     what = ""
     values: dict[str, str] = {}
     if not isinstance(model, Mapping):
@@ -56,14 +57,19 @@ def _entry(number: int, model: object) -> dict[str, Any]:
             values[str(key)] = str(value or "")
     if what:
         raise StackError(WRONG_TYPE, number=number, what=what, keys=", ".join(_OPTIONAL))
-    name, quantization = values["name"], values.get("quantization", "")
+    name, quantization, source = values["name"], values.get("quantization", ""), values.get("source", "")
     sha256 = parse_sha256(name, values.get("sha256", ""))
     file = store_file_name(name, quantization)
-    parse_source(name, values.get("source", ""), values.get("revision", ""), sha256)
+    if not source:
+        known = _catalog.find(name, catalog_extra)
+        quantization = quantization or known.default
+        source, file = f"hf://{known.repository}", store_file_name(name, quantization)
+    parse_source(name, source, values.get("revision", ""), sha256)
     return {
         "name": name,
         "quantization": quantization,
-        "source": values["source"],
+        "source": source,
+        "revision": values.get("revision", ""),
         "sha256": sha256,
         "chat_template": values.get("chat_template", ""),
         "file": file,
@@ -72,15 +78,18 @@ def _entry(number: int, model: object) -> dict[str, Any]:
     }
 
 
-def model_entries(models: object) -> tuple[list[dict[str, Any]], list[StackError]]:
-    """The entries, completed, and everything that is wrong with them."""
+def model_entries(models: object, catalog_extra: Iterable[Any] = ()) -> tuple[list[dict[str, Any]], list[StackError]]:
+    """The entries, completed, and everything that is wrong with them.
+
+    A model without a source is looked up in the catalog and C(catalog_extra).
+    """
     if isinstance(models, (str, Mapping)) or not hasattr(models, "__iter__") or not list(models):
         return [], [StackError(NONE_CONFIGURED)]
     entries: dict[str, dict[str, Any]] = {}
     errors = []
     for number, model in enumerate(models, 1):
         try:
-            entry = _entry(number, model)
+            entry = _entry(number, model, catalog_extra)
             other = entries.setdefault(entry["file"].lower(), entry)
             if other is not entry:
                 raise StackError(DUPLICATE, first=other["name"], second=entry["name"], file=entry["file"])

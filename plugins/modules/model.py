@@ -6,15 +6,18 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: model
-short_description: Fetch, verify and remove GGUF models in a model store
+short_description: Fetch, verify and remove models in a model store
 version_added: 0.1.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
-  - Fetches a GGUF model into a flat directory, the store. The role P(mistralrs.stack.mistral_models#role) uses it.
-  - A file under its final name is always complete and verified. It is fetched to C(.store/incoming/), hashed while it
-    arrives, checked (size, sha256, structure of the GGUF file), synced to the disk and renamed.
-    When anything goes wrong, the old file stays as it was.
-  - A run that changes nothing does not read the model. What was verified is remembered in C(.store/) with the file's
+  - Has LLM models in a flat directory, the store. The role P(mistralrs.stack.mistral_models#role) uses it.
+  - A model under its final name is always complete and verified. It is fetched to C(.store/incoming/), hashed while it
+    arrives, checked (size, sha256, structure of the GGUF or SafeTensors files), synced to the disk and renamed.
+    When anything goes wrong, the old one stays as it was.
+  - An interrupted download goes on where it stopped, also in another run, if the source still has the same content.
+  - A download runs as a job of its own on the host, so that it goes on when the connection or the controller is lost.
+    A second run with the same options attaches to it. On the controller the progress is shown.
+  - A run that changes nothing does not read the models. What was verified is remembered in C(.store/) with the file's
     size, modification time and inode.
   - Two runs at the same time never write the same model. The second one waits and then reports the result of the first.
   - mistral.rs tokenizes models wrongly whose GGUF has a SentencePiece vocabulary (Llama 2, Mistral 7B, Gemma).
@@ -26,7 +29,8 @@ attributes:
   check_mode:
     support: full
     details:
-      - A server is asked for size and type only. A V(file://) source that would be fetched is read and checked.
+      - Of a source only what is said about the files is asked, and their headers are read if O(fit) is given.
+        A V(file://) source that would be fetched is read and checked.
   diff_mode:
     support: full
   idempotent:
@@ -43,29 +47,35 @@ options:
       - The model's name, such as V(qwen2.5-coder:32b).
       - A name that ends in V(.gguf) is the name of the file in the store.
     type: str
-    required: true
+    default: ""
   quantization:
     description:
       - The quantization's label, such as V(q5_k_m). It becomes a part of the file's name.
+      - V(auto) chooses the best one of the source's that fits the GPUs of O(fit).
     type: str
     default: ""
   source:
     description:
-      - Where the model comes from, V(file:///path/on/the/host/model.gguf) or V(https://host/path/model.gguf).
+      - Where the model comes from. Required with O(state=present).
+      - V(hf://org/repository/file.gguf@revision) is a file of a Hugging Face hub, V(hf://org/repository@revision) the
+        file of the wanted O(quantization), or the whole repository if it holds SafeTensors.
+      - V(ollama://library/name:tag) is a model of Ollama's registry, or of the local Ollama if that has it.
+      - V(oci://registry/repository:tag) is a model artifact in a container registry.
+      - V(https://host/path/model.gguf) and V(file:///path/on/the/host/model.gguf) are single files.
       - Plain V(http://) is accepted from the host itself, or together with O(sha256).
-      - Required with O(state=present).
-      - Without O(sha256), a different address, and a source file that was replaced, make the model be fetched again.
+      - Without O(sha256), another source, and a source file that was replaced, make the model be fetched again.
     type: str
     default: ""
   revision:
     description:
-      - The revision of the source. None of the sources of this release has revisions, so that it is refused.
+      - The branch, tag or commit of a hub's repository, or the tag of a registry, if the source does not say it.
     type: str
     default: ""
   sha256:
     description:
       - The content's SHA-256, 64 hexadecimal digits.
-      - A stored file with another one is fetched again.
+      - Of a model of several files it is the SHA-256 of the list that C(sha256sum) prints of them, sorted by name.
+      - A stored model with another one is fetched again.
     type: str
     default: ""
   chat_template:
@@ -74,18 +84,106 @@ options:
         the model contains.
     type: str
     default: ""
+  models:
+    description:
+      - Several models at once, each with O(models[].name) and what else O(name) can have. All are checked before the
+        first one is fetched, and the space on the disk for all of them together.
+      - It takes the place of O(name), O(quantization), O(source), O(revision), O(sha256) and O(chat_template).
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description: See O(name).
+        type: str
+        required: true
+      quantization:
+        description: See O(quantization).
+        type: str
+        default: ""
+      source:
+        description: See O(source).
+        type: str
+        default: ""
+      revision:
+        description: See O(revision).
+        type: str
+        default: ""
+      sha256:
+        description: See O(sha256).
+        type: str
+        default: ""
+      chat_template:
+        description: See O(chat_template).
+        type: str
+        default: ""
   state:
     description:
-      - V(present) has the model in the store.
-      - V(verified) reads the stored file again and fails if it is not what it was, or not what O(sha256) says.
-        It fetches nothing.
-      - V(absent) removes the model and everything that was made for it.
+      - V(present) has the models in the store.
+      - V(verified) reads the stored models again, on all cores, and fails if one is not what it was, or not what
+        O(sha256) says. It fetches nothing.
+      - V(absent) removes the models and everything that was made for them.
     type: str
     choices:
       - present
       - verified
       - absent
     default: present
+  prune:
+    description:
+      - Whether models that the store fetched and that are not named now are removed, and parts of their downloads.
+      - RV(prunable) says what it would remove. Files that the store does not know are never touched.
+    type: bool
+    default: false
+  seal:
+    description:
+      - Whether the kernel is told to refuse altered bytes of the models from now on (fs-verity), where the file system
+        can do that.
+    type: bool
+    default: false
+  fit:
+    description:
+      - What the models have to fit. What does not is refused before it is downloaded.
+    type: dict
+    suboptions:
+      gpu_memory:
+        description: The memory of each GPU, in MiB.
+        type: list
+        elements: int
+        default: []
+      context_length:
+        description: The tokens of context to keep memory for; V(0) is what the model was made for, at most 4096.
+        type: int
+        default: 0
+      batch_size:
+        description: The number of sequences at once to keep memory for.
+        type: int
+        default: 1
+      engine_version:
+        description: The version of mistral.rs that has to load them, such as V(0.9.5).
+        type: str
+        default: ""
+  endpoint:
+    description:
+      - The Hugging Face hub or a mirror of it.
+    type: str
+    default: https://huggingface.co
+  token:
+    description:
+      - The token for gated and private repositories of the hub. It is sent to O(endpoint) only.
+      - O(token_file) and the host's environment (E(HF_TOKEN)) take its place if it is empty.
+    type: str
+    default: ""
+  token_file:
+    description:
+      - A file on the host that holds the token.
+    type: path
+    default: ""
+  ollama_models:
+    description:
+      - The directories of local Ollama stores; what is there is taken over without a download.
+    type: list
+    elements: path
+    default: [/usr/share/ollama/.ollama/models, /var/lib/ollama/.ollama/models, /root/.ollama/models]
   ca_path:
     description:
       - A file on the host with the certificate authorities to trust, in PEM format.
@@ -99,9 +197,41 @@ options:
     default: ""
   timeout:
     description:
-      - How many seconds a server may send nothing before the fetch fails.
+      - How many seconds a server may send nothing before the connection is given up.
     type: int
     default: 60
+  retries:
+    description:
+      - How many times in a row a download is tried again without a single new byte.
+    type: int
+    default: 5
+  rate_limit:
+    description:
+      - How many bytes a second a download may take; V(0) is as many as there are.
+    type: int
+    default: 0
+  use_proxy:
+    description:
+      - Whether the proxies of the host's environment are used.
+    type: bool
+    default: true
+  offline:
+    description:
+      - Whether nothing may be fetched from the network. A model that would have to be is an error.
+    type: bool
+    default: false
+  job:
+    description:
+      - V(wait) returns when everything is done.
+      - V(start) starts the job, or looks at it if it runs, and returns at once. RV(job) says how far it is.
+      - V(cancel) stops the job that was started with the same options. What has arrived is kept.
+      - The action plugin of the same name uses V(start) to show the progress.
+    type: str
+    choices:
+      - wait
+      - start
+      - cancel
+    default: wait
 """
 
 EXAMPLES = r"""
@@ -120,6 +250,20 @@ EXAMPLES = r"""
       https://huggingface.co/TheBloke/Mistral-7B-Instruct-v0.2-GGUF/resolve/main/mistral-7b-instruct-v0.2.Q4_K_M.gguf
     sha256: 3e0039fd0273fcbebb49228943b17831aadd55cbcbf56f0af00499be2040ccf9
 
+- name: Have two models from a hub, each the best quantization for two GPUs of 24 GB, and remove all others
+  mistralrs.stack.model:
+    models:
+      - name: qwen2.5-coder:32b
+        quantization: auto
+        source: hf://Qwen/Qwen2.5-Coder-32B-Instruct-GGUF
+      - name: mistral-nemo
+        quantization: auto
+        source: hf://bartowski/Mistral-Nemo-Instruct-2407-GGUF
+    fit:
+      gpu_memory: [24576, 24576]
+      context_length: 16384
+    prune: true
+
 - name: Read a stored model again and fail if it is damaged
   mistralrs.stack.model:
     name: gemma-3-270m
@@ -133,8 +277,8 @@ model:
     - The model in the store.
     - With O(state=absent) only C(name), C(file), C(path) and C(changed).
   type: dict
-  returned: success
-  contains:
+  returned: success, when O(models) is not used
+  contains: &model
     name:
       description: The value of O(name).
       type: str
@@ -162,6 +306,13 @@ model:
     size:
       description: The file's size in bytes.
       type: int
+    directory:
+      description: Whether the model is a directory of several files.
+      type: bool
+    files:
+      description: The names of the files in the directory; empty if the model is one file.
+      type: list
+      elements: str
     tokenizer:
       description: The path of the C(tokenizer.json) that was made for the model; empty if it needs none.
       type: str
@@ -189,6 +340,10 @@ model:
         quantization:
           description: The quantization, such as V(Q4_K_M).
           type: str
+        tensor_types:
+          description: The types of the tensors, such as V(Q4_K).
+          type: list
+          elements: str
         parameters:
           description: The number of parameters.
           type: int
@@ -231,74 +386,302 @@ model:
         - V(hash), it was read in this run. V(sidecar), it was read in an earlier run and has not been touched since.
           V(none), it has not been fetched yet (check mode).
       type: str
+    sealed:
+      description: The digest by which the kernel checks the model; empty if it is not sealed.
+      type: str
     source:
       description: The source without secrets.
+      type: str
+    revision:
+      description: The commit of the hub's repository or the digest of the registry's manifest; empty if there is none.
       type: str
     changed:
       description: Whether this run changed anything, or in check mode would.
       type: bool
+models:
+  description: The same of each model of O(models), in their order.
+  type: list
+  elements: dict
+  returned: success, with O(models)
+  contains: *model
+prunable:
+  description: The models in the store that are not named, C(file) and C(size) in bytes. With O(prune) they are removed.
+  type: list
+  elements: dict
+  returned: success, with O(state=present)
+job:
+  description:
+    - C(id) is the job's name. C(state) is V(running), V(finished), V(cancelled) or V(none).
+    - C(progress) has the model's C(name), the bytes C(done), the C(total) if it is known, the C(rate) in bytes a
+      second, the seconds left (C(eta)) and what is being done (C(phase)).
+  type: dict
+  returned: with O(job=start) and O(job=cancel)
 error_id:
   description: The id of the error, see C(docs/errors.md).
   type: str
   returned: failure
 """
 
+import os
+import urllib.parse
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mistralrs.stack.plugins.module_utils import _fetch, _model_store
-from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils import (
+    _http,
+    _hub,
+    _model_job,
+    _model_present,
+    _model_store,
+)
+from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._model_names import store_file_name
+from ansible_collections.mistralrs.stack.plugins.module_utils._model_store import Outcome, Wanted
+from ansible_collections.mistralrs.stack.plugins.module_utils._source import Source, parse_sha256, parse_source, redact
+
+NAME_MISSING = Fault(
+    "model.name_missing",
+    "The module 'model' was given neither 'name' nor 'models'.",
+    "Give one of them.",
+)
+TOKEN_UNREADABLE = Fault(
+    "model.token_unreadable",
+    "The file {path} with the hub's token can't be read on this host: {why}.",
+    "Correct 'token_file' or its permissions.",
+)
+
+MODEL_OPTIONS: dict[str, dict[str, Any]] = {
+    "quantization": {"type": "str", "default": ""},
+    "source": {"type": "str", "default": "", "no_log": True},
+    "revision": {"type": "str", "default": ""},
+    "sha256": {"type": "str", "default": ""},
+    "chat_template": {"type": "str", "default": ""},
+}
 
 
-def run(module: AnsibleModule) -> _model_store.Outcome:
+def _asked(module: AnsibleModule) -> list[dict[str, str]]:
+    """The models as the user gave them. The arguments are returned: without what may be secret in them."""
     params = module.params
-    given = params["source"]
-    # The arguments are returned: without what may be secret in them.
-    params["source"] = _fetch.redact(given)
-    if params["source"] == given:
-        module.no_log_values.discard(given)
-    name = params["name"]
-    wanted = _model_store.Wanted(
-        store=params["path"],
+    single = {key: params[key] for key in ("name", *MODEL_OPTIONS)}
+    given = [dict(model) for model in params["models"]] if params["models"] is not None else [single]
+    if params["models"] is None and not params["name"]:
+        raise StackError(NAME_MISSING)
+    for place in [params, *(params["models"] or [])]:
+        source = place["source"]
+        place["source"] = redact(source)
+        if place["source"] == source:
+            module.no_log_values.discard(source)
+    return given
+
+
+def _wanted(module: AnsibleModule, model: dict[str, str]) -> Wanted:
+    name, quantization = model["name"], model["quantization"]
+    wanted = Wanted(
+        store=module.params["path"],
         name=name,
-        quantization=params["quantization"],
-        file=store_file_name(name, params["quantization"]),
-        sha256=_fetch.parse_sha256(name, params["sha256"]),
-        chat_template=params["chat_template"],
+        quantization=quantization.lower() if quantization.lower() == _model_present.AUTO else quantization,
+        file=store_file_name(name, quantization),
+        sha256=parse_sha256(name, model["sha256"]),
+        chat_template=model["chat_template"],
     )
     _model_store.check_store(wanted)
-    if params["state"] == "absent":
-        return _model_store.absent(wanted, module.check_mode)
-    if params["state"] == "verified":
-        return _model_store.verified(wanted)
-    source = _fetch.parse_source(name, given, params["revision"], wanted.sha256)
-    settings = _fetch.Settings(params["ca_path"], params["ca_certificates"], params["timeout"])
-    return _model_store.present(wanted, source, settings, module.check_mode)
+    return wanted
+
+
+def _token(params: dict[str, Any]) -> str:
+    if params["token"]:
+        return str(params["token"])
+    if params["token_file"]:
+        try:
+            with open(params["token_file"], encoding="utf-8") as file:
+                return file.read(4096).strip()
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", "") or error
+            raise StackError(TOKEN_UNREADABLE, path=params["token_file"], why=why) from None
+    return os.environ.get("HF_TOKEN", "")
+
+
+def _access(module: AnsibleModule) -> _model_present.Access:
+    params = module.params
+    token = _token(params)
+    if token:
+        module.no_log_values.add(token)
+    endpoint = urllib.parse.urlsplit(params["endpoint"])
+    fit = params["fit"] or {}
+    return _model_present.Access(
+        http=_http.Settings(
+            ca_path=params["ca_path"],
+            ca_certificates=params["ca_certificates"],
+            timeout=params["timeout"],
+            retries=params["retries"],
+            rate_limit=params["rate_limit"],
+            use_proxy=params["use_proxy"],
+            offline=params["offline"],
+            token=token,
+            token_origin=f"{endpoint.scheme}://{endpoint.netloc}",
+        ),
+        hub=_hub.HubSettings(endpoint=params["endpoint"].rstrip("/"), ollama_models=tuple(params["ollama_models"])),
+        fit=_model_present.Fit(
+            gpu_memory=tuple(size << 20 for size in fit.get("gpu_memory") or []),
+            context_length=fit.get("context_length") or 0,
+            batch_size=fit.get("batch_size") or 1,
+            engine_version=fit.get("engine_version") or "",
+        ),
+        seal=params["seal"],
+    )
+
+
+def _prepared(
+    wanted: list[Wanted], sources: list[Source], access: _model_present.Access, check: bool
+) -> list[_model_present.Prepared]:
+    """Everything that can be known before the first byte of the first model, also that all of them fit on the disk."""
+    prepared = [_model_present.prepare(each, source, access, check) for each, source in zip(wanted, sources)]
+    size = sum(each.size for each in prepared if each.plan.fetch)
+    if size:
+        largest = max(prepared, key=lambda each: each.size)
+        _model_store.needed_space(largest.wanted, size)
+    return prepared
+
+
+def _present(module: AnsibleModule, wanted: list[Wanted], sources: list[Source]) -> dict[str, Any]:
+    """Have the models in the store; the module's result."""
+    params = module.params
+    access = _access(module)
+    if module.check_mode:
+        prepared = _prepared(wanted, sources, access, check=True)
+        return _result(module, [each.wanted for each in prepared], [_model_present.predict(each) for each in prepared])
+    prepared = []
+
+    def done(report: Any = None) -> dict[str, Any]:
+        now = [each.wanted for each in prepared]
+        arguments = (access, report) if report else (access,)
+        return _result(module, now, [_model_present.apply(each, *arguments) for each in prepared])
+
+    def quick() -> dict[str, Any] | None:
+        prepared.extend(_prepared(wanted, sources, access, check=False))
+        is_long = any(each.plan.fetch or each.plan.adopt for each in prepared)
+        return None if is_long else done()
+
+    job = _model_job.Job(params["path"], _model_job.job_id(params))
+    status = _model_job.run(job, params["job"], lambda reporter: done(reporter.update), quick)
+    if params["job"] == "cancel":
+        return {"changed": False, "job": status.shown()}
+    if "error" in status.result:
+        error = status.result["error"]
+        module.fail_json(msg=str(error["msg"]), error_id=str(error["id"]), job=status.shown())
+    result: dict[str, Any] = status.result.get("ok") or {"changed": False}
+    return {**result, "job": status.shown()} if params["job"] == "start" else result
+
+
+def _result(module: AnsibleModule, wanted: list[Wanted], outcomes: list[Outcome]) -> dict[str, Any]:
+    """What the module returns, with C(models) always as a list."""
+    prunable = _pruned(module, wanted) if module.params["state"] == "present" else []
+    removed = bool(prunable) and module.params["prune"]
+    diffs = [
+        {
+            "before": outcome.before,
+            "after": outcome.after,
+            "before_header": outcome.facts["path"],
+            "after_header": outcome.facts["path"],
+        }
+        for outcome in outcomes
+        if outcome.before != outcome.after
+    ]
+    if removed:
+        for surplus in prunable:
+            path = os.path.join(module.params["path"], surplus["file"])
+            diffs.append({"before": surplus, "after": {}, "before_header": path, "after_header": path})
+    return {
+        "changed": removed or any(outcome.changed for outcome in outcomes),
+        "diff": diffs,
+        "models": [{**outcome.facts, "changed": outcome.changed} for outcome in outcomes],
+        "prunable": prunable,
+    }
+
+
+def _pruned(module: AnsibleModule, wanted: list[Wanted]) -> list[dict[str, Any]]:
+    """The models that are not named; with O(prune) they are removed."""
+    store = module.params["path"]
+    surplus = _model_store.surplus(store, [each.file for each in wanted])
+    if module.params["prune"] and not module.check_mode:
+        for found in surplus:
+            _model_store.absent(Wanted(store, found["file"], "", found["file"], "", ""), check=False)
+    return surplus
+
+
+def run(module: AnsibleModule) -> dict[str, Any]:
+    """Do what the module is asked to; its result."""
+    given = _asked(module)
+    wanted = [_wanted(module, model) for model in given]
+    state = module.params["state"]
+    if state == "present":
+        sources = [
+            parse_source(model["name"], model["source"], model["revision"], each.sha256)
+            for model, each in zip(given, wanted)
+        ]
+        return _present(module, wanted, sources)
+    if state == "absent":
+        outcomes = [_model_store.absent(each, module.check_mode) for each in wanted]
+    else:
+        outcomes = [_model_store.verified(each) for each in wanted]
+    return _result(module, wanted, outcomes)
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "path": {"type": "path", "default": "/var/lib/mistral/models"},
-            "name": {"type": "str", "required": True},
-            "quantization": {"type": "str", "default": ""},
-            "source": {"type": "str", "default": "", "no_log": True},
-            "revision": {"type": "str", "default": ""},
-            "sha256": {"type": "str", "default": ""},
-            "chat_template": {"type": "str", "default": ""},
+            "name": {"type": "str", "default": ""},
+            **MODEL_OPTIONS,
+            "models": {
+                "type": "list",
+                "elements": "dict",
+                "options": {"name": {"type": "str", "required": True}, **MODEL_OPTIONS},
+            },
             "state": {"type": "str", "choices": ["present", "verified", "absent"], "default": "present"},
+            "prune": {"type": "bool", "default": False},
+            "seal": {"type": "bool", "default": False},
+            "fit": {
+                "type": "dict",
+                "options": {
+                    "gpu_memory": {"type": "list", "elements": "int", "default": []},
+                    "context_length": {"type": "int", "default": 0},
+                    "batch_size": {"type": "int", "default": 1},
+                    "engine_version": {"type": "str", "default": ""},
+                },
+            },
+            "endpoint": {"type": "str", "default": "https://huggingface.co"},
+            "token": {"type": "str", "default": "", "no_log": True},
+            "token_file": {"type": "path", "default": "", "no_log": False},
+            "ollama_models": {
+                "type": "list",
+                "elements": "path",
+                "default": [
+                    "/usr/share/ollama/.ollama/models",
+                    "/var/lib/ollama/.ollama/models",
+                    "/root/.ollama/models",
+                ],
+            },
             "ca_path": {"type": "path", "default": ""},
             "ca_certificates": {"type": "str", "default": ""},
             "timeout": {"type": "int", "default": 60},
+            "retries": {"type": "int", "default": 5},
+            "rate_limit": {"type": "int", "default": 0},
+            "use_proxy": {"type": "bool", "default": True},
+            "offline": {"type": "bool", "default": False},
+            "job": {"type": "str", "choices": ["wait", "start", "cancel"], "default": "wait"},
         },
         supports_check_mode=True,
     )
+    single = module.params["models"] is None
     try:
-        outcome = run(module)
+        result = run(module)
     except StackError as error:
         module.fail_json(msg=str(error), error_id=error.id)
-    header = outcome.facts["path"]
-    diff = {"before": outcome.before, "after": outcome.after, "before_header": header, "after_header": header}
-    module.exit_json(changed=outcome.changed, diff=diff, model={**outcome.facts, "changed": outcome.changed})
+    if single and "models" in result:
+        result["model"] = result.pop("models")[0]
+        result["diff"] = result["diff"][0] if len(result["diff"]) == 1 else result["diff"]
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ def test_entries() -> None:
         "name": "qwen2.5-coder:32b",
         "quantization": "Q5_K_M",
         "source": "https://h/x.gguf",
+        "revision": "",
         "sha256": "a" * 64,
         "chat_template": "",
         "file": "qwen2.5-coder-32b-q5_k_m.gguf",
@@ -54,8 +55,8 @@ def test_entries() -> None:
         ([{**GOOD, "sha256": 12}], ["model.wrong_type"]),
         ([{**GOOD, "name": "../x"}], ["model.unsafe_name"]),
         ([{**GOOD, "sha256": "12"}], ["model.invalid_sha256"]),
-        ([{"name": "qwen2.5-coder:32b"}], ["model.source_unsupported"]),
-        ([{**GOOD, "source": "hf://a/b"}], ["model.source_unsupported"]),
+        ([{"name": "qwen2.5-coder:33b"}], ["model.not_in_catalog"]),
+        ([{**GOOD, "source": "s3://a/b"}], ["model.source_unsupported"]),
         ([{**GOOD, "revision": "main"}], ["model.revision_unsupported"]),
         ([GOOD, {**GOOD, "name": "qwen2.5-coder-32b"}], ["model.duplicate"]),
         ([GOOD, {**GOOD, "name": "QWEN2.5-coder:32b"}], ["model.duplicate"]),
@@ -64,6 +65,36 @@ def test_entries() -> None:
 )
 def test_all_that_is_wrong_is_said(models: Any, expected: list[str]) -> None:
     assert ids(models) == expected
+
+
+def test_a_name_of_the_catalog_is_enough() -> None:
+    result = model_entries([{"name": "qwen2.5-coder:32b", "quantization": "q5_k_m"}, {"name": "mistral:latest"}])
+    assert result["errors"] == []
+    assert [(entry["source"], entry["file"]) for entry in result["entries"]] == [
+        ("hf://Qwen/Qwen2.5-Coder-32B-Instruct-GGUF", "qwen2.5-coder-32b-q5_k_m.gguf"),
+        ("hf://bartowski/Mistral-7B-Instruct-v0.3-GGUF", "mistral-latest-q4_k_m.gguf"),
+    ]
+    assert "aliases" not in result["models"][0]
+
+
+def test_the_inventory_extends_the_catalog() -> None:
+    extra = [{"name": "ours:7b", "also": ["mistral"], "repository": "us/ours", "default": "q8_0"}]
+    result = model_entries([{"name": "ours:7b"}, {"name": "mistral"}], ".", extra)
+    assert [model["source"] for model in result["models"]] == ["hf://us/ours"] * 2
+    assert result["models"][0]["quantization"] == "q8_0"
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [["x"], [{"name": "y"}], [{"name": "y", "repository": "z"}], "x", [{**GOOD, "repository": "a/b", "also": 1}]],
+)
+def test_what_is_wrong_with_the_extension_is_said(extra: Any) -> None:
+    result = model_entries([{"name": "mistral"}], ".", extra)
+    assert "[model.catalog_invalid]" in result["errors"][0]
+
+
+def test_names_like_the_one_that_is_not_known_are_said() -> None:
+    assert "qwen2.5-coder:32b" in model_entries([{"name": "qwen2.5-coder:33b"}])["errors"][0]
 
 
 def test_chat_templates(tmp_path: Path) -> None:

@@ -54,6 +54,7 @@ def test_summary(gguf: Any, tmp_path: Any) -> None:
         "architecture": "llama",
         "name": "Tiny",
         "quantization": "Q4_K_M",
+        "tensor_types": ["F32", "Q4_K"],
         "parameters": 264,
         "tensors": 2,
         "context_length": 4096,
@@ -168,3 +169,46 @@ def test_no_bytes_raise_anything_else(gguf: Any, data: st.DataObject) -> None:
             whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
     with suppress(StackError):
         parse(bytes(whole))
+
+
+@pytest.mark.parametrize("pieces", [10, 60_000])
+def test_a_remote_file_is_summarized_by_its_first_bytes(gguf: Any, pieces: int) -> None:
+    header = gguf.build({"general.architecture": "llama", "tokenizer.ggml.tokens": ["x" * 50] * pieces}, {})
+    content = header + b"\0" * (8 << 20)
+    asked: list[tuple[int, int]] = []
+
+    def read_range(start: int, end: int) -> bytes:
+        asked.append((start, end))
+        return bytes(content[start:end])
+
+    summary = _gguf.inspect_remote(len(content), read_range, "m")
+    assert (summary["architecture"], summary["vocabulary"]) == ("llama", pieces)
+    assert asked[0][0] == 0
+    assert all(before[1] == after[0] for before, after in zip(asked, asked[1:]))
+    assert asked[-1][1] <= max(1 << 20, 2 * len(header))
+
+
+def test_a_remote_file_that_is_none_is_refused_at_once() -> None:
+    asked: list[int] = []
+
+    def read_range(_start: int, end: int) -> bytes:
+        asked.append(end)
+        return b"<html>" + bytes(end - 6)
+
+    with pytest.raises(StackError, match="not_gguf"):
+        _gguf.inspect_remote(1 << 30, read_range, "m")
+    assert asked == [1 << 20]
+
+
+def test_a_header_without_end_is_given_up() -> None:
+    asked: list[int] = []
+
+    def read_range(start: int, end: int) -> bytes:
+        asked.append(end)
+        # One key with an array of bytes that never ends.
+        start_bytes = b"GGUF" + struct.pack("<IQQQ1sIIQ", 3, 0, 1, 1, b"k", 9, 0, 1 << 30)
+        return (start_bytes if not start else b"").ljust(end - start, b"\0")
+
+    with pytest.raises(StackError, match="gguf_malformed|gguf_truncated"):
+        _gguf.inspect_remote(1 << 40, read_range, "m")
+    assert max(asked) <= 64 << 20

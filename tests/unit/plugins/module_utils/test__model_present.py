@@ -13,10 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.mistralrs.stack.plugins.module_utils import _fetch, _model_store
+from ansible_collections.mistralrs.stack.plugins.module_utils import (
+    _http,
+    _hub,
+    _local_file,
+    _model_present,
+    _model_store,
+    _source,
+)
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
 
 FILE = "tiny-q4_0.gguf"
+ACCESS = _model_present.Access(_http.Settings(timeout=10), _hub.HubSettings())
 
 
 class Place:
@@ -42,8 +50,8 @@ class Place:
 
     def run(self, check: bool = False, url: str = "", **changes: str) -> _model_store.Outcome:
         wanted = self.wanted(**changes)
-        source = _fetch.parse_source("tiny", url or self.source.as_uri(), "", wanted.sha256)
-        return _model_store.present(wanted, source, _fetch.Settings("", "", 10), check)
+        source = _source.parse_source("tiny", url or self.source.as_uri(), "", wanted.sha256)
+        return _model_present.present(wanted, source, ACCESS, check)
 
     def error(self, **arguments: Any) -> StackError:
         with pytest.raises(StackError) as caught:
@@ -86,6 +94,10 @@ def test_present(place: Place) -> None:
         "embedded_chat_template": False,
         "gguf": outcome.facts["gguf"],
         "verified_by": "hash",
+        "directory": False,
+        "files": [],
+        "sealed": "",
+        "revision": "",
         "source": place.source.as_uri(),
     }
     assert outcome.facts["gguf"]["architecture"] == "llama"
@@ -362,7 +374,7 @@ def test_the_state_directory_must_be_one(place: Place, tmp_path: Path) -> None:
 
 
 def test_no_space_is_seen_before_the_first_byte(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_model_store, "_free_bytes", lambda path: 1_500_000)
+    monkeypatch.setattr(_model_store, "free_bytes", lambda path: 1_500_000)
     for check in (True, False):
         error = place.error(check=check)
         assert error.id == "model.no_space"
@@ -374,7 +386,7 @@ def test_a_disk_that_fills_up(place: Place, monkeypatch: pytest.MonkeyPatch) -> 
     def full(descriptor: int, data: memoryview) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(_model_store, "_write_all", full)
+    monkeypatch.setattr(_local_file, "write_all", full)
     assert place.error().id == "model.no_space"
     assert place.files() == set()
 
@@ -391,32 +403,35 @@ def test_what_a_killed_run_left_is_removed(place: Place) -> None:
     (place.sidecar.parent / (FILE + ".lock")).write_bytes(b"")
     place.model.unlink()
     assert place.run().changed
-    assert place.files() == {FILE, "tiny-q4_0.tokenizer.json", f".store/{FILE}.json"}
+    # The part of another model may still be gone on with; it is listed as what pruning frees.
+    other = ".store/incoming/other.gguf.part"
+    assert place.files() == {FILE, "tiny-q4_0.tokenizer.json", f".store/{FILE}.json", other}
+    assert _model_store.surplus(str(place.store), [FILE]) == [{"file": "other.gguf", "size": 1}]
 
 
 def test_what_others_are_writing_is_left_alone(place: Place) -> None:
     place.run()
     lock = str(place.sidecar.parent / "other.gguf.lock")
-    descriptor = _model_store._lock(lock, wait=True)
+    descriptor = _model_store.take_lock(lock, wait=True)
     assert descriptor >= 0
     part = place.incoming / "other.gguf.part"
     part.write_bytes(b"x")
     place.tokenizer.unlink()
     place.run()
     assert part.exists()
-    assert _model_store._lock(lock, wait=False) == -1
-    _model_store._unlock(lock, descriptor)
+    assert _model_store.take_lock(lock, wait=False) == -1
+    _model_store.release_lock(lock, descriptor)
 
 
 def test_many_at_once_write_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     fetches = []
-    fetch = _model_store._fetch_model
+    fetch = _model_present._fetch
 
     def counted(*arguments: Any) -> Any:
         fetches.append(1)
         return fetch(*arguments)
 
-    monkeypatch.setattr(_model_store, "_fetch_model", counted)
+    monkeypatch.setattr(_model_present, "_fetch", counted)
     outcomes: list[_model_store.Outcome] = []
     threads = [threading.Thread(target=lambda: outcomes.append(place.run())) for _index in range(8)]
     for thread in threads:
@@ -489,13 +504,13 @@ def test_absent_removes_what_a_killed_run_left(place: Place) -> None:
 def test_absent_many_at_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.run(chat_template="{{ x }}")
     ready = threading.Barrier(4)
-    make = _model_store._make_directories
+    make = _model_store.make_directories
 
     def together(wanted: _model_store.Wanted) -> None:
         make(wanted)
         ready.wait(10)
 
-    monkeypatch.setattr(_model_store, "_make_directories", together)
+    monkeypatch.setattr(_model_store, "make_directories", together)
     changed: list[bool] = []
     threads = [
         threading.Thread(target=lambda: changed.append(_model_store.absent(place.wanted(), check=False).changed))
@@ -507,51 +522,3 @@ def test_absent_many_at_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> N
         thread.join()
     assert sorted(changed) == [False] * 3 + [True]
     assert place.files() == set()
-
-
-@pytest.mark.parametrize(
-    ("source", "revision", "sha256", "error"),
-    [
-        ("", "", "", "model.source_unsupported"),
-        ("hf://org/repo/x.gguf", "", "", "model.source_unsupported"),
-        ("ollama://library/x:1b", "", "", "model.source_unsupported"),
-        ("/srv/x.gguf", "", "", "model.source_unsupported"),
-        ("ftp://h/x.gguf", "", "", "model.source_unsupported"),
-        ("file:///x", "main", "", "model.revision_unsupported"),
-        ("https://h/x", "main", "", "model.revision_unsupported"),
-        ("file://host/x", "", "", "model.source_invalid"),
-        ("file://", "", "", "model.source_invalid"),
-        ("file:///x%00y", "", "", "model.source_invalid"),
-        ("https:///x", "", "", "model.source_invalid"),
-        ("https://h:port/x", "", "", "model.source_invalid"),
-        ("https://user:secret@h/x", "", "", "model.source_invalid"),
-        ("https://h/a b", "", "", "model.source_invalid"),
-        ("https://h/x\r\nHost: y", "", "", "model.source_invalid"),
-        ("http://h/x", "", "", "model.source_insecure"),
-        ("http://127.0.0.1.h/x", "", "", "model.source_insecure"),
-        ("http://h/x", "", "0" * 64, ""),
-        ("http://127.0.0.1/x", "", "", ""),
-        ("http://[::1]:8080/x", "", "", ""),
-        ("http://localhost/x", "", "", ""),
-        ("file://localhost/x%20y", "", "", ""),
-        ("https://h/x?token=secret", "", "", ""),
-    ],
-)
-def test_sources(source: str, revision: str, sha256: str, error: str) -> None:
-    if not error:
-        assert "secret" not in _fetch.parse_source("m", source, revision, sha256).shown
-        return
-    with pytest.raises(StackError) as caught:
-        _fetch.parse_source("m", source, revision, sha256)
-    assert caught.value.id == error
-    assert "secret" not in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def test_sha256() -> None:
-    assert _fetch.parse_sha256("m", " SHA256:" + "A" * 64) == "a" * 64
-    assert _fetch.parse_sha256("m", "") == ""
-    for value in ("abc", "g" * 64, "a" * 65):
-        with pytest.raises(StackError) as caught:
-            _fetch.parse_sha256("m", value)
-        assert caught.value.id == "model.invalid_sha256"

@@ -1,0 +1,495 @@
+# Copyright (c) 2026, the mistralrs.stack maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One file over HTTP: resumed where it stopped, hashed while it arrives, checked before it is called complete.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+
+Beside the part lies what it is a part of, written before its first byte: a download goes on only if the source still
+has that content. What is on the disk is hashed again first, so that the final digest is that of the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import os
+import queue
+import re
+import stat
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._http import (
+    HTTP_ANSWER,
+    HTTP_STATUS,
+    INTERRUPTED,
+    NOT_A_MODEL,
+    OFFLINE,
+    PROXY_REFUSED,
+    RATE_LIMITED,
+    SOURCE_UNREACHABLE,
+    SOURCE_UNTRUSTED,
+    Answer,
+    Client,
+    TransportError,
+    reason,
+)
+from ansible_collections.mistralrs.stack.plugins.module_utils._local_file import write_all, write_behind
+from ansible_collections.mistralrs.stack.plugins.module_utils._source import Remote, redact
+
+CHECKSUM_MISMATCH = Fault(
+    "model.checksum_mismatch",
+    "Model {name}: the sha256 of {source} is {got} ({size} bytes), expected {want}; it was not put into the store.",
+    "Correct 'sha256' if the publisher replaced the file; otherwise don't use that source.",
+)
+SIZE_MISMATCH = Fault(
+    "model.size_mismatch",
+    "Model {name}: {source} has {got} bytes, expected {want}; it was not put into the store.",
+    "Run again; if it happens again, the source or a proxy before it is at fault.",
+)
+STALLED = Fault(
+    "model.stalled",
+    "Model {name}: {source} sent too little for {seconds} s, at byte {at}.",
+    "Run again: what has arrived is kept. Raise 'timeout' if the line is that slow.",
+)
+PART_UNSAFE = Fault(
+    "model.part_unsafe",
+    "Model {name}: {path} is not a plain file of the store.",
+    "Move it away; the store writes only to files of its own.",
+)
+
+# After these the part is kept for the next run.
+_KEPT = (
+    INTERRUPTED.id,
+    STALLED.id,
+    SOURCE_UNREACHABLE.id,
+    SOURCE_UNTRUSTED.id,
+    PROXY_REFUSED.id,
+    HTTP_STATUS.id,
+    HTTP_ANSWER.id,
+    RATE_LIMITED.id,
+    OFFLINE.id,
+)
+_BUFFER = 2 << 20
+_BUFFERS = 3
+# Below this many bytes in 'timeout' seconds a connection is given up, and a new one is made.
+_LEAST_BYTES = 4096
+_CONTENT_RANGE = re.compile(r"bytes (?:(\d{1,19})-(\d{1,19})|\*)/(\d{1,19}|\*)\Z")
+
+
+class Received(NamedTuple):
+    """A complete file. Sizes are in bytes; C(requests) counts the requests for its body."""
+
+    sha256: str
+    size: int
+    resumed_from: int
+    received: int
+    requests: int
+
+
+class _Restart(Exception):
+    """What is on the disk is of no use for what the server has."""
+
+
+class _Hasher:
+    """Hashes in a thread of its own while the next bytes arrive."""
+
+    def __init__(self, git_size: int | None) -> None:
+        self.sha256 = hashlib.sha256()
+        self.git_sha1 = hashlib.sha1(usedforsecurity=False)
+        # A hub names small files by git's digest of them: of a header with the size, and the content.
+        self.is_git = git_size is not None
+        self.git_sha1.update(b"blob %d\0" % (git_size or 0))
+        self._free: queue.SimpleQueue[memoryview] = queue.SimpleQueue()
+        self._full: queue.SimpleQueue[tuple[memoryview, int] | None] = queue.SimpleQueue()
+        for _index in range(_BUFFERS):
+            self._free.put(memoryview(bytearray(_BUFFER)))
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        while True:
+            item = self._full.get()
+            if item is None:
+                return
+            buffer, count = item
+            self.sha256.update(buffer[:count])
+            if self.is_git:
+                self.git_sha1.update(buffer[:count])
+            self._free.put(buffer)
+
+    def buffer(self) -> memoryview:
+        """A buffer that is not in use."""
+        return self._free.get()
+
+    def put(self, buffer: memoryview, count: int) -> None:
+        """Hash the first bytes of a buffer, which is given back by that."""
+        self._full.put((buffer, count))
+
+    def finish(self) -> None:
+        """Wait until all is hashed."""
+        self._full.put(None)
+        self._thread.join()
+
+
+class _Part:
+    """The file that is being downloaded, and the record of what it is a part of."""
+
+    def __init__(self, path: str, name: str) -> None:
+        self.path = path
+        self.record_path = path + ".json"
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            self.descriptor = os.open(path, flags, 0o600)
+            status = os.fstat(self.descriptor)
+        except OSError as error:
+            if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
+                raise StackError(PART_UNSAFE, name=name, path=path) from None
+            raise error
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+            os.close(self.descriptor)
+            raise StackError(PART_UNSAFE, name=name, path=path)
+        self.offset = status.st_size
+
+    def record(self) -> dict[str, Any]:
+        """What the part was begun as; {} if that is not known."""
+        try:
+            descriptor = os.open(self.record_path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            with os.fdopen(descriptor, "rb") as file:
+                known = json.loads(file.read(1 << 16))
+        except (OSError, ValueError):
+            return {}
+        return known if isinstance(known, dict) else {}
+
+    def begin(self, record: dict[str, Any]) -> None:
+        """Empty the part and say what it is going to be, in this order: an old part never gets a new record."""
+        os.ftruncate(self.descriptor, 0)
+        os.lseek(self.descriptor, 0, os.SEEK_SET)
+        self.offset = 0
+        temporary = self.record_path + ".new"
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(record, file)
+        os.replace(temporary, self.record_path)
+
+    def remove(self) -> None:
+        """Forget the part."""
+        for path in (self.path, self.record_path):
+            with suppress(FileNotFoundError):
+                os.unlink(path)
+
+    def close(self) -> None:
+        """Give the file back."""
+        os.close(self.descriptor)
+
+
+def _strong(etag: str) -> str:
+    """An ETag that stands for every byte, or ''."""
+    text = etag.strip()
+    return text if len(text) > 2 and text.startswith('"') and text.endswith('"') else ""
+
+
+class _Download:
+    """The state of one download."""
+
+    def __init__(
+        self,
+        client: Client,
+        remote: Remote,
+        part: _Part,
+        name: str,
+        sha256: str,
+        report: Callable[[int, int | None, str], None],
+        check_start: Callable[[bytes], None],
+        reresolve: Callable[[], Remote] | None,
+    ) -> None:
+        self.client = client
+        self.remote = remote
+        self.part = part
+        self.name = name
+        self.sha256 = sha256 or remote.sha256
+        self.report = report
+        self.check_start = check_start
+        self.reresolve = reresolve
+        self.total = remote.size
+        self.etag = ""
+        self.received = 0
+        self.requests = 0
+        self.resumed_from = 0
+        self.hasher = self._new_hasher()
+
+    def _new_hasher(self) -> _Hasher:
+        return _Hasher(self.remote.size if self.remote.git_sha1 and not self.sha256 else None)
+
+    def fault(self, fault: Fault, **fields: Any) -> StackError:
+        """A fault about the source."""
+        return StackError(fault, name=self.name, source=redact(self.remote.url), **fields)
+
+    def promise(self) -> dict[str, Any]:
+        """What tells this content from any other, as far as it is known without asking."""
+        remote = self.remote
+        if self.sha256:
+            return {"sha256": self.sha256}
+        if remote.git_sha1:
+            return {"git_sha1": remote.git_sha1}
+        if _strong(remote.etag) and remote.size is not None:
+            return {"etag": remote.etag, "size": remote.size}
+        return {}
+
+    def resume(self) -> None:
+        """Hash what is there already if it is a part of what is wanted, or begin anew."""
+        record = self.part.record()
+        promise = self.promise()
+        same = bool(record) and (record.get("promise") == promise if promise else bool(record.get("etag")))
+        if not same or not self.part.offset or (self.total is not None and self.part.offset > self.total):
+            self.restart()
+            return
+        self.etag = str(record.get("etag") or "")
+        end, done = self.part.offset, 0
+        while done < end:
+            buffer = self.hasher.buffer()
+            count = os.preadv(self.part.descriptor, [buffer[: min(_BUFFER, end - done)]], done)
+            if not count:
+                break
+            if done == 0:
+                self.check_start(bytes(buffer[: min(count, 512)]))
+            self.hasher.put(buffer, count)
+            done += count
+            self.report(done, self.total, "checking")
+        os.lseek(self.part.descriptor, done, os.SEEK_SET)
+        self.part.offset = self.resumed_from = done
+
+    def restart(self, etag: str = "") -> None:
+        """Begin with the first byte."""
+        self.hasher.finish()
+        self.hasher = self._new_hasher()
+        self.etag = etag
+        self.part.begin({"promise": self.promise(), "etag": etag})
+        self.resumed_from = 0
+
+    def _check_206(self, answer: Answer) -> None:
+        """Refuse a part of the file that is not the one that was asked for."""
+        match = _CONTENT_RANGE.match(answer.headers.get("Content-Range") or "")
+        if not match or match[1] is None or int(match[1]) != self.part.offset:
+            raise _Restart
+        total = None if match[3] == "*" else int(match[3])
+        if self.total is not None and total not in (None, self.total):
+            raise _Restart
+        etag = _strong(answer.headers.get("ETag") or "")
+        if self.etag and etag and etag != self.etag:
+            raise _Restart
+        self.total = total if self.total is None else self.total
+
+    def _check_200(self, answer: Answer) -> None:
+        """The whole file comes: see that it is the right one, and forget what was there."""
+        length = answer.length
+        if length is not None and self.total is not None and length != self.total:
+            self.part.remove()
+            raise self.fault(SIZE_MISMATCH, got=length, want=self.total)
+        etag = _strong(answer.headers.get("ETag") or "")
+        if self.part.offset or etag != self.etag:
+            self.restart(etag)
+        if self.total is None:
+            self.total = length
+
+    def begin_body(self, answer: Answer) -> None:
+        """Check an answer that brings bytes."""
+        encoding = (answer.headers.get("Content-Encoding") or "identity").lower()
+        if encoding not in ("identity", ""):
+            if answer.status == 206:
+                raise _Restart
+            raise self.fault(HTTP_ANSWER, why=f"it is encoded as {encoding[:40]!r}")
+        if answer.headers.get_content_type() == "text/html":
+            raise self.fault(NOT_A_MODEL)
+        if answer.status == 206:
+            self._check_206(answer)
+        else:
+            self._check_200(answer)
+
+    def _fill(self, answer: Answer, buffer: memoryview, limit: int) -> tuple[int, StackError | None]:
+        """Read until the buffer is full, some time has passed, or nothing more comes; why if that is an error."""
+        filled = 0
+        start = time.monotonic()
+        try:
+            while filled < limit and time.monotonic() - start < 1.0:
+                count = answer.readinto(buffer[filled:limit])
+                if not count:
+                    return filled, None
+                filled += count
+        except OSError as error:
+            if isinstance(error, TimeoutError) or "timed out" in str(error):
+                seconds = self.client.settings.timeout
+                return filled, self.fault(STALLED, seconds=seconds, at=self.part.offset + filled)
+            why = f": {reason(error)}"
+            want = self.total if self.total is not None else "an unknown number of"
+            return filled, self.fault(INTERRUPTED, got=self.part.offset + filled, want=want, why=why)
+        except (http.client.HTTPException, ValueError) as error:
+            want = self.total if self.total is not None else "an unknown number of"
+            return filled, self.fault(INTERRUPTED, got=self.part.offset + filled, want=want, why=f": {reason(error)}")
+        return filled, None
+
+    def body(self, answer: Answer) -> None:
+        """Take the bytes of an answer. Raises TransportError when it ends too early."""
+        limit = self.client.settings.rate_limit
+        step = _BUFFER if not limit else max(1 << 14, min(_BUFFER, limit // 4))
+        begun = window = time.monotonic()
+        taken = in_window = 0
+        while True:
+            remaining = None if self.total is None else self.total - self.part.offset
+            buffer = self.hasher.buffer()
+            size = step if remaining is None else min(step, remaining)
+            count, problem = self._fill(answer, buffer, size) if size else (0, None)
+            if count:
+                if self.part.offset == 0:
+                    self.check_start(bytes(buffer[: min(count, 512)]))
+                write_all(self.part.descriptor, buffer[:count])
+                write_behind(self.part.descriptor, self.part.offset, count)
+            self.hasher.put(buffer, count)
+            self.part.offset += count
+            self.received += count
+            taken += count
+            in_window += count
+            self.report(self.part.offset, self.total, "downloading")
+            if problem is not None:
+                raise TransportError(problem)
+            if not count:
+                break
+            now = time.monotonic()
+            if limit:
+                self.client.sleep(max(0.0, taken / limit - (now - begun)))
+            if now - window >= self.client.settings.timeout:
+                if in_window < _LEAST_BYTES:
+                    seconds = self.client.settings.timeout
+                    raise TransportError(self.fault(STALLED, seconds=seconds, at=self.part.offset))
+                window, in_window = now, 0
+        if answer.is_cut or (self.total is not None and self.part.offset < self.total):
+            want = self.total if self.total is not None else "an unknown number of"
+            raise TransportError(self.fault(INTERRUPTED, got=self.part.offset, want=want, why=""))
+        self.total = self.part.offset
+
+    def request(self) -> Answer | None:
+        """One request for what is missing; the answer if it brought no bytes and is to be judged."""
+        headers = {}
+        if self.part.offset:
+            headers["Range"] = f"bytes={self.part.offset}-"
+            if self.etag:
+                headers["If-Range"] = self.etag
+        self.requests += 1
+        with self.client.attempt("GET", self.remote.url, headers) as answer:
+            if answer.status == 200 or (answer.status == 206 and self.part.offset):
+                self.begin_body(answer)
+                self.body(answer)
+                return None
+            return answer
+
+    def run(self) -> None:
+        """Ask until all is there. What brought nothing too many times in a row is an error."""
+        attempt, renewed = 0, False
+        # Bytes that come again after a restart are no progress.
+        furthest = self.part.offset
+        while self.total is None or self.part.offset < self.total:
+            try:
+                answer = self.request()
+            except _Restart:
+                self.restart()
+                attempt += 1
+                if attempt > self.client.settings.retries:
+                    raise self.fault(HTTP_ANSWER, why="it sends other bytes than those asked for") from None
+                continue
+            except TransportError as error:
+                if self.part.offset > furthest:
+                    attempt, renewed, furthest = 0, False, self.part.offset
+                attempt += 1
+                if attempt > self.client.settings.retries:
+                    raise error.fault from None
+                self.client.sleep(min(8.0, 2.0 ** (attempt - 1)))
+                continue
+            if answer is None:
+                return
+            if answer.status == 416 and self.part.offset:
+                match = _CONTENT_RANGE.match(answer.headers.get("Content-Range") or "")
+                if match and match[3] == str(self.part.offset) and self.total is None:
+                    return
+                self.restart()
+                attempt += 1
+            elif answer.status in (401, 403, 410) and self.reresolve is not None and not renewed:
+                # The signature of an address has expired.
+                self.remote = self.remote._replace(url=self.reresolve().url)
+                renewed = True
+                continue
+            elif self.client.pause(answer.status, answer.headers, attempt, answer.url):
+                attempt += 1
+            else:
+                raise StackError(HTTP_STATUS, name=self.name, source=redact(answer.url), status=answer.status)
+            if attempt > self.client.settings.retries:
+                raise StackError(HTTP_STATUS, name=self.name, source=redact(answer.url), status=answer.status)
+
+    def finish(self) -> str:
+        """The sha256 of all of it, compared with what was promised; '' if it is wrong."""
+        self.hasher.finish()
+        got = self.hasher.sha256.hexdigest()
+        git = self.hasher.git_sha1.hexdigest()
+        wrong = self.sha256 and got != self.sha256
+        if wrong or (self.hasher.is_git and git != self.remote.git_sha1):
+            return ""
+        return got
+
+
+def download(
+    client: Client,
+    remote: Remote,
+    part: str,
+    name: str,
+    expected_sha256: str,
+    report: Callable[[int, int | None, str], None],
+    check_start: Callable[[bytes], None],
+    reresolve: Callable[[], Remote] | None = None,
+) -> Received:
+    """Have the file complete, checked and synced at C(part); what is there of it is used.
+
+    Raises StackError; an interruption leaves the part, wrong content removes it. OSError of the disk passes through.
+    """
+    file = _Part(part, name)
+    try:
+        for attempt in (1, 2):
+            work = _Download(client, remote, file, name, expected_sha256, report, check_start, reresolve)
+            try:
+                work.resume()
+                if work.total is not None and not work.part.offset and not work.total:
+                    check_start(b"")
+                work.run()
+            except StackError as error:
+                # What was refused by its content is of no use later.
+                if error.id not in _KEPT:
+                    file.remove()
+                raise
+            finally:
+                sha256 = work.finish()
+            if not work.part.offset:
+                file.remove()
+                check_start(b"")
+            if remote.size is not None and work.part.offset != remote.size:
+                file.remove()
+                raise work.fault(SIZE_MISMATCH, got=work.part.offset, want=remote.size)
+            if sha256:
+                os.fsync(file.descriptor)
+                return Received(sha256, work.part.offset, work.resumed_from, work.received, work.requests)
+            if not work.resumed_from or attempt == 2:
+                break
+            # What an earlier run left was damaged: once more from the first byte.
+            file.begin({})
+        size = file.offset
+        file.remove()
+        got = work.hasher.git_sha1.hexdigest() if work.hasher.is_git else work.hasher.sha256.hexdigest()
+        want = work.sha256 or remote.git_sha1
+        raise work.fault(CHECKSUM_MISMATCH, got=got, size=size, want=want)
+    finally:
+        file.close()

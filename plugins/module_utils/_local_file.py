@@ -1,0 +1,202 @@
+# Copyright (c) 2026, the mistralrs.stack maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Large files of this host: opened safely, hashed, copied without copying where the file system can, sealed.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import hashlib
+import os
+import stat
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
+
+SOURCE_MISSING = Fault(
+    "model.source_missing",
+    "Model {name}: the file {path} does not exist on this host.",
+    "Copy it there or correct 'source'.",
+)
+SOURCE_UNREADABLE = Fault(
+    "model.source_unreadable",
+    "Model {name}: {path} can't be read: {why}.",
+    "'source' must be a regular file that root can read.",
+)
+
+_CHUNK = 4 << 20
+# Of linux/fs.h and linux/fsverity.h; the same on all architectures that NVIDIA's driver runs on.
+_FICLONE = 0x40049409
+_FS_IOC_ENABLE_VERITY = 0x40806685
+_FS_IOC_MEASURE_VERITY = 0xC0046686
+_VERITY_SHA256 = 1
+# Of sync_file_range(2); a C library without it, such as musl's, does without.
+_WAIT_BEFORE, _WRITE, _WAIT_AFTER = 1, 2, 4
+_BEHIND = 64 << 20
+_sync_file_range = getattr(ctypes.CDLL(None, use_errno=True), "sync_file_range", None)
+if _sync_file_range is not None:
+    _sync_file_range.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
+_NOT_SUPPORTED = (errno.ENOTTY, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EXDEV, errno.EPERM)
+
+
+def identity(status: os.stat_result) -> dict[str, int]:
+    """What tells a file that was verified from another one, without reading it."""
+    return {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "inode": status.st_ino}
+
+
+def origin(path: str) -> dict[str, int]:
+    """What tells whether a file that was copied earlier has been replaced; {} if it can't be told."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return {}
+    return {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
+
+
+@contextmanager
+def opened(name: str, path: str) -> Iterator[tuple[int, os.stat_result]]:
+    """A regular file as a descriptor, with its status. Raises C(model.source_missing), C(model.source_unreadable)."""
+    try:
+        # A FIFO must not block the open.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise StackError(SOURCE_MISSING, name=name, path=path) from None
+    except OSError as error:
+        raise StackError(SOURCE_UNREADABLE, name=name, path=path, why=error.strerror) from None
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise StackError(SOURCE_UNREADABLE, name=name, path=path, why="it is not a regular file")
+        yield descriptor, status
+    finally:
+        os.close(descriptor)
+
+
+def _read_through(descriptor: int, take: Callable[[memoryview], object], keep_cache: bool) -> int:
+    """Read a file in pieces from its start; its number of bytes."""
+    buffer = memoryview(bytearray(_CHUNK))
+    done = 0
+    while True:
+        count = os.preadv(descriptor, [buffer], done)
+        if not count:
+            return done
+        take(buffer[:count])
+        if not keep_cache:
+            # What is read once must not push a running engine's model out of the page cache.
+            os.posix_fadvise(descriptor, done, count, os.POSIX_FADV_DONTNEED)
+        done += count
+
+
+def hash_file(path: str, keep_cache: bool = True) -> str:
+    """The sha256 of a file."""
+    digest = hashlib.sha256()
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        _read_through(descriptor, digest.update, keep_cache)
+    finally:
+        os.close(descriptor)
+    return digest.hexdigest()
+
+
+def write_all(descriptor: int, data: memoryview) -> None:
+    """Write all of it."""
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+def _reflink(source: int, target: int) -> bool:
+    """Let two files share their blocks until one is written to, as Btrfs, XFS and others can."""
+    try:
+        fcntl.ioctl(target, _FICLONE, source)
+    except OSError as error:
+        if error.errno in _NOT_SUPPORTED:
+            return False
+        raise
+    return True
+
+
+def copy(source: int, target: int, report: Callable[[int], None]) -> tuple[str, int]:
+    """Copy a file, by sharing its blocks where that is possible; the copy's sha256 and size.
+
+    C(report) is told the number of bytes done.
+    """
+    digest = hashlib.sha256()
+    done = 0
+
+    def take(data: memoryview) -> None:
+        nonlocal done
+        digest.update(data)
+        if not shared:
+            write_all(target, data)
+        done += len(data)
+        report(done)
+
+    shared = _reflink(source, target)
+    # The copy is hashed, not what it was made from.
+    size = _read_through(target if shared else source, take, keep_cache=False)
+    return digest.hexdigest(), size
+
+
+def sync_directory(path: str) -> None:
+    """Make names that were added to or removed from a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def seal(path: str) -> str:
+    """Have the kernel refuse altered bytes of a file from now on (fs-verity); the measured digest.
+
+    '' where the file system or the kernel can't. The file can't be written to any more, only removed. Source of the
+    interface: the kernel's Documentation/filesystems/fsverity.rst.
+    """
+    # struct fsverity_enable_arg: version, algorithm, block size, salt, signature; all else is reserved.
+    arguments = struct.pack("<IIIIQIIQ11Q", 1, _VERITY_SHA256, 4096, 0, 0, 0, 0, 0, *[0] * 11)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.ioctl(descriptor, _FS_IOC_ENABLE_VERITY, arguments)
+    except OSError as error:
+        if error.errno not in (*_NOT_SUPPORTED, errno.EEXIST):
+            raise
+    finally:
+        os.close(descriptor)
+    return sealed_digest(path)
+
+
+def sealed_digest(path: str) -> str:
+    """The digest of a sealed file as the kernel measures it, C(sha256:...); '' if the file is not sealed."""
+    # struct fsverity_digest: algorithm, size of the digest, the digest.
+    buffer = bytearray(struct.pack("<HH64s", 0, 64, b""))
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):
+            fcntl.ioctl(descriptor, _FS_IOC_MEASURE_VERITY, buffer)
+            algorithm, size, digest = struct.unpack("<HH64s", buffer)
+            if algorithm == _VERITY_SHA256:
+                return f"sha256:{digest[:size].hex()}"
+    finally:
+        os.close(descriptor)
+    return ""
+
+
+def write_behind(descriptor: int, offset: int, count: int) -> None:
+    """Start to write out what was just written, and let go of what is on the disk already.
+
+    A download of 70 GB must neither end in one long sync nor push a running engine's model out of the page cache.
+    """
+    if _sync_file_range is None:
+        return
+    _sync_file_range(descriptor, offset, count, _WRITE)
+    behind = offset - _BEHIND
+    if behind >= 0:
+        _sync_file_range(descriptor, behind, count, _WAIT_BEFORE | _WRITE | _WAIT_AFTER)
+        os.posix_fadvise(descriptor, behind, count, os.POSIX_FADV_DONTNEED)

@@ -1,0 +1,606 @@
+# Copyright (c) 2026, the mistralrs.stack maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Have a model in the store: find out what is missing, fetch it, check it, publish it.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+
+C(prepare) asks and checks without changing anything, C(predict) tells the outcome from that, C(apply) does it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from typing import Any, NamedTuple
+
+from ansible_collections.mistralrs.stack.plugins.module_utils import (
+    _download,
+    _fit,
+    _gguf,
+    _gguf_tokenizer,
+    _http,
+    _hub,
+    _local_file,
+    _model_store,
+    _model_support,
+    _safetensors,
+)
+from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._model_names import store_file_name
+from ansible_collections.mistralrs.stack.plugins.module_utils._model_store import Entry, Outcome, Wanted
+from ansible_collections.mistralrs.stack.plugins.module_utils._source import Remote, Resolved, Source
+
+AUTO = "auto"
+_MODE = 0o644
+_RESUMABLE = ("part", "part.json", "set")
+
+# name, bytes done, bytes in all (or None), what is being done
+Report = Callable[[str, int, "int | None", str], None]
+
+
+class Fit(NamedTuple):
+    """What the model has to fit: each GPU's memory in bytes, tokens of context, sequences at once, engine's version."""
+
+    gpu_memory: tuple[int, ...] = ()
+    context_length: int = 0
+    batch_size: int = 1
+    engine_version: str = ""
+
+
+class Access(NamedTuple):
+    """How models are reached and what is done with them."""
+
+    http: _http.Settings
+    hub: _hub.HubSettings
+    fit: Fit = Fit()
+    seal: bool = False
+
+
+class Plan(NamedTuple):
+    """What has to be done; nothing of it is done yet."""
+
+    fetch: bool
+    entry: Entry | None = None
+    adopt: bool = False
+    refresh: bool = False
+    tokenizer: bool = False
+    template: bool = False
+    mode: bool = False
+    seal: bool = False
+
+    @property
+    def changed(self) -> bool:
+        """Whether the store will be another one."""
+        return self.fetch or self.adopt or self.tokenizer or self.template or self.mode or self.seal
+
+
+class Prepared(NamedTuple):
+    """A plan with what the source said. C(size) is still to be fetched, C(summary) is what the header says."""
+
+    wanted: Wanted
+    source: Source
+    plan: Plan
+    resolved: Resolved | None = None
+    size: int = 0
+    summary: Mapping[str, Any] = {}
+    idle: bool = False
+
+
+def _no_report(_name: str, _done: int, _total: int | None, _phase: str) -> None:
+    """Nobody looks."""
+
+
+def source_id(source: Source) -> str:
+    """What tells one source from another, without what may be secret in it."""
+    exact = source.url if source.kind in ("https", "http", "file") else ""
+    parts = (source.kind, source.host, source.repository, source.revision, source.path, exact)
+    return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def _is_same_source(source: Source, sidecar: Mapping[str, Any]) -> bool:
+    known = sidecar.get("source_id")
+    return bool(known == source_id(source)) if known else sidecar.get("source") == source.shown
+
+
+def _tokenizer_is_current(wanted: Wanted, recorded: Mapping[str, Any] | None) -> bool:
+    status = _model_store.plain_status(wanted, _model_store.store_path(wanted, _model_store.tokenizer_name(wanted)))
+    if recorded is None:
+        return True
+    if status is None:
+        return False
+    return all(recorded.get(key) == value for key, value in _local_file.identity(status).items())
+
+
+def _plan(wanted: Wanted, source: Source, seal: bool) -> Plan:
+    _model_store.plain_status(wanted, _model_store.store_path(wanted, _model_store.tokenizer_name(wanted)))
+    template = _model_store.installed_template(wanted) != wanted.chat_template
+    entry = _model_store.read_entry(wanted)
+    if entry is None:
+        return Plan(fetch=True, template=template)
+    sidecar = entry.sidecar
+    if wanted.sha256:
+        fetch = entry.sha256 != wanted.sha256
+    elif sidecar:
+        # Without a sha256 the same source stands for the same content, unless a file was seen to be replaced.
+        origin = _local_file.origin(source.path) if source.kind == "file" else {}
+        replaced = bool(origin) and bool(sidecar.get("origin")) and origin != sidecar["origin"]
+        fetch = entry.sha256 != sidecar["sha256"] or not _is_same_source(source, sidecar) or replaced
+    else:
+        fetch = False
+    if fetch:
+        return Plan(fetch=True, entry=entry, template=template)
+    # A record of other content says nothing about this one: a run may have been killed after it published the model.
+    known = sidecar.get("sha256") == entry.sha256
+    return Plan(
+        fetch=False,
+        entry=entry,
+        adopt=not known,
+        refresh=entry.verified_by == "hash" or not _is_same_source(source, sidecar),
+        tokenizer=known and not _tokenizer_is_current(wanted, sidecar.get("tokenizer")),
+        template=template,
+        mode=entry.mode != _MODE,
+        # Where sealing was tried and can't be had it is not tried again.
+        seal=seal and "sealed" not in sidecar,
+    )
+
+
+def _chosen_before(wanted: Wanted, source: Source) -> Wanted | None:
+    """The model that an earlier run chose for C(quantization=auto)."""
+    for file, sidecar in _model_store.read_sidecars(wanted.store).items():
+        if sidecar.get("name") == wanted.name and sidecar.get("asked") == AUTO and _is_same_source(source, sidecar):
+            return wanted._replace(quantization=str(sidecar.get("quantization", "")), file=file, asked=AUTO)
+    return None
+
+
+def _choose(wanted: Wanted, source: Source, client: _http.Client, access: Access) -> Wanted:
+    """The best quantization that fits, for C(quantization=auto)."""
+    offered = _hub.quantizations(client, source, wanted.name, access.hub)
+    sizes = {label: sum(remote.size or 0 for remote in files) for label, files in offered.items()}
+    summary: Mapping[str, Any] = {}
+    if sizes:
+        # All of them share the architecture: the smallest one's header is enough.
+        smallest = offered[min(sizes, key=lambda label: sizes[label])][0]
+        summary = _remote_summary(wanted, smallest, client)
+    fit = access.fit
+    candidates = [_fit.Candidate(label, sizes[label], dict(summary)) for label in sorted(sizes)]
+    choice = _fit.choose(candidates, list(fit.gpu_memory), fit.context_length, fit.batch_size, wanted.name)
+    label = choice.label.lower()
+    return wanted._replace(quantization=label, file=store_file_name(wanted.name, label), asked=AUTO)
+
+
+def _remote_summary(wanted: Wanted, remote: Remote, client: _http.Client) -> dict[str, Any]:
+    """What the header of a file says that is not here yet."""
+
+    def read_range(start: int, end: int) -> bytes:
+        return _hub.read_range(client, remote, start, end)
+
+    inspect = _safetensors.inspect_remote if remote.name.endswith(".safetensors") else _gguf.inspect_remote
+    return dict(inspect(remote.size or 0, read_range, _model_store.label(wanted)))
+
+
+def _check_fit(
+    wanted: Wanted, source: Source, resolved: Resolved, client: _http.Client, fit: Fit, hub: _hub.HubSettings
+) -> dict[str, Any]:
+    """Refuse what this engine can't load and what can't fit, before the first byte; the header's summary."""
+    models = [remote for remote in resolved.files if remote.name.endswith(".gguf")]
+    if not models or models[0].size is None or not (fit.engine_version or fit.gpu_memory):
+        return {}
+    summary = _remote_summary(wanted, models[0], client)
+    if fit.engine_version:
+        _model_support.check(summary, fit.engine_version, wanted.name)
+    if fit.gpu_memory:
+        size = sum(remote.size or 0 for remote in models)
+        asked = _fit.Candidate(str(summary.get("quantization", "")), size, summary)
+        gpus = fit.gpu_memory
+        if _fit.estimate(asked, gpus, fit.context_length, fit.batch_size).total > sum(gpus):
+            offered = _hub.quantizations(client, source, wanted.name, hub)
+            others = [_fit.Candidate(key, sum(each.size or 0 for each in offered[key]), summary) for key in offered]
+            raise _fit.refusal(asked, others, gpus, fit.context_length, fit.batch_size, wanted.name)
+    return summary
+
+
+def _probe_file(wanted: Wanted, source: Source, read: bool) -> tuple[Resolved, dict[str, Any]]:
+    """What a file of this host is; with C(read) it is also hashed where a sha256 is wanted."""
+    with _local_file.opened(wanted.name, source.path) as (_descriptor, status):
+        summary = _gguf.inspect(source.path, _model_store.label(wanted))
+        if read and wanted.sha256:
+            got = _local_file.hash_file(os.path.realpath(source.path))
+            _check_sha256(wanted, source, got, status.st_size)
+        remote = Remote(wanted.file, source.url, size=status.st_size, sha256=wanted.sha256)
+        return Resolved((remote,), local=source.path), summary
+
+
+def _missing_bytes(wanted: Wanted, resolved: Resolved) -> int:
+    """What of a download is not here yet."""
+    here = 0
+    for path in _model_store.left_behind(wanted):
+        paths = [os.path.join(path, name) for name in os.listdir(path)] if os.path.isdir(path) else [path]
+        here += sum(os.lstat(each).st_blocks * 512 for each in paths)
+    return max(0, sum(remote.size or 0 for remote in resolved.files) - here)
+
+
+def _content_is_here(plan: Plan, resolved: Resolved) -> bool:
+    """Whether what the source has now is what is in the store, by what the source says of it."""
+    if plan.entry is None or not all(remote.sha256 for remote in resolved.files):
+        return False
+    if resolved.directory:
+        digest = _model_store.set_digest({remote.name: remote.sha256 for remote in resolved.files})
+        return plan.entry.directory and plan.entry.sha256 == digest
+    return not plan.entry.directory and plan.entry.sha256 == resolved.files[0].sha256
+
+
+def prepare(wanted: Wanted, source: Source, access: Access, read: bool = False) -> Prepared:
+    """Ask and check all that can be known before the first byte; nothing is changed.
+
+    With C(read) a file of this host is hashed too. A model that is in the store costs a few stats.
+    """
+    _model_store.check_template(wanted)
+    with _model_store.store_errors(wanted):
+        client = _http.Client(wanted.name, access.http)
+        if wanted.quantization == AUTO:
+            wanted = _chosen_before(wanted, source) or _choose(wanted, source, client, access)
+        plan = _plan(wanted, source, access.seal)
+        if not plan.fetch:
+            # A killed run leaves its lock's file behind, and perhaps more.
+            left = os.path.lexists(_model_store.lock_path(wanted)) or bool(_model_store.left_behind(wanted))
+            return Prepared(wanted, source, plan, idle=not plan.changed and not plan.refresh and not left)
+        if source.kind == "file":
+            resolved, summary = _probe_file(wanted, source, read)
+        else:
+            resolved = _hub.resolve(client, source, wanted.name, wanted.quantization, wanted.sha256, access.hub)
+            promised = resolved.files[0].sha256 if not resolved.directory else ""
+            if wanted.sha256 and promised and promised != wanted.sha256:
+                _check_sha256(wanted, source, promised, resolved.files[0].size or 0)
+            if _content_is_here(plan, resolved):
+                return Prepared(wanted, source, plan._replace(fetch=False, refresh=True), resolved)
+            summary = _check_fit(wanted, source, resolved, client, access.fit, access.hub)
+        return Prepared(wanted, source, plan, resolved, _missing_bytes(wanted, resolved), summary)
+
+
+def _check_sha256(wanted: Wanted, source: Source, got: str, size: int) -> None:
+    if wanted.sha256 and got != wanted.sha256:
+        raise StackError(
+            _download.CHECKSUM_MISMATCH, name=wanted.name, source=source.shown, got=got, size=size, want=wanted.sha256
+        )
+
+
+def predict(prepared: Prepared) -> Outcome:
+    """The outcome of a run, without changing anything."""
+    wanted, plan, resolved = prepared.wanted, prepared.plan, prepared.resolved
+    before = _model_store.state_now(wanted, plan.entry)
+    if plan.entry is not None and not plan.changed:
+        return _unchanged(wanted, plan.entry)
+    if (plan.fetch or plan.entry is None) and resolved is not None:
+        size = sum(remote.size or 0 for remote in resolved.files)
+        known = {remote.name: remote.sha256 for remote in resolved.files}
+        sha256 = wanted.sha256 or (resolved.files[0].sha256 if not resolved.directory else "")
+        if resolved.directory and all(known.values()):
+            sha256 = _model_store.set_digest(known)
+        record = _record(prepared, prepared.summary, known if resolved.directory else {})
+        facts = _model_store.facts(wanted, size, sha256, record, "none", resolved.directory)
+    else:
+        entry = plan.entry
+        if entry is None:
+            raise ValueError("a plan without a model fetches it")
+        recorded = {} if plan.adopt else entry.sidecar.get("gguf")
+        gguf = recorded or _model_store.inspect(wanted, entry)
+        record = {**_record(prepared, gguf, entry.sidecar.get("files") or {})}
+        facts = _model_store.facts(wanted, entry.size, entry.sha256, record, entry.verified_by, entry.directory)
+    tokenizer = os.path.basename(facts["tokenizer"])
+    after = _model_store.state(facts["size"], facts["sha256"], tokenizer, wanted.chat_template)
+    return Outcome(plan.changed, before, after, facts)
+
+
+def _record(prepared: Prepared, gguf: Mapping[str, Any], files: Mapping[str, Any]) -> dict[str, Any]:
+    """What C(.store/) will say of where the model comes from."""
+    wanted, source = prepared.wanted, prepared.source
+    return {
+        "name": wanted.name,
+        "quantization": wanted.quantization,
+        "asked": wanted.asked or wanted.quantization,
+        "source": source.shown,
+        "source_id": source_id(source),
+        "revision": prepared.resolved.revision if prepared.resolved else "",
+        "gguf": dict(gguf),
+        "files": dict(files),
+    }
+
+
+def _unchanged(wanted: Wanted, entry: Entry) -> Outcome:
+    now = _model_store.state_now(wanted, entry)
+    facts = _model_store.facts(wanted, entry.size, entry.sha256, entry.sidecar, entry.verified_by, entry.directory)
+    return Outcome(False, now, now, facts)
+
+
+def _check_start(wanted: Wanted, remote: Remote) -> Callable[[bytes], None]:
+    """Refuses what is no model by its first bytes, before the rest of it is transferred."""
+
+    def check(start: bytes) -> None:
+        name = f"{_model_store.label(wanted)}, file {remote.name}" if "/" in remote.name else _model_store.label(wanted)
+        if remote.name.endswith(".gguf") and start[:4] != b"GGUF":
+            _gguf.parse_header(start, len(start), name)
+        if remote.name.endswith(".safetensors") or start.startswith(b"version https://git-lfs"):
+            _safetensors.check_start(start, name)
+
+    return check
+
+
+class _Fetched(NamedTuple):
+    """A model that was fetched: its sha256, the record of its files if they are several, the header's summary."""
+
+    sha256: str
+    files: dict[str, dict[str, Any]]
+    gguf: dict[str, Any]
+    origin: dict[str, int]
+
+
+def _fetch_local(wanted: Wanted, source: Source, path: str, report: Report) -> _Fetched:
+    """Take over a file of this host."""
+    with _local_file.opened(wanted.name, path) as (descriptor, status):
+        with _model_store.incoming(wanted, "copy") as (target, written):
+            sha256, size = _local_file.copy(
+                descriptor, written, lambda done: report(wanted.name, done, status.st_size, "copying")
+            )
+            if size != status.st_size:
+                raise StackError(
+                    _http.INTERRUPTED, name=wanted.name, source=source.shown, got=size, want=status.st_size, why=""
+                )
+            _check_sha256(wanted, source, sha256, size)
+            gguf = _gguf.inspect(target, _model_store.label(wanted))
+            _model_store.publish(wanted, target, written, wanted.file)
+        return _Fetched(sha256, {}, gguf, {"size": status.st_size, "mtime_ns": status.st_mtime_ns})
+
+
+def _received(prepared: Prepared, remote: Remote, part: str, client: _http.Client, access: Access, report: Any) -> str:
+    """Download one file to C(part); its sha256."""
+    wanted, source = prepared.wanted, prepared.source
+
+    def again() -> Remote:
+        found = _hub.resolve(client, source, wanted.name, wanted.quantization, wanted.sha256, access.hub)
+        return next(other for other in found.files if other.name == remote.name)
+
+    expected = remote.sha256 or ("" if prepared.resolved and prepared.resolved.directory else wanted.sha256)
+    got = _download.download(client, remote, part, wanted.name, expected, report, _check_start(wanted, remote), again)
+    return got.sha256
+
+
+def _fetch_one(prepared: Prepared, remote: Remote, client: _http.Client, access: Access, report: Report) -> _Fetched:
+    """Download a model that is one file."""
+    wanted = prepared.wanted
+    part = _model_store.incoming_path(wanted, "part")
+
+    def shown(done: int, total: int | None, phase: str) -> None:
+        report(wanted.name, done, total, phase)
+
+    sha256 = _received(prepared, remote, part, client, access, shown)
+    try:
+        _check_sha256(wanted, prepared.source, sha256, os.lstat(part).st_size)
+        gguf = _gguf.inspect(part, _model_store.label(wanted))
+    except StackError:
+        _model_store.clean(wanted)
+        raise
+    descriptor = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        _model_store.publish(wanted, part, descriptor, wanted.file)
+    finally:
+        os.close(descriptor)
+    return _Fetched(sha256, {}, gguf, {})
+
+
+def _fetch_set(prepared: Prepared, client: _http.Client, access: Access, report: Report) -> _Fetched:
+    """Download a model of several files; each is kept when it is complete, all are published at once."""
+    wanted, resolved = prepared.wanted, prepared.resolved
+    if resolved is None:
+        raise ValueError("nothing was resolved")
+    folder = _model_store.incoming_path(wanted, "set")
+    os.makedirs(folder, mode=0o755, exist_ok=True)
+    journal = os.path.join(folder, ".verified.json")
+    try:
+        verified = json.loads(_model_store.read_small(journal, 1 << 23) or b"{}")
+    except ValueError:
+        verified = {}
+    sizes = {remote.name: remote.size or 0 for remote in resolved.files}
+    total = sum(sizes.values()) if all(remote.size is not None for remote in resolved.files) else None
+    before = 0
+    kept: dict[str, dict[str, Any]] = {}
+    for remote in resolved.files:
+        path = os.path.join(folder, remote.name)
+        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+        status = _model_store.plain_status(wanted, path)
+        known = verified.get(remote.name) if isinstance(verified, dict) else None
+        complete = (
+            status is not None
+            and isinstance(known, dict)
+            and all(known.get(key) == value for key, value in _local_file.identity(status).items())
+            and known.get("promise") == [remote.sha256, remote.git_sha1, remote.etag, remote.commit]
+        )
+        if not complete:
+
+            def shown(done: int, _total: int | None, phase: str, base: int = before) -> None:
+                report(wanted.name, base + done, total, phase)
+
+            sha256 = _received(prepared, remote, path + ".part", client, access, shown)
+            os.chmod(path + ".part", _MODE)
+            os.replace(path + ".part", path)
+            _model_store.remove(path + ".part.json")
+            promise = [remote.sha256, remote.git_sha1, remote.etag, remote.commit]
+            known = {**_local_file.identity(os.lstat(path)), "sha256": sha256, "promise": promise}
+        kept[remote.name] = dict(known or {})
+        temporary = journal + ".new"
+        with open(temporary, "w", encoding="utf-8") as file:
+            json.dump(kept, file)
+        os.replace(temporary, journal)
+        before += sizes[remote.name]
+    files = {name: {key: value for key, value in record.items() if key != "promise"} for name, record in kept.items()}
+    sha256 = _model_store.set_digest({name: record["sha256"] for name, record in files.items()})
+    _check_sha256(wanted, prepared.source, sha256, before)
+    gguf = _model_store.inspect_files(wanted, {name: os.path.join(folder, name) for name in files})
+    _publish_set(wanted, folder, set(files))
+    return _Fetched(sha256, files, gguf, {})
+
+
+def _publish_set(wanted: Wanted, folder: str, names: set[str]) -> None:
+    """Give a complete directory its final name; what was there before goes after that."""
+    for parent, _folders, found in os.walk(folder):
+        for name in found:
+            path = os.path.join(parent, name)
+            if os.path.relpath(path, folder) not in names:
+                _model_store.remove(path)
+        os.chmod(parent, 0o755)
+        _local_file.sync_directory(parent)
+    target = _model_store.model_path(wanted, directory=True)
+    old = _model_store.incoming_path(wanted, "old")
+    _model_store.remove(old)
+    if os.path.lexists(target):
+        os.rename(target, old)
+    os.rename(folder, target)
+    _local_file.sync_directory(wanted.store)
+    _model_store.remove(old)
+
+
+def _make_tokenizer(wanted: Wanted, directory: bool) -> dict[str, Any] | None:
+    """Write the tokenizer.json beside a model that needs one; returns its name and identity."""
+    name = _model_store.tokenizer_name(wanted)
+    target = _model_store.store_path(wanted, name)
+    exists = _model_store.plain_status(wanted, target) is not None
+    with ExitStack() as stack:
+        header = None
+        if not directory:
+            data, size = stack.enter_context(_gguf.opened(_model_store.model_path(wanted)))
+            header = _gguf.parse_header(data, size, _model_store.label(wanted))
+        if header is None or not _gguf_tokenizer.is_affected(header):
+            if exists:
+                os.unlink(target)
+            return None
+        vocabulary = _gguf_tokenizer.read_vocabulary(header, data, _model_store.label(wanted))
+    with _model_store.incoming(wanted, "tokenizer") as (path, descriptor):
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace", newline="\n", closefd=False) as file:
+            _gguf_tokenizer.write_tokenizer(vocabulary, file)
+        _model_store.publish(wanted, path, descriptor, name)
+    return {"file": name, **_local_file.identity(os.lstat(target))}
+
+
+def _fetch(prepared: Prepared, access: Access, report: Report) -> _Fetched:
+    wanted, source, resolved = prepared.wanted, prepared.source, prepared.resolved
+    if resolved is None:
+        raise ValueError("nothing was resolved")
+    if resolved.local:
+        exact = wanted if wanted.sha256 else wanted._replace(sha256=resolved.files[0].sha256)
+        return _fetch_local(exact, source, resolved.local, report)
+    client = _http.Client(wanted.name, access.http)
+    if resolved.directory:
+        return _fetch_set(prepared, client, access, report)
+    return _fetch_one(prepared, resolved.files[0], client, access, report)
+
+
+def _seal(wanted: Wanted, files: Mapping[str, Any]) -> str:
+    """Seal the model's files; the digest of the first, '' where that can't be had."""
+    folder = _model_store.model_path(wanted, directory=bool(files))
+    paths = [os.path.join(folder, name) for name in sorted(files)] or [folder]
+    return [_local_file.seal(path) for path in paths][0]
+
+
+def _do(prepared: Prepared, access: Access, report: Report) -> Outcome:
+    """Do what is planned. The order matters: what C(.store/) says about the model is written last."""
+    wanted, plan = prepared.wanted, prepared.plan
+    entry = plan.entry
+    before = _model_store.state_now(wanted, entry)
+    sidecar = dict(entry.sidecar) if entry and not plan.adopt else {}
+    verified_by = entry.verified_by if entry else "hash"
+    files: dict[str, Any] = dict(sidecar.get("files") or {})
+    if plan.fetch or entry is None:
+        sha256, files, gguf, origin = _fetch(prepared, access, report)
+        verified_by = "hash"
+        # The model had the other form before: one file, or a directory.
+        other = _model_store.model_path(wanted, directory=not files)
+        if entry is not None and entry.directory != bool(files):
+            _model_store.remove(other)
+    else:
+        sha256 = entry.sha256
+        origin = sidecar.get("origin") or (
+            _local_file.origin(prepared.source.path) if prepared.source.kind == "file" else {}
+        )
+        gguf = sidecar.get("gguf") or _model_store.inspect(wanted, entry)
+        folder = _model_store.model_path(wanted, directory=bool(files))
+        for path in [os.path.join(folder, name) for name in files] or [folder]:
+            if plan.mode:
+                os.chmod(path, _MODE)
+    tokenizer = sidecar.get("tokenizer")
+    if plan.fetch or plan.adopt or plan.tokenizer:
+        report(wanted.name, 0, None, "making the tokenizer")
+        tokenizer = _make_tokenizer(wanted, bool(files))
+    if plan.template:
+        name = _model_store.template_name(wanted)
+        if wanted.chat_template:
+            content = wanted.chat_template.encode("utf-8", "surrogateescape")
+            _model_store.write_small(wanted, "template", content, name)
+        else:
+            os.unlink(_model_store.store_path(wanted, name))
+    fresh = plan.fetch or plan.adopt or plan.refresh
+    written: dict[str, Any] = {
+        **_record(prepared, gguf, _identities(wanted, files)),
+        "format": 1,
+        "sha256": sha256,
+        "origin": origin,
+        "verified_at": int(time.time()) if fresh else sidecar.get("verified_at"),
+        "tokenizer": tokenizer,
+    }
+    if not (plan.fetch or written["revision"]):
+        written["revision"] = sidecar.get("revision", "")
+    if access.seal or "sealed" in sidecar:
+        sealed = "" if plan.fetch else sidecar.get("sealed")
+        written["sealed"] = sealed or (_seal(wanted, files) if access.seal else "")
+    if files:
+        written["size"] = sum(record["size"] for record in written["files"].values())
+    else:
+        written.update(_local_file.identity(os.lstat(_model_store.model_path(wanted))))
+    text = json.dumps(written, indent=2, sort_keys=True) + "\n"
+    _model_store.write_small(wanted, "json", text.encode(), ".store", wanted.file + ".json")
+    _model_store.clean(wanted)
+    stored = Entry(written["size"], sha256, written, verified_by, _MODE, bool(files))
+    facts = _model_store.facts(wanted, stored.size, sha256, written, verified_by, stored.directory)
+    return Outcome(plan.changed, before, _model_store.state_now(wanted, stored), facts)
+
+
+def _identities(wanted: Wanted, files: Mapping[str, Any]) -> dict[str, Any]:
+    """The record of each file as it lies there now."""
+    folder = _model_store.model_path(wanted, directory=True)
+    return {
+        name: {**record, **_local_file.identity(os.lstat(os.path.join(folder, name)))} for name, record in files.items()
+    }
+
+
+def apply(prepared: Prepared, access: Access, report: Report = _no_report) -> Outcome:
+    """Do what is missing, under the model's lock. A run that changes nothing takes no lock."""
+    wanted = prepared.wanted
+    if prepared.idle and prepared.plan.entry is not None:
+        return _unchanged(wanted, prepared.plan.entry)
+    with _model_store.store_errors(wanted):
+        _model_store.make_directories(wanted)
+        with _model_store.locked(wanted):
+            # Another run may have done it while this one waited.
+            plan = _plan(wanted, prepared.source, access.seal)
+            if plan.entry is not None and not plan.changed and not plan.refresh:
+                _model_store.clean(wanted)
+                return _unchanged(wanted, plan.entry)
+            if prepared.resolved is not None and plan.fetch and _content_is_here(plan, prepared.resolved):
+                plan = plan._replace(fetch=False, refresh=True)
+            _model_store.clean(wanted, keep=_RESUMABLE if plan.fetch else ())
+            current = prepared._replace(plan=plan)
+            if plan.fetch and prepared.resolved is None:
+                # It was there when it was looked for, and is gone or another one now.
+                current = prepare(wanted, prepared.source, access)._replace(plan=plan)
+            return _do(current, access, report)
+
+
+def present(wanted: Wanted, source: Source, access: Access, check: bool, report: Report = _no_report) -> Outcome:
+    """Have one model in the store."""
+    prepared = prepare(wanted, source, access, read=check)
+    if prepared.plan.fetch:
+        _model_store.needed_space(prepared.wanted, prepared.size)
+    return predict(prepared) if check else apply(prepared, access, report)

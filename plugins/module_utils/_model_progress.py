@@ -1,0 +1,65 @@
+# Copyright (c) 2026, the mistralrs.stack maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The lines that say how far a download is.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_GB, _MB = 1e9, 1e6
+
+
+def duration(seconds: float) -> str:
+    """A time for people: C(45 s), C(3 min 20 s), C(2 h 5 min)."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+
+
+def _amounts(done: int, total: int | None) -> str:
+    unit, label = (_GB, "GB") if max(done, total or 0) >= 1e9 else (_MB, "MB")
+    if total is None:
+        return f"{done / unit:.1f} {label}"
+    return f"{done / unit:.1f} of {total / unit:.1f} {label}"
+
+
+class Progress:
+    """Decides when a line is worth printing: on a terminal each time, else every 10 seconds or 10 percent."""
+
+    def __init__(self, host: str, is_terminal: bool) -> None:
+        self._host = host
+        self._is_terminal = is_terminal
+        self._shown_at = float("-inf")
+        self._shown: tuple[object, ...] = ()
+
+    def line(self, progress: Mapping[str, Any], now: float) -> str:
+        """The line for what the job said, at C(now) in seconds; '' if there is nothing new to say."""
+        name = str(progress.get("name") or "")
+        if not name:
+            return ""
+        done, total = int(progress.get("done") or 0), progress.get("total")
+        phase = str(progress.get("phase") or "")
+        percent = int(100 * done / total) if total else 0
+        step: tuple[object, ...] = (name, phase, percent if self._is_terminal else percent // 10)
+        if step == self._shown and now - self._shown_at < 10:
+            return ""
+        self._shown, self._shown_at = step, now
+        if not done and not total:
+            return f"{self._host}: {name}, {phase}"
+        share = f" {percent} %" if total else ""
+        details = [_amounts(done, total)]
+        if progress.get("rate"):
+            details.append(f"{int(progress['rate']) / _MB:.0f} MB/s")
+        if progress.get("eta") is not None and done != total:
+            details.append(f"{duration(float(progress['eta']))} left")
+        return f"{self._host}: {name}, {phase}{share} ({', '.join(details)})"

@@ -1,0 +1,105 @@
+# Copyright (c) 2026, the mistralrs.stack maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which GGUF files a version of mistral.rs can load.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+
+Sources: mistral.rs, C(docs/reference/gguf-support.md) of v0.9.2 for 0.9.1 and later, C(GGUFArchitecture) in
+C(mistralrs-core/src/gguf/mod.rs) of v0.6.0, v0.7.0 and v0.8.0 before that.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
+
+UNSUPPORTED_QUANTIZATION = Fault(
+    "model.unsupported_quantization",
+    "Model {name}: tensors of the type {type} can't be loaded by mistral.rs {version}.",
+    "Use a quantization out of Q2_K to Q8_0, such as q4_k_m.",
+)
+UNSUPPORTED_ARCHITECTURE = Fault(
+    "model.unsupported_architecture",
+    "Model {name}: GGUF files of the architecture {architecture!r} can't be loaded by mistral.rs {version}.",
+    "Use another model, or the publisher's SafeTensors repository of this one (hf://org/repository).",
+)
+ENGINE_TOO_OLD = Fault(
+    "model.engine_too_old",
+    "Model {name}: GGUF files of the architecture {architecture!r} can't be loaded by mistral.rs {version}.",
+    "Use mistral.rs {since} or later, or another model.",
+)
+PROJECTOR_MISSING = Fault(
+    "model.projector_missing",
+    "Model {name}: GGUF files of the architecture {architecture!r} can't be loaded by mistral.rs {version} without "
+    "their projector (mmproj), which the store does not hold.",
+    "Use the publisher's SafeTensors repository of this model (hf://org/repository).",
+)
+
+_FIRST = frozenset(("llama", "phi2", "phi3", "starcoder2", "qwen2", "qwen3"))
+_NOW = _FIRST | frozenset(
+    (
+        "deepseek2",
+        "gemma",
+        "gemma2",
+        "gemma3",
+        "glm4",
+        "glm4moe",
+        "gpt-oss",
+        "granite",
+        "granitehybrid",
+        "granitemoe",
+        "hunyuan-dense",
+        "hunyuan-moe",
+        "lfm2",
+        "lfm2moe",
+        "mistral3",
+        "phimoe",
+        "qwen35",
+        "qwen35moe",
+        "qwen3moe",
+        "qwen3next",
+        "smollm3",
+    )
+)
+_WITH_PROJECTOR = frozenset(("gemma3n", "gemma4", "llama4", "qwen2vl", "qwen3vl", "qwen3vlmoe"))
+_SINCE = (
+    ((0, 6, 0), _FIRST),
+    ((0, 7, 0), _FIRST | {"qwen3moe"}),
+    ((0, 8, 0), _FIRST | {"qwen3moe", "mistral3"}),
+    ((0, 9, 1), _NOW),
+)
+_TYPES = frozenset(
+    ("F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q8_1", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K")
+) | {"Q8_K", "MXFP4"}
+_LABEL = re.compile(r"(?:UD-)?(?:Q\d_|B?F16|F32|MXFP4)", re.IGNORECASE)
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
+
+
+def is_loadable_label(label: str) -> bool:
+    """Whether the engine can load files with this quantization's label, as far as a label tells it."""
+    return bool(_LABEL.match(label))
+
+
+def check(summary: Mapping[str, Any], engine_version: str, name: str) -> None:
+    """Refuse a GGUF, given the summary of its header, that this version of the engine can't load."""
+    version = _version(engine_version)
+    unknown = [kind for kind in summary.get("tensor_types") or [] if kind not in _TYPES]
+    if unknown:
+        raise StackError(UNSUPPORTED_QUANTIZATION, name=name, type=unknown[0], version=engine_version)
+    architecture = str(summary.get("architecture") or "")
+    if architecture in _WITH_PROJECTOR:
+        raise StackError(PROJECTOR_MISSING, name=name, architecture=architecture, version=engine_version)
+    known = [names for since, names in _SINCE if version >= since]
+    if architecture in (known[-1] if known else _FIRST):
+        return
+    if architecture in _NOW:
+        since = ".".join(str(part) for part in next(since for since, names in _SINCE if architecture in names))
+        raise StackError(ENGINE_TOO_OLD, name=name, architecture=architecture, version=engine_version, since=since)
+    raise StackError(UNSUPPORTED_ARCHITECTURE, name=name, architecture=architecture, version=engine_version)

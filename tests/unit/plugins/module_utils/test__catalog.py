@@ -1,0 +1,32 @@
+# Copyright (c) 2026, the mistralrs.stack maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+import pytest
+from ansible_collections.mistralrs.stack.plugins.module_utils import _catalog, _quantization_names
+from ansible_collections.mistralrs.stack.plugins.module_utils._model_names import store_file_name
+
+ROWS = _catalog.rows()
+
+
+def test_no_name_is_there_twice() -> None:
+    names = Counter(name for row in ROWS for name in row.names)
+    assert [name for name, count in names.items() if count > 1] == []
+    assert len(ROWS) >= 36
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.names[0])
+def test_rows(row: _catalog.Row) -> None:
+    assert re.fullmatch(r"[\w.-]+/[\w.-]+", row.repository)
+    assert row.license
+    assert row.seen in ("files", "repository", "pattern")
+    for name in row.names:
+        assert store_file_name(name, row.default)
+    # The label that picks the file is the one that the file's name carries.
+    file = row.file.replace("{QUANT}", row.default.upper()).replace("{quant}", row.default)
+    assert _quantization_names.label_of(file) == row.default.upper()
+    assert all(re.fullmatch(r"[a-z0-9_]+", label) and size > 0 for label, size in row.sizes.items())
