@@ -15,7 +15,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 
 NOT_IN_CATALOG = Fault(
@@ -72,6 +71,9 @@ def rows(extra: Iterable[Any] = ()) -> list[Row]:
     """All models, those that the inventory adds first. Raises C(model.catalog_invalid)."""
     if isinstance(extra, (str, Mapping)):
         raise StackError(CATALOG_INVALID, number=1, what="it is not a list")
+    # Not at the top: a host that only gets models has no YAML parser, and needs none.
+    import yaml
+
     own = yaml.safe_load(Path(__file__).with_name("_catalog.yml").read_text(encoding="utf-8"))
     return [_row(number, entry) for given in (extra, own) for number, entry in enumerate(given, 1)]
 

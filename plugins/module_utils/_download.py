@@ -410,14 +410,17 @@ class _Download:
                 attempt += 1
                 if attempt > self.client.settings.retries:
                     raise error.fault from None
-                self.client.sleep(min(8.0, 2.0 ** (attempt - 1)))
+                self.client.back_off(attempt - 1)
                 continue
             if answer is None:
                 return
             if answer.status == 416 and self.part.offset:
                 match = _CONTENT_RANGE.match(answer.headers.get("Content-Range") or "")
-                if match and match[3] == str(self.part.offset) and self.total is None:
-                    return
+                if match and match[3] == str(self.part.offset):
+                    # All that the server has is here.
+                    if self.total is None:
+                        return
+                    raise self.fault(SIZE_MISMATCH, got=self.part.offset, want=self.total)
                 self.restart()
                 attempt += 1
             elif answer.status in (401, 403, 410) and self.reresolve is not None and not renewed:

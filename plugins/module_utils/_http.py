@@ -360,6 +360,10 @@ class Client:
                 method, body = "GET", None
             url = target
 
+    def back_off(self, attempt: int) -> None:
+        """Wait before the next attempt after one that failed, the first being 0."""
+        self.sleep(_BACKOFF[min(attempt, len(_BACKOFF) - 1)])
+
     def pause(self, status: int, headers: Headers, attempt: int, url: str) -> bool:
         """Wait before the next attempt; False if another one is no use. Raises C(model.rate_limited)."""
         seconds = retry_wait(status, headers, attempt, self.clock())
@@ -400,7 +404,7 @@ class Client:
                     if isinstance(error, TransportError):
                         raise error.fault from None
                     raise self.fault(SOURCE_UNREACHABLE, url, why=reason(error)) from None
-                self.sleep(_BACKOFF[min(attempt, len(_BACKOFF) - 1)])
+                self.back_off(attempt)
                 attempt += 1
                 continue
             if not self.pause(answer.status, answer.headers, attempt, answer.url):
