@@ -160,7 +160,7 @@ class _Part:
     def record(self) -> dict[str, Any]:
         """What the part was begun as; {} if that is not known."""
         try:
-            descriptor = os.open(self.record_path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            descriptor = os.open(self.record_path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
             with os.fdopen(descriptor, "rb") as file:
                 known = json.loads(file.read(1 << 16))
         except (OSError, ValueError):
@@ -339,7 +339,7 @@ class _Download:
     def body(self, answer: Answer) -> None:
         """Take the bytes of an answer. Raises TransportError when it ends too early."""
         limit = self.client.settings.rate_limit
-        step = _BUFFER if not limit else max(1 << 14, min(_BUFFER, limit // 4))
+        step = _BUFFER if not limit else max(1 << 14, min(_BUFFER, limit // 20))
         begun = window = time.monotonic()
         taken = in_window = 0
         while True:

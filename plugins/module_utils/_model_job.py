@@ -39,6 +39,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, Callable, NamedTuple, NoReturn
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._process import began
 
 JOB_FAILED = Fault(
     "model.job_failed",
@@ -423,10 +424,10 @@ class Job:
     def _pid(self) -> int:
         """The job's process; 0 if it is not known."""
         record = self._read("json")
-        pid, began = record.get("pid"), record.get("began")
-        if not isinstance(pid, int) or pid <= 1 or not began:
+        pid, recorded = record.get("pid"), record.get("began")
+        if not isinstance(pid, int) or pid <= 1 or not recorded:
             return 0
-        return pid if _began(pid) == began else 0
+        return pid if began(pid) == recorded else 0
 
     # The job.
 
@@ -510,7 +511,7 @@ class Job:
     def _do(self, work: Work) -> int:
         """Do the work and leave its result."""
         pid = os.getpid()
-        record: dict[str, Any] = {"pid": pid, "began": _began(pid), "progress": {}}
+        record: dict[str, Any] = {"pid": pid, "began": began(pid), "progress": {}}
 
         def write(progress: dict[str, Any]) -> None:
             # That nobody can see the progress does not matter to the work.
@@ -582,15 +583,6 @@ def _detach(descriptor: int) -> None:
     # Ansible's archive, whose name somebody else could use by now.
     sys.path[:] = [path for path in sys.path if not os.path.basename(path).startswith("ansible_")]
     sys.meta_path.insert(0, _Refuse())
-
-
-def _began(pid: int) -> str:
-    """When a process was started, in the kernel's ticks; '' if there is none."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[19].decode()
-    except (OSError, IndexError):
-        return ""
 
 
 def _signal_name(number: int) -> str:

@@ -20,12 +20,13 @@ import json
 import os
 import shutil
 import stat
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
-from ansible_collections.mistralrs.stack.plugins.module_utils import _gguf, _gguf_tokenizer, _safetensors
+from ansible_collections.mistralrs.stack.plugins.module_utils import _gguf, _gguf_tokenizer, _process, _safetensors
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._local_file import hash_file, identity, sync_directory
 from ansible_collections.mistralrs.stack.plugins.module_utils._model_names import aliases, model_id
@@ -75,6 +76,7 @@ _SPARE = 64 << 20
 _MODE = 0o644
 _MAX_SIDECAR = 8 << 20
 _MAX_TEMPLATE = 1 << 20
+_NAMING_SECONDS = 1.0
 
 
 class Wanted(NamedTuple):
@@ -334,15 +336,44 @@ def read_entry(wanted: Wanted, rehash: bool = False) -> Entry | None:
     raise StackError(STORE_UNUSABLE, name=wanted.name, path=path, why="it was changed while it was read")
 
 
+def _owner_of(descriptor: int) -> str:
+    return os.pread(descriptor, 512, 0).decode("ascii", "replace")
+
+
+def _is_owned(descriptor: int, created: bool) -> bool:
+    """Whether another process has a lock that could be taken: some network file systems give it to everyone."""
+    if created:
+        return False
+    owner = _owner_of(descriptor)
+    # Who has just made the file is about to write its name.
+    return _process.is_running(owner) if owner else time.time() - os.fstat(descriptor).st_mtime < _NAMING_SECONDS
+
+
 def take_lock(path: str, wait: bool) -> int:
     """Take a lock and return its descriptor, or -1 if somebody else has it and waiting is not wanted."""
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        created = True
+        try:
+            descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            created = False
+            try:
+                descriptor = os.open(path, flags)
+            except FileNotFoundError:
+                continue
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Whoever gives a lock back removes its file: then this is not the one that others see.
             if os.stat(path).st_ino == os.fstat(descriptor).st_ino:
-                return descriptor
+                if not _is_owned(descriptor, created):
+                    os.ftruncate(descriptor, 0)
+                    os.pwrite(descriptor, _process.own_name().encode("ascii", "replace"), 0)
+                    return descriptor
+                if not wait:
+                    os.close(descriptor)
+                    return -1
+                time.sleep(0.2)
         except BlockingIOError:
             os.close(descriptor)
             return -1

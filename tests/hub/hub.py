@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Union
+from typing import IO, Any, Union
 
 COMMIT = "c" * 40
 TOKEN = "hf_stand_in_token"
@@ -79,6 +79,7 @@ class Server(ThreadingHTTPServer):
         self.faults: dict[str, list[Fault]] = {}
         self.log: list[Request] = []
         self.hub: Hub | None = None
+        self.log_file: IO[str] | None = None
         self.stopped = threading.Event()
         self.sent = 0
         if certificate:
@@ -142,6 +143,8 @@ class Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         path = urllib.parse.unquote(self.path.partition("?")[0])
         self.server.log.append(Request(self.command, self.path, dict(self.headers.items())))
+        if self.server.log_file:
+            print(self.command, path, file=self.server.log_file, flush=True)
         fault = self.server.take_fault(path, self.command)
         if fault.status and fault.status not in (200, 206):
             body = fault.body if fault.body is not None else b"<html>error</html>"
@@ -159,7 +162,7 @@ class Handler(BaseHTTPRequestHandler):
     def small(self, status: int, body: bytes = b"", headers: dict[str, str] | None = None) -> None:
         """A whole answer at once."""
         self.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
+        for name, value in {"Content-Length": str(len(body)), "Connection": "close", **(headers or {})}.items():
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
@@ -189,6 +192,7 @@ class Handler(BaseHTTPRequestHandler):
             "Content-Type": self.server.types.get(path, "application/octet-stream"),
             "ETag": etag,
             "Accept-Ranges": "bytes",
+            "Connection": "close",
             "Last-Modified": formatdate(1_700_000_000, usegmt=True),
             **self.server.headers.get(path, {}),
         }
@@ -512,9 +516,11 @@ def main() -> None:
     parser.add_argument("--certificate", default="", help="a PEM file with the certificate and its key")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--log", type=argparse.FileType("w"), help="a file for the method and path of each request")
     options = parser.parse_args()
     server = Server(options.certificate, options.port, options.host)
     server.root = options.directory.resolve()
+    server.log_file = options.log
     print(server.url, flush=True)
     server.serve_forever()
 

@@ -68,7 +68,13 @@ class Place:
         """What has arrived of it."""
         return self.store / ".store" / "incoming" / f"{self.final.name}.part"
 
-    def fetch(self, source: str = "", sha256: str = "", check: bool = False, **settings: Any) -> Outcome:
+    def choose(self) -> Outcome:
+        """Have the best quantization that fits in the store."""
+        return self.fetch(label="auto")
+
+    def fetch(
+        self, source: str = "", sha256: str = "", check: bool = False, label: str = LABEL, **settings: Any
+    ) -> Outcome:
         """Have the model in the store."""
         options = {"token_origin": self.hub.url, **self.settings, **settings}
         access = _model_present.Access(
@@ -76,8 +82,7 @@ class Place:
             hub=_hub.HubSettings(endpoint=self.hub.url, ollama_models=self.ollama),
             fit=self.fit,
         )
-        file = store_file_name("m", LABEL)
-        wanted = Wanted(str(self.store), "m", LABEL, file, sha256, "")
+        wanted = Wanted(str(self.store), "m", label, store_file_name("m", label), sha256, "")
         return _model_present.present(wanted, parse_source("m", source or self.source, "", sha256), access, check)
 
     def fails(self, error: str, *arguments: Any, **options: Any) -> str:
@@ -109,7 +114,8 @@ class Place:
         assert not self.hub.cdn.secrets(TOKEN)
         assert not self.plain.secrets(TOKEN)
         assert not any(TOKEN in message for message in self.messages)
-        for path in (self.store / ".store").rglob("*.json*") if self.store.exists() else []:
+        records = (self.store / ".store").rglob("*.json*") if self.store.exists() else []
+        for path in filter(Path.is_file, records):
             assert TOKEN not in path.read_text(errors="replace")
             assert "X-Signature" not in path.read_text(errors="replace")
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from ansible_collections.mistralrs.stack.plugins.module_utils import _errors
+from ansible_collections.mistralrs.stack.plugins.module_utils import _errors, _process
 from ansible_collections.mistralrs.stack.plugins.module_utils import _model_job as subject
 
 ID = "0123456789abcdef"
@@ -323,7 +323,7 @@ def test_a_job_outlives_the_archive_that_its_code_came_from(job: subject.Job, tm
         parts = folder.split("/")
         for depth in range(len(parts)):
             file.writestr("/".join([*parts[: depth + 1], "__init__.py"]), "")
-        for module in (subject, _errors):
+        for module in (subject, _errors, _process):
             file.write(str(module.__file__), f"{folder}/{Path(str(module.__file__)).name}")
     command = [sys.executable, "-c", MODULE, str(archive), job._store]
     # The pipes are closed at once, although the job goes on.

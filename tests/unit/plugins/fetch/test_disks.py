@@ -1,0 +1,288 @@
+# Copyright (c) 2026, the mistralrs.stack maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What disks, other files and kills do to a download. After each the oracle of C(tests/hub/place.py) holds."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+from ansible_collections.mistralrs.stack.plugins.module_utils import (
+    _download,
+    _http,
+    _hub,
+    _model_present,
+    _model_store,
+)
+from ansible_collections.mistralrs.stack.plugins.module_utils._model_store import Wanted
+from ansible_collections.mistralrs.stack.plugins.module_utils._source import parse_source
+from place import LABEL, REPOSITORY, Place, make_model
+
+HUB = Path(__file__).resolve().parents[3] / "hub" / "hub.py"
+
+
+@pytest.fixture
+def disk(place: Place) -> Iterator[Callable[..., None]]:
+    """Put the store on a small disk of its own."""
+
+    def mount(options: str) -> None:
+        place.store.mkdir()
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", place.store], capture_output=True, check=False
+        )
+        if done.returncode:
+            pytest.skip("mounting is not allowed here")
+
+    yield mount
+    if os.path.ismount(place.store):
+        subprocess.run(["umount", "--lazy", place.store], check=True)
+
+
+def test_35_no_space_is_seen_before_the_first_byte(place: Place, disk: Callable[..., None]) -> None:
+    disk("size=32m")
+    message = place.fails("no_space")
+    assert re.search(r"has 33\.\d MB free, 68\.\d MB are needed", message)
+    assert place.hub.cdn.log == []
+
+
+def test_35_the_disk_is_full_in_the_middle(
+    place: Place, disk: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk("size=600k")
+    monkeypatch.setattr(_model_store, "_SPARE", -(1 << 30))
+    place.fails("no_space")
+    assert len(place.bodies()) == 1
+    place.check(there=False)
+    # What has arrived is kept; there is room now.
+    subprocess.run(["mount", "-o", "remount,size=64m", place.store], check=True)
+    monkeypatch.setattr(_model_store, "_SPARE", 0)
+    place.hub.cdn.log.clear()
+    place.fetch()
+    assert place.bodies()[0].startswith("bytes=")
+    assert place.leftovers() == []
+
+
+def test_35_no_inodes_left(place: Place, disk: Callable[..., None]) -> None:
+    disk("size=200m,nr_inodes=4")
+    place.fails("no_space")
+
+
+def test_35_a_disk_that_can_not_be_written(place: Place, disk: Callable[..., None]) -> None:
+    disk("size=200m,ro")
+    assert "Read-only" in place.fails("store_unusable")
+
+
+def test_35_an_error_while_writing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_all, calls = _download.write_all, []
+
+    def failing(descriptor: int, data: Any) -> None:
+        calls.append(len(data))
+        if len(calls) == 2:
+            raise OSError(5, "Input/output error")
+        write_all(descriptor, data)
+
+    monkeypatch.setattr(_download, "write_all", failing)
+    monkeypatch.setattr(_download, "_BUFFER", 1 << 18)
+    assert "Input/output error" in place.fails("store_unusable")
+    place.hub.cdn.log.clear()
+    place.fetch()
+    assert place.bodies() == ["bytes=262144-"]
+
+
+def other(kind: str, path: Path, target: Path) -> None:
+    """Put something that is no plain file of the store under a name of the store."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text("somebody else's")
+    if kind == "link":
+        path.symlink_to(target)
+    elif kind == "hard link":
+        os.link(target, path)
+    elif kind == "directory":
+        path.mkdir()
+    else:
+        os.mkfifo(path)
+
+
+@pytest.mark.parametrize("kind", ["link", "hard link", "directory", "fifo"])
+@pytest.mark.parametrize("what", ["final", "part", "record"])
+def test_36_other_files_in_the_way(place: Place, kind: str, what: str) -> None:
+    target = place.root / "other"
+    path = {
+        "final": place.final,
+        "part": place.part,
+        "record": place.part.with_name(place.part.name + ".json"),
+    }[what]
+    other(kind, path, target)
+    if what == "record":
+        # It says nothing of the part, and is replaced as a whole.
+        if kind == "directory":
+            place.fails("store_unusable")
+        else:
+            place.fetch()
+            place.check(there=True)
+    else:
+        with pytest.raises(Exception, match=str(path)) as caught:
+            place.fetch()
+        assert getattr(caught.value, "id", "") in ("model.destination_unsafe", "model.part_unsafe")
+        assert place.hub.cdn.log == [] or what == "part"
+        path.rmdir() if kind == "directory" else path.unlink()
+    assert target.read_text() == "somebody else's"
+
+
+# Kills
+
+
+class Origin:
+    """A server in a process of its own, so that this one has no threads when it forks."""
+
+    def __init__(self, root: Path, gguf: Any) -> None:
+        self.root = root
+        self.store = root / "models"
+        self.wanted = Wanted(str(self.store), "m", LABEL, f"m-{LABEL}.gguf", "", "")
+        self.content = make_model(gguf, 1 << 20)
+        served = root / "served"
+        served.mkdir()
+        (served / "model.gguf").write_bytes(self.content)
+        self.process = subprocess.Popen(
+            [sys.executable, HUB, served, "--log", root / "log"], stdout=subprocess.PIPE, text=True
+        )
+        assert self.process.stdout is not None
+        self.source = parse_source("m", self.process.stdout.readline().strip() + "/model.gguf")
+
+    def fetch(self, rate_limit: int = 0) -> bool:
+        """Have the model in the store; whether that changed anything."""
+        settings = _http.Settings(timeout=5, retries=0, rate_limit=rate_limit)
+        access = _model_present.Access(http=settings, hub=_hub.HubSettings())
+        return _model_present.present(self.wanted, self.source, access, check=False).changed
+
+    def fork(self, rate_limit: int = 0, before: Callable[[], None] = lambda: None) -> int:
+        """Fetch in another process."""
+        process = os.fork()
+        if not process:
+            try:
+                before()
+                self.fetch(rate_limit)
+                os._exit(0)
+            finally:
+                os._exit(1)
+        return process
+
+    def check(self) -> None:
+        """The final file is absent or right."""
+        final = self.store / self.wanted.file
+        assert not final.exists() or final.read_bytes() == self.content
+
+    def requests(self) -> list[str]:
+        """Method and path of each request."""
+        return [line.strip() for line in (self.root / "log").read_text().splitlines()]
+
+    def files(self) -> set[str]:
+        return {str(path.relative_to(self.store)) for path in self.store.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def origin(tmp_path: Path, gguf: Any) -> Iterator[Origin]:
+    made = Origin(tmp_path, gguf)
+    yield made
+    made.process.terminate()
+    made.process.wait()
+    if made.process.stdout:
+        made.process.stdout.close()
+
+
+def test_38_a_lock_that_does_not_lock(origin: Origin) -> None:
+    """On some network file systems everybody gets every lock; then the name in the lock's file counts."""
+
+    def unlocked() -> None:
+        _model_store.fcntl.flock = lambda *_arguments: None
+
+    processes = [origin.fork(rate_limit=2 << 20, before=unlocked) for _index in range(4)]
+    assert [os.waitpid(process, 0)[1] for process in processes] == [0] * 4
+    assert (origin.store / origin.wanted.file).read_bytes() == origin.content
+    assert origin.files() == {origin.wanted.file, f".store/{origin.wanted.file}.json"}
+    # One of them fetched, the others waited for it.
+    assert origin.requests().count("GET /model.gguf") == 1
+
+
+def killed_at(module: Any, name: str, call: int, after: bool) -> None:
+    """Have this process killed at a call of a function."""
+    function, calls = getattr(module, name), []
+
+    def killer(*arguments: Any, **options: Any) -> Any:
+        calls.append(1)
+        result = function(*arguments, **options) if after or len(calls) < call else None
+        if len(calls) == call:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    setattr(module, name, killer)
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "call", "after"),
+    [
+        (os, "mkdir", 1, True),
+        (os, "ftruncate", 1, True),
+        (os, "replace", 1, False),
+        (os, "replace", 1, True),
+        (_download, "write_all", 1, False),
+        (_download, "write_all", 1, True),
+        (os, "fsync", 1, False),
+        (_model_present._gguf, "inspect", 1, True),
+        (os, "rename", 1, False),
+        (os, "rename", 1, True),
+        (_model_store, "sync_directory", 1, True),
+        (_model_present, "_make_tokenizer", 1, False),
+        (os, "rename", 2, False),
+        (os, "rename", 2, True),
+        (_model_store, "clean", 2, False),
+        (os, "unlink", 1, False),
+    ],
+)
+def test_39_killed_at_a_point(origin: Origin, module: Any, name: str, call: int, after: bool) -> None:
+    process = origin.fork(before=lambda: killed_at(module, name, call, after))
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == -signal.SIGKILL
+    origin.check()
+    origin.fetch()
+    assert (origin.store / origin.wanted.file).read_bytes() == origin.content
+    assert origin.files() == {origin.wanted.file, f".store/{origin.wanted.file}.json"}
+    assert not origin.fetch()
+
+
+def test_39_two_hundred_kills(origin: Origin) -> None:
+    seed = random.randrange(1 << 32)
+    chance = random.Random(seed)
+    print(f"seed {seed}")
+    kills, sizes = 0, set()
+    part = origin.store / ".store" / "incoming" / f"{origin.wanted.file}.part"
+    while kills < 200:
+        process = origin.fork(rate_limit=8 << 20)
+        time.sleep(chance.uniform(0, 0.15))
+        os.kill(process, signal.SIGKILL)
+        kills += os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == -signal.SIGKILL
+        origin.check()
+        if part.exists():
+            sizes.add(part.stat().st_size)
+        if (origin.store / origin.wanted.file).exists() and chance.random() < 0.5:
+            _model_store.absent(origin.wanted, check=False)
+    # The kills came in many different moments.
+    assert len(sizes) > 3
+    origin.fetch()
+    assert (origin.store / origin.wanted.file).read_bytes() == origin.content
+    assert origin.files() == {origin.wanted.file, f".store/{origin.wanted.file}.json"}
+
+
+def test_37_names_that_would_leave_the_store(place: Place) -> None:
+    """A hub's file never decides where something is written."""
+    place.hub.add(REPOSITORY, {"a/b/../../../../tmp/x-Q4_K_M.gguf": place.content})
+    place.fails("unsafe_name")
