@@ -165,7 +165,7 @@ def _choose(wanted: Wanted, source: Source, client: _http.Client, access: Access
     if sizes:
         # All of them share the architecture: the smallest one's header is enough.
         smallest = offered[min(sizes, key=lambda label: sizes[label])][0]
-        summary = _remote_summary(wanted, smallest, client)
+        summary = _remote_summary(_model_store.label(wanted), smallest, client)
     fit = access.fit
     candidates = [_fit.Candidate(label, sizes[label], dict(summary)) for label in sorted(sizes)]
     choice = _fit.choose(candidates, list(fit.gpu_memory), fit.context_length, fit.batch_size, wanted.name)
@@ -173,14 +173,54 @@ def _choose(wanted: Wanted, source: Source, client: _http.Client, access: Access
     return wanted._replace(quantization=label, file=store_file_name(wanted.name, label), asked=AUTO)
 
 
-def _remote_summary(wanted: Wanted, remote: Remote, client: _http.Client) -> dict[str, Any]:
+class Offer(NamedTuple):
+    """A quantization that a source offers; sizes are in bytes. C(fits) is None if no GPUs are known."""
+
+    label: str
+    files: tuple[Remote, ...]
+    size: int
+    loadable: bool
+    needs: int
+    fits: bool | None
+
+
+def offers(source: Source, name: str, access: Access) -> tuple[list[Offer], dict[str, Any]]:
+    """What a hub's repository offers as GGUF, the smallest first, and the summary of the smallest one's header."""
+    client = _http.Client(name, access.http)
+    offered = _hub.quantizations(client, source, name, access.hub)
+    sizes = {label: sum(remote.size or 0 for remote in files) for label, files in offered.items()}
+    ordered = sorted(offered, key=lambda label: sizes[label])
+    if not ordered:
+        return [], {}
+    summary = _remote_summary(f"Model {name}", offered[ordered[0]][0], client)
+    fit, found = access.fit, []
+    for label in ordered:
+        candidate = _fit.Candidate(label, sizes[label], summary)
+        needs = _fit.estimate(candidate, fit.gpu_memory, fit.context_length, fit.batch_size).total
+        fits = needs <= sum(fit.gpu_memory) if fit.gpu_memory else None
+        loadable = _model_support.is_loadable_label(label)
+        found.append(Offer(label, offered[label], sizes[label], loadable, needs, fits))
+    return found, summary
+
+
+def inspect_remote(source: Source, name: str, quantization: str, access: Access) -> tuple[Resolved, dict[str, Any]]:
+    """The files that a source stands for, and the summary of the first model's header; nothing else is transferred."""
+    client = _http.Client(name, access.http)
+    if source.kind == "file":
+        return _probe_file(Wanted("/", name, quantization, "model.gguf", "", ""), source, read=False)
+    resolved = _hub.resolve(client, source, name, quantization, "", access.hub)
+    models = [remote for remote in resolved.files if remote.name.endswith((".gguf", ".safetensors"))]
+    return resolved, _remote_summary(f"Model {name}", models[0], client) if models else {}
+
+
+def _remote_summary(label: str, remote: Remote, client: _http.Client) -> dict[str, Any]:
     """What the header of a file says that is not here yet."""
 
     def read_range(start: int, end: int) -> bytes:
         return _hub.read_range(client, remote, start, end)
 
     inspect = _safetensors.inspect_remote if remote.name.endswith(".safetensors") else _gguf.inspect_remote
-    return dict(inspect(remote.size or 0, read_range, _model_store.label(wanted)))
+    return dict(inspect(remote.size or 0, read_range, label))
 
 
 def _check_fit(
@@ -190,7 +230,7 @@ def _check_fit(
     models = [remote for remote in resolved.files if remote.name.endswith(".gguf")]
     if not models or models[0].size is None or not (fit.engine_version or fit.gpu_memory):
         return {}
-    summary = _remote_summary(wanted, models[0], client)
+    summary = _remote_summary(_model_store.label(wanted), models[0], client)
     if fit.engine_version:
         _model_support.check(summary, fit.engine_version, wanted.name)
     if fit.gpu_memory:

@@ -651,3 +651,42 @@ def surplus(store: str, files: Iterable[str]) -> list[dict[str, Any]]:
                 parts = [os.path.join(path, part) for part in os.listdir(path)] if os.path.isdir(path) else [path]
                 found[owner] = found.get(owner, 0) + sum(os.lstat(part).st_size for part in parts)
     return [{"file": file, "size": found[file]} for file in sorted(found)]
+
+
+def listing(store: str) -> dict[str, Any]:
+    """What the store has, as C(models), C(others) without a record, and C(free) space in bytes. Nothing is hashed."""
+    known = read_sidecars(store)
+    models = []
+    for file, sidecar in known.items():
+        files = sidecar.get("files") or {}
+        path = os.path.join(store, model_id(file) if files else file)
+        checked = {os.path.join(path, name): record for name, record in files.items()} or {path: sidecar}
+        models.append(
+            {
+                "name": str(sidecar.get("name") or ""),
+                "quantization": str(sidecar.get("quantization") or ""),
+                "file": os.path.basename(path),
+                "directory": bool(files),
+                "size": int(sidecar.get("size") or 0),
+                "sha256": sidecar["sha256"],
+                "present": all(_is_as_recorded(each, record) for each, record in checked.items()),
+                "verified_at": int(sidecar.get("verified_at") or 0),
+                "source": str(sidecar.get("source") or ""),
+                "revision": str(sidecar.get("revision") or ""),
+                "sealed": str(sidecar.get("sealed") or ""),
+                "gguf": sidecar["gguf"],
+            }
+        )
+    own = {".store"}
+    for file in known:
+        own.update((file, model_id(file), model_id(file) + ".tokenizer.json", model_id(file) + ".jinja"))
+    with suppress(FileNotFoundError, NotADirectoryError):
+        return {"models": models, "others": sorted(set(os.listdir(store)) - own), "free": free_bytes(store)}
+    return {"models": models, "others": [], "free": free_bytes(store)}
+
+
+def _is_as_recorded(path: str, record: Mapping[str, Any]) -> bool:
+    try:
+        return all(record.get(key) == value for key, value in identity(os.lstat(path)).items())
+    except OSError:
+        return False

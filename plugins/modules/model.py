@@ -25,6 +25,8 @@ description:
 extends_documentation_fragment:
   - mistralrs.stack.attributes
   - mistralrs.stack.attributes.action_group
+  - mistralrs.stack.hub
+  - mistralrs.stack.hub.fit
 attributes:
   check_mode:
     support: full
@@ -140,81 +142,11 @@ options:
         can do that.
     type: bool
     default: false
-  fit:
-    description:
-      - What the models have to fit. What does not is refused before it is downloaded.
-    type: dict
-    suboptions:
-      gpu_memory:
-        description: The memory of each GPU, in MiB.
-        type: list
-        elements: int
-        default: []
-      context_length:
-        description: The tokens of context to keep memory for; V(0) is what the model was made for, at most 4096.
-        type: int
-        default: 0
-      batch_size:
-        description: The number of sequences at once to keep memory for.
-        type: int
-        default: 1
-      engine_version:
-        description: The version of mistral.rs that has to load them, such as V(0.9.5).
-        type: str
-        default: ""
-  endpoint:
-    description:
-      - The Hugging Face hub or a mirror of it.
-    type: str
-    default: https://huggingface.co
-  token:
-    description:
-      - The token for gated and private repositories of the hub. It is sent to O(endpoint) only.
-      - O(token_file) and the host's environment (E(HF_TOKEN)) take its place if it is empty.
-    type: str
-    default: ""
-  token_file:
-    description:
-      - A file on the host that holds the token.
-    type: path
-    default: ""
-  ollama_models:
-    description:
-      - The directories of local Ollama stores; what is there is taken over without a download.
-    type: list
-    elements: path
-    default: [/usr/share/ollama/.ollama/models, /var/lib/ollama/.ollama/models, /root/.ollama/models]
-  ca_path:
-    description:
-      - A file on the host with the certificate authorities to trust, in PEM format.
-      - The default is what the host trusts.
-    type: path
-    default: ""
-  ca_certificates:
-    description:
-      - The text of further certificates to trust, in PEM format.
-    type: str
-    default: ""
-  timeout:
-    description:
-      - How many seconds a server may send nothing before the connection is given up.
-    type: int
-    default: 60
-  retries:
-    description:
-      - How many times in a row a download is tried again without a single new byte.
-    type: int
-    default: 5
   rate_limit:
     description:
       - How many bytes a second a download may take; V(0) is as many as there are.
     type: int
     default: 0
-  use_proxy:
-    description:
-      - Whether the proxies of the host's environment are used.
-    type: bool
-    default: true
   offline:
     description:
       - Whether nothing may be fetched from the network. A model that would have to be is an error.
@@ -423,13 +355,11 @@ error_id:
 """
 
 import os
-import urllib.parse
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mistralrs.stack.plugins.module_utils import (
-    _http,
-    _hub,
+    _model_access,
     _model_job,
     _model_present,
     _model_store,
@@ -444,12 +374,6 @@ NAME_MISSING = Fault(
     "The module 'model' was given neither 'name' nor 'models'.",
     "Give one of them.",
 )
-TOKEN_UNREADABLE = Fault(
-    "model.token_unreadable",
-    "The file {path} with the hub's token can't be read on this host: {why}.",
-    "Correct 'token_file' or its permissions.",
-)
-
 MODEL_OPTIONS: dict[str, dict[str, Any]] = {
     "quantization": {"type": "str", "default": ""},
     "source": {"type": "str", "default": "", "no_log": True},
@@ -488,49 +412,6 @@ def _wanted(module: AnsibleModule, model: dict[str, str]) -> Wanted:
     return wanted
 
 
-def _token(params: dict[str, Any]) -> str:
-    if params["token"]:
-        return str(params["token"])
-    if params["token_file"]:
-        try:
-            with open(params["token_file"], encoding="utf-8") as file:
-                return file.read(4096).strip()
-        except (OSError, ValueError) as error:
-            why = getattr(error, "strerror", "") or error
-            raise StackError(TOKEN_UNREADABLE, path=params["token_file"], why=why) from None
-    return os.environ.get("HF_TOKEN", "")
-
-
-def _access(module: AnsibleModule) -> _model_present.Access:
-    params = module.params
-    token = _token(params)
-    if token:
-        module.no_log_values.add(token)
-    endpoint = urllib.parse.urlsplit(params["endpoint"])
-    fit = params["fit"] or {}
-    return _model_present.Access(
-        http=_http.Settings(
-            ca_path=params["ca_path"],
-            ca_certificates=params["ca_certificates"],
-            timeout=params["timeout"],
-            retries=params["retries"],
-            rate_limit=params["rate_limit"],
-            use_proxy=params["use_proxy"],
-            offline=params["offline"],
-            token=token,
-            token_origin=f"{endpoint.scheme}://{endpoint.netloc}",
-        ),
-        hub=_hub.HubSettings(endpoint=params["endpoint"].rstrip("/"), ollama_models=tuple(params["ollama_models"])),
-        fit=_model_present.Fit(
-            gpu_memory=tuple(size << 20 for size in fit.get("gpu_memory") or []),
-            context_length=fit.get("context_length") or 0,
-            batch_size=fit.get("batch_size") or 1,
-            engine_version=fit.get("engine_version") or "",
-        ),
-        seal=params["seal"],
-    )
-
-
 def _prepared(
     wanted: list[Wanted], sources: list[Source], access: _model_present.Access, check: bool
 ) -> list[_model_present.Prepared]:
@@ -546,7 +427,7 @@ def _prepared(
 def _present(module: AnsibleModule, wanted: list[Wanted], sources: list[Source]) -> dict[str, Any]:
     """Have the models in the store; the module's result."""
     params = module.params
-    access = _access(module)
+    access = _model_access.access(module)
     if module.check_mode:
         prepared = _prepared(wanted, sources, access, check=True)
         return _result(module, [each.wanted for each in prepared], [_model_present.predict(each) for each in prepared])
@@ -641,33 +522,9 @@ def main() -> None:
             "state": {"type": "str", "choices": ["present", "verified", "absent"], "default": "present"},
             "prune": {"type": "bool", "default": False},
             "seal": {"type": "bool", "default": False},
-            "fit": {
-                "type": "dict",
-                "options": {
-                    "gpu_memory": {"type": "list", "elements": "int", "default": []},
-                    "context_length": {"type": "int", "default": 0},
-                    "batch_size": {"type": "int", "default": 1},
-                    "engine_version": {"type": "str", "default": ""},
-                },
-            },
-            "endpoint": {"type": "str", "default": "https://huggingface.co"},
-            "token": {"type": "str", "default": "", "no_log": True},
-            "token_file": {"type": "path", "default": "", "no_log": False},
-            "ollama_models": {
-                "type": "list",
-                "elements": "path",
-                "default": [
-                    "/usr/share/ollama/.ollama/models",
-                    "/var/lib/ollama/.ollama/models",
-                    "/root/.ollama/models",
-                ],
-            },
-            "ca_path": {"type": "path", "default": ""},
-            "ca_certificates": {"type": "str", "default": ""},
-            "timeout": {"type": "int", "default": 60},
-            "retries": {"type": "int", "default": 5},
+            **_model_access.FIT_OPTIONS,
+            **_model_access.ACCESS_OPTIONS,
             "rate_limit": {"type": "int", "default": 0},
-            "use_proxy": {"type": "bool", "default": True},
             "offline": {"type": "bool", "default": False},
             "job": {"type": "str", "choices": ["wait", "start", "cancel"], "default": "wait"},
         },

@@ -17,12 +17,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "hub"))
+import certificate  # noqa: E402
+
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache"
 STATE = CACHE / "demo"
 INVENTORY = STATE / "inventory.yml"
 CREDENTIALS = STATE / "credentials"
 MODELS = CACHE / "models"
+ORIGIN = CACHE / "origin"
+ORIGIN_URL = "https://127.0.0.1:8444"
 BED = [sys.executable, str(ROOT / "tests" / "bed" / "bed.py")]
 HOST = "demo"
 PORT = int(os.environ.get("DEMO_PORT", "8443"))
@@ -49,9 +54,28 @@ def assemble_model() -> Path:
     return target
 
 
+def serve_model() -> None:
+    """Have an https origin with the model on the host, as a mirror in the user's network would be."""
+    subprocess.run(
+        [*BED, "exec", HOST, "--", "sh", "-c"]
+        + [
+            "systemctl is-active --quiet demo-origin || systemd-run --quiet --unit demo-origin "
+            "python3 /srv/hub/hub.py /srv/models --certificate /srv/origin/both.pem --port 8444"
+        ],
+        check=True,
+    )
+
+
 def provision() -> bool:
     """Run the site playbook; whether it changed anything."""
-    variables = {"stack_root": str(ROOT), "mistral_gateway_credentials_path": str(CREDENTIALS)}
+    variables = {
+        "stack_root": str(ROOT),
+        "mistral_gateway_credentials_path": str(CREDENTIALS),
+        "demo_origin": ORIGIN_URL,
+        "demo_authorities": [str(ORIGIN / "ca.pem")],
+        # So slow that there is a progress to see.
+        "mistral_models_rate_limit": 50_000_000,
+    }
     command = [
         "ansible-playbook",
         "--inventory",
@@ -127,13 +151,19 @@ def up() -> None:
     start = time.monotonic()
     say("1/4 The model file")
     print(assemble_model())
-    say("2/4 A bare Debian 13 host with systemd")
+    say("2/4 A bare Debian 13 host with systemd, beside an https origin that has the model")
+    if not (ORIGIN / "ca.pem").exists():
+        ORIGIN.mkdir(parents=True, exist_ok=True)
+        certificate.make(ORIGIN / "both.pem", ORIGIN / "ca.pem", days=3650)
+    mounts = [f"{MODELS}:/srv/models:ro", f"{ORIGIN}:/srv/origin:ro", f"{ROOT / 'tests' / 'hub'}:/srv/hub:ro"]
     subprocess.run(
-        [*BED, "up", HOST, "--suite", "13", "--publish", f"127.0.0.1:{PORT}:443", "--mount", f"{MODELS}:/srv/models:ro"]
+        [*BED, "up", HOST, "--suite", "13", "--publish", f"127.0.0.1:{PORT}:443"]
+        + [word for mount in mounts for word in ("--mount", mount)]
         + [word for group in ("builders", "gpu_hosts", "gateways", "monitors") for word in ("--group", group)]
         + ["--inventory", str(INVENTORY)],
         check=True,
     )
+    serve_model()
     say("3/4 ansible-playbook mistralrs.stack.site")
     changed = provision()
     say(f"4/4 One chat completion over HTTPS: {QUESTION}")

@@ -1,0 +1,86 @@
+# Copyright (c) 2026, the mistralrs.stack maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """How hubs and registries are reached, and what a model has to fit."""
+
+    DOCUMENTATION = r"""
+options:
+  endpoint:
+    description:
+      - The Hugging Face hub or a mirror of it.
+    type: str
+    default: https://huggingface.co
+  token:
+    description:
+      - The token for gated and private repositories of the hub. It is sent to O(endpoint) only.
+      - O(token_file) and the host's environment (E(HF_TOKEN)) take its place if it is empty.
+    type: str
+    default: ""
+  token_file:
+    description:
+      - A file on the host that holds the token.
+    type: path
+    default: ""
+  ollama_models:
+    description:
+      - The directories of local Ollama stores; what is there is taken over without a download.
+    type: list
+    elements: path
+    default: [/usr/share/ollama/.ollama/models, /var/lib/ollama/.ollama/models, /root/.ollama/models]
+  ca_path:
+    description:
+      - A file on the host with the certificate authorities to trust, in PEM format.
+      - The default is what the host trusts.
+    type: path
+    default: ""
+  ca_certificates:
+    description:
+      - The text of further certificates to trust, in PEM format.
+    type: str
+    default: ""
+  timeout:
+    description:
+      - How many seconds a server may send nothing before the connection is given up.
+    type: int
+    default: 60
+  retries:
+    description:
+      - How many times in a row a download is tried again without a single new byte.
+    type: int
+    default: 5
+  use_proxy:
+    description:
+      - Whether the proxies of the host's environment are used.
+    type: bool
+    default: true
+"""
+
+    FIT = r"""
+options:
+  fit:
+    description:
+      - What the models have to fit. What does not is refused before it is downloaded.
+    type: dict
+    suboptions:
+      gpu_memory:
+        description: The memory of each GPU, in MiB.
+        type: list
+        elements: int
+        default: []
+      context_length:
+        description: The tokens of context to keep memory for; V(0) is what the model was made for, at most 4096.
+        type: int
+        default: 0
+      batch_size:
+        description: The number of sequences at once to keep memory for.
+        type: int
+        default: 1
+      engine_version:
+        description: The version of mistral.rs that has to load them, such as V(0.9.5).
+        type: str
+        default: ""
+"""

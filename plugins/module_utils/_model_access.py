@@ -1,0 +1,98 @@
+# Copyright (c) 2026, the mistralrs.stack maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The options of modules that ask hubs and registries; their documentation is the fragment C(mistralrs.stack.hub).
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import os
+import urllib.parse
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.mistralrs.stack.plugins.module_utils import _http, _hub, _model_present
+from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
+
+TOKEN_UNREADABLE = Fault(
+    "model.token_unreadable",
+    "The file {path} with the hub's token can't be read on this host: {why}.",
+    "Correct 'token_file' or its permissions.",
+)
+
+FIT_OPTIONS: dict[str, Any] = {
+    "fit": {
+        "type": "dict",
+        "options": {
+            "gpu_memory": {"type": "list", "elements": "int", "default": []},
+            "context_length": {"type": "int", "default": 0},
+            "batch_size": {"type": "int", "default": 1},
+            "engine_version": {"type": "str", "default": ""},
+        },
+    },
+}
+ACCESS_OPTIONS: dict[str, Any] = {
+    "endpoint": {"type": "str", "default": "https://huggingface.co"},
+    "token": {"type": "str", "default": "", "no_log": True},
+    "token_file": {"type": "path", "default": "", "no_log": False},
+    "ollama_models": {
+        "type": "list",
+        "elements": "path",
+        "default": [
+            "/usr/share/ollama/.ollama/models",
+            "/var/lib/ollama/.ollama/models",
+            "/root/.ollama/models",
+        ],
+    },
+    "ca_path": {"type": "path", "default": ""},
+    "ca_certificates": {"type": "str", "default": ""},
+    "timeout": {"type": "int", "default": 60},
+    "retries": {"type": "int", "default": 5},
+    "use_proxy": {"type": "bool", "default": True},
+}
+
+
+def _token(params: dict[str, Any]) -> str:
+    if params["token"]:
+        return str(params["token"])
+    if params["token_file"]:
+        try:
+            with open(params["token_file"], encoding="utf-8") as file:
+                return file.read(4096).strip()
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", "") or error
+            raise StackError(TOKEN_UNREADABLE, path=params["token_file"], why=why) from None
+    return os.environ.get("HF_TOKEN", "")
+
+
+def access(module: AnsibleModule) -> _model_present.Access:
+    """What the module's options say; the token is hidden from its output. Raises C(model.token_unreadable)."""
+    params = module.params
+    token = _token(params)
+    if token:
+        module.no_log_values.add(token)
+    endpoint = urllib.parse.urlsplit(params["endpoint"])
+    fit = params["fit"] or {}
+    return _model_present.Access(
+        http=_http.Settings(
+            ca_path=params["ca_path"],
+            ca_certificates=params["ca_certificates"],
+            timeout=params["timeout"],
+            retries=params["retries"],
+            rate_limit=params.get("rate_limit", 0),
+            use_proxy=params["use_proxy"],
+            offline=params.get("offline", False),
+            token=token,
+            token_origin=f"{endpoint.scheme}://{endpoint.netloc}",
+        ),
+        hub=_hub.HubSettings(endpoint=params["endpoint"].rstrip("/"), ollama_models=tuple(params["ollama_models"])),
+        fit=_model_present.Fit(
+            gpu_memory=tuple(size << 20 for size in fit.get("gpu_memory") or []),
+            context_length=fit.get("context_length") or 0,
+            batch_size=fit.get("batch_size") or 1,
+            engine_version=fit.get("engine_version") or "",
+        ),
+        seal=params.get("seal", False),
+    )

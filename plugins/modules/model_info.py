@@ -1,0 +1,219 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the mistralrs.stack maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: model_info
+short_description: List the models of a store, or look at one that is not here
+version_added: 0.1.0
+author: The mistralrs.stack maintainers (@mistralrs-stack)
+description:
+  - Without O(source), lists the models in a model store, as they were when they were verified last. No model is read.
+  - With O(source), tells what a source has. Of GGUF and SafeTensors files from the network only the header is fetched.
+extends_documentation_fragment:
+  - mistralrs.stack.attributes
+  - mistralrs.stack.attributes.action_group
+  - mistralrs.stack.hub
+  - mistralrs.stack.hub.fit
+attributes:
+  check_mode:
+    support: full
+    details: Nothing is changed.
+  diff_mode:
+    support: none
+    details: Nothing is changed.
+  idempotent:
+    support: full
+options:
+  path:
+    description: The store, an absolute path.
+    type: path
+    default: /var/lib/mistral/models
+  source:
+    description: A source as that of the module M(mistralrs.stack.model).
+    type: str
+    default: ""
+  revision:
+    description: The branch, tag or commit of a hub's repository, or the tag of a registry.
+    type: str
+    default: ""
+  quantization:
+    description: The quantization to look at, if the source is a repository. Empty, all are told.
+    type: str
+    default: ""
+seealso:
+  - module: mistralrs.stack.model
+  - module: mistralrs.stack.model_search
+"""
+
+EXAMPLES = r"""
+- name: List the models of the store
+  mistralrs.stack.model_info:
+  register: store
+
+- name: Tell which quantizations of a model fit the GPUs
+  mistralrs.stack.model_info:
+    source: hf://Qwen/Qwen2.5-Coder-32B-Instruct-GGUF
+    fit:
+      gpu_memory: [24576]
+      context_length: 16384
+  register: offered
+"""
+
+RETURN = r"""
+models:
+  description: The models of the store, by file name.
+  type: list
+  elements: dict
+  returned: without O(source)
+  contains:
+    name:
+      description: The name under which it was fetched.
+      type: str
+    quantization:
+      description: The quantization's label.
+      type: str
+    file:
+      description: The name in the store.
+      type: str
+    directory:
+      description: Whether it is a directory of several files.
+      type: bool
+    size:
+      description: The size in bytes.
+      type: int
+    sha256:
+      description: The content's SHA-256.
+      type: str
+    present:
+      description: Whether it is there with the size and time that were verified.
+      type: bool
+    verified_at:
+      description: When it was verified, in seconds since 1970.
+      type: int
+    source:
+      description: Where it came from.
+      type: str
+    revision:
+      description: The commit or digest that it came from.
+      type: str
+    sealed:
+      description: The digest by which the kernel checks it; empty if it is not sealed.
+      type: str
+    gguf:
+      description: The summary of its header.
+      type: dict
+others:
+  description: Names in the store that it has no record of.
+  type: list
+  elements: str
+  returned: without O(source)
+free:
+  description: The space that is left on the store's disk, in bytes.
+  type: int
+  returned: without O(source)
+remote:
+  description: What the source has.
+  type: dict
+  returned: with O(source)
+  contains:
+    revision:
+      description: The commit or digest that O(revision) stands for now.
+      type: str
+    files:
+      description: The files, each with C(name), C(size) in bytes and C(sha256) where the source says it.
+      type: list
+      elements: dict
+    size:
+      description: The size of all files in bytes.
+      type: int
+    gguf:
+      description: The summary of the header.
+      type: dict
+    quantizations:
+      description:
+        - What a repository offers as GGUF, the smallest first, each with C(label), C(files), C(size) in bytes,
+          C(loadable) by mistral.rs, C(needs), an estimate of the GPU memory in bytes, and C(fits).
+        - Empty with O(quantization), and for sources that are no repositories.
+      type: list
+      elements: dict
+error_id:
+  description: The id of the error, see C(docs/errors.md).
+  type: str
+  returned: failure
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.mistralrs.stack.plugins.module_utils import _model_access, _model_present, _model_store
+from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._source import Remote, Source, parse_source, redact
+
+
+def _file(remote: Remote) -> dict[str, Any]:
+    return {"name": remote.name, "size": remote.size, "sha256": remote.sha256}
+
+
+def _remote(source: Source, quantization: str, access: _model_present.Access) -> dict[str, Any]:
+    """What a source has."""
+    name = source.repository or source.shown
+    is_repository = source.kind == "hf" and not source.path and not quantization
+    offered, summary = _model_present.offers(source, name, access) if is_repository else ([], {})
+    if offered:
+        files = [_file(remote) for offer in offered for remote in offer.files]
+        revision = offered[0].files[0].commit
+    else:
+        resolved, summary = _model_present.inspect_remote(source, name, quantization, access)
+        files, revision = [_file(remote) for remote in resolved.files], resolved.revision
+    return {
+        "revision": revision,
+        "files": files,
+        "size": sum(file["size"] or 0 for file in files),
+        "gguf": summary,
+        "quantizations": [
+            {
+                "label": offer.label.lower(),
+                "files": [remote.name for remote in offer.files],
+                "size": offer.size,
+                "loadable": offer.loadable,
+                "needs": offer.needs,
+                "fits": offer.fits,
+            }
+            for offer in offered
+        ],
+    }
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "default": "/var/lib/mistral/models"},
+            "source": {"type": "str", "default": "", "no_log": True},
+            "revision": {"type": "str", "default": ""},
+            "quantization": {"type": "str", "default": ""},
+            **_model_access.FIT_OPTIONS,
+            **_model_access.ACCESS_OPTIONS,
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    given = params["source"]
+    params["source"] = redact(given)
+    if params["source"] == given:
+        module.no_log_values.discard(given)
+    try:
+        if given:
+            source = parse_source("of 'source'", given, params["revision"])
+            result = {"remote": _remote(source, params["quantization"], _model_access.access(module))}
+        else:
+            result = _model_store.listing(params["path"])
+    except StackError as error:
+        module.fail_json(msg=str(error), error_id=error.id)
+    module.exit_json(changed=False, **result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,191 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the mistralrs.stack maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: model_search
+short_description: Find models in a Hugging Face hub
+version_added: 0.1.0
+author: The mistralrs.stack maintainers (@mistralrs-stack)
+description:
+  - Finds repositories with GGUF files, the most downloaded first, and tells which quantizations they have.
+  - With O(fit) it also tells which of them fit the GPUs. For that the header of one file of each is fetched.
+extends_documentation_fragment:
+  - mistralrs.stack.attributes
+  - mistralrs.stack.attributes.action_group
+  - mistralrs.stack.hub
+  - mistralrs.stack.hub.fit
+attributes:
+  check_mode:
+    support: full
+    details: Nothing is changed.
+  diff_mode:
+    support: none
+    details: Nothing is changed.
+  idempotent:
+    support: full
+options:
+  query:
+    description: Words of the name.
+    type: str
+    required: true
+  task:
+    description: What the model does, in the hub's words, such as V(text-generation). Empty, that does not matter.
+    type: str
+    default: ""
+  size:
+    description: The size as names say it, such as V(7b) or V(30b-a3b). Empty, that does not matter.
+    type: str
+    default: ""
+  quantization:
+    description: A quantization that it has to have, such as V(q5_k_m). Empty, that does not matter.
+    type: str
+    default: ""
+  limit:
+    description: How many repositories are told at most.
+    type: int
+    default: 10
+seealso:
+  - module: mistralrs.stack.model_info
+"""
+
+EXAMPLES = r"""
+- name: Find a coder for two GPUs of 24 GB
+  mistralrs.stack.model_search:
+    query: qwen coder
+    quantization: q5_k_m
+    fit:
+      gpu_memory: [24576, 24576]
+  register: found
+"""
+
+RETURN = r"""
+models:
+  description: What was found.
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    repository:
+      description: The repository's name.
+      type: str
+    source:
+      description: The source to give to the module M(mistralrs.stack.model).
+      type: str
+    task:
+      description: What the model does.
+      type: str
+    license:
+      description: The licence that the repository names.
+      type: str
+    gated:
+      description: Whether its licence has to be accepted first.
+      type: bool
+    downloads:
+      description: How many times it was downloaded in the last month.
+      type: int
+    quantizations:
+      description: The quantizations that it has.
+      type: list
+      elements: str
+    fitting:
+      description: Those that fit the GPUs, the best first; only with O(fit).
+      type: list
+      elements: str
+error_id:
+  description: The id of the error, see C(docs/errors.md).
+  type: str
+  returned: failure
+"""
+
+import re
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.mistralrs.stack.plugins.module_utils import (
+    _http,
+    _hub,
+    _model_access,
+    _model_present,
+    _quantization_names,
+)
+from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._source import parse_source
+
+# Of what the hub finds by words some is dropped by the other conditions.
+_MARGIN = 5
+
+
+def _is_wanted(found: dict[str, Any], params: dict[str, Any]) -> bool:
+    size = re.escape(params["size"])
+    return (
+        (not params["task"] or found["task"] == params["task"])
+        and (not size or bool(re.search(rf"(?:^|[-_/.]){size}(?=[-_.]|$)", found["repository"], re.IGNORECASE)))
+        and (not params["quantization"] or params["quantization"].lower() in found["quantizations"])
+    )
+
+
+def _described(entry: dict[str, Any]) -> dict[str, Any]:
+    """What a search's answer says of a repository."""
+    repository = str(entry.get("id") or entry.get("modelId") or "")
+    siblings = entry.get("siblings") or []
+    files = [str(each.get("rfilename", "")) for each in siblings if isinstance(each, dict)]
+    labels = {_quantization_names.label_of(paths[0]).lower() for paths in _quantization_names.models(files).values()}
+    tags = [str(tag) for tag in entry.get("tags") or []]
+    return {
+        "repository": repository,
+        "source": f"hf://{repository}",
+        "task": str(entry.get("pipeline_tag") or ""),
+        "license": next((tag.partition(":")[2] for tag in tags if tag.startswith("license:")), ""),
+        "gated": bool(entry.get("gated")),
+        "downloads": int(entry.get("downloads") or 0),
+        "quantizations": sorted(labels - {""}),
+    }
+
+
+def _fitting(found: dict[str, Any], access: _model_present.Access) -> list[str]:
+    """The quantizations of a repository that fit, the best first; none if it can't be looked into."""
+    try:
+        source = parse_source(found["repository"], found["source"])
+        offered, _summary = _model_present.offers(source, found["repository"], access)
+    except StackError:
+        # Gated, for example: what was found is told all the same.
+        return []
+    return [offer.label.lower() for offer in reversed(offered) if offer.fits and offer.loadable]
+
+
+def search(params: dict[str, Any], access: _model_present.Access) -> list[dict[str, Any]]:
+    """What is found, the most downloaded first."""
+    client = _http.Client(params["query"], access.http)
+    entries = _hub.search(client, access.hub, params["query"], params["limit"] * _MARGIN)
+    found = [each for each in map(_described, entries) if _is_wanted(each, params)][: params["limit"]]
+    if access.fit.gpu_memory:
+        for each in found:
+            each["fitting"] = _fitting(each, access)
+    return found
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "query": {"type": "str", "required": True},
+            "task": {"type": "str", "default": ""},
+            "size": {"type": "str", "default": ""},
+            "quantization": {"type": "str", "default": ""},
+            "limit": {"type": "int", "default": 10},
+            **_model_access.FIT_OPTIONS,
+            **_model_access.ACCESS_OPTIONS,
+        },
+        supports_check_mode=True,
+    )
+    try:
+        models = search(module.params, _model_access.access(module))
+    except StackError as error:
+        module.fail_json(msg=str(error), error_id=error.id)
+    module.exit_json(changed=False, models=models)
+
+
+if __name__ == "__main__":
+    main()
