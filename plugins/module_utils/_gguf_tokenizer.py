@@ -28,6 +28,9 @@ TOKENIZER_UNUSABLE = Fault(
 
 AFFECTED = ("llama", "replit", "gemma")
 
+# Letters of several scripts, a digit and a sign in bytes: a wrong tokenizer makes another number of tokens of it.
+PROMPT = "Hello, how are you today? Größe 東京 Москва 7 😀"
+
 _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _BYTE = 1, 2, 3, 4, 6
 # Gemma's 262,144 pieces are 2 MB; the limits keep the walk over all splits of hostile ones short.
 _MAX_PIECES = 2_000_000
@@ -123,6 +126,29 @@ def merges(vocabulary: Vocabulary) -> Iterator[tuple[int, int]]:
         if len(found) > 1:
             found.sort()
         yield from found
+
+
+def count_tokens(vocabulary: Vocabulary, text: str) -> int:
+    """How many tokens SentencePiece makes of a short text without special tokens or runs of spaces.
+
+    It joins the neighbours whose result has the best score until none can be joined (bpe_model.cc); what is in no piece
+    is spelled in bytes. The time is quadratic in the text's length.
+    """
+    ids = {piece: number for number, piece in enumerate(vocabulary.pieces) if vocabulary.types[number] == _NORMAL}
+    symbols = list(("\u2581" if vocabulary.add_space_prefix else "") + text.replace(" ", "\u2581"))
+    while True:
+        best, place = None, -1
+        for index in range(len(symbols) - 1):
+            number = ids.get(symbols[index] + symbols[index + 1])
+            if number is not None and (best is None or vocabulary.scores[number] > best):
+                best, place = vocabulary.scores[number], index
+        if best is None:
+            break
+        symbols[place : place + 2] = [symbols[place] + symbols[place + 1]]
+    has_bytes = vocabulary.types.count(_BYTE) == 256
+    count = sum(1 if symbol in ids or not has_bytes else len(symbol.encode()) for symbol in symbols)
+    ends = (vocabulary.add_bos and vocabulary.bos is not None, vocabulary.add_eos and vocabulary.eos is not None)
+    return count + sum(ends)
 
 
 def _added_tokens(vocabulary: Vocabulary) -> Iterator[str]:

@@ -522,7 +522,8 @@ def _make_tokenizer(wanted: Wanted, directory: bool) -> dict[str, Any] | None:
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace", newline="\n", closefd=False) as file:
             _gguf_tokenizer.write_tokenizer(vocabulary, file)
         _model_store.publish(wanted, path, descriptor, name)
-    return {"file": name, **_local_file.identity(os.lstat(target))}
+    expected = _gguf_tokenizer.count_tokens(vocabulary, _gguf_tokenizer.PROMPT)
+    return {"file": name, "prompt_tokens": expected, **_local_file.identity(os.lstat(target))}
 
 
 def _fetch(prepared: Prepared, access: Access, report: Report) -> _Fetched:

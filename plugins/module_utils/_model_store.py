@@ -550,6 +550,7 @@ def facts(
         "size": size,
         "tokenizer": store_path(wanted, tokenizer_name(wanted)) if affected else "",
         "chat_template": store_path(wanted, template_name(wanted)) if wanted.chat_template else "",
+        "prompt_tokens": int((sidecar.get("tokenizer") or {}).get("prompt_tokens") or 0) if affected else 0,
         "embedded_chat_template": bool(gguf.get("chat_template")),
         "gguf": gguf,
         "verified_by": verified_by,

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine_log import diagnose
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._gguf_tokenizer import PROMPT
 
 NOT_READY = Fault(
     "server.not_ready",
@@ -43,6 +44,12 @@ MODEL_NOT_SERVED = Fault(
     "server.model_not_served",
     "{url} answers, but it serves {served} instead of {model}.",
     "Check whether it is the right engine and whether the model is in mistral_models.",
+)
+TOKENIZER_WRONG = Fault(
+    "server.tokenizer_wrong",
+    "The engine splits a prompt into {got} tokens that has {want} by the vocabulary of the model {model}: it reads "
+    "that wrongly, and answers get worse.",
+    "Have the model's tokenizer.json beside it (run the role mistral_models), and use mistral.rs 0.9.1 or later.",
 )
 COMPLETION_FAILED = Fault(
     "server.completion_failed",
@@ -169,10 +176,19 @@ class Watch:
     """Looks at the engine until it is ready."""
 
     def __init__(
-        self, client: Client, container: Container | None, clock: Clock, url: str, model: str, container_name: str
+        self,
+        client: Client,
+        container: Container | None,
+        clock: Clock,
+        url: str,
+        model: str,
+        container_name: str,
+        prompt_tokens: int = 0,
     ) -> None:
         self.client, self.container, self.clock = client, container, clock
         self.url, self.model, self.name = url, model, container_name
+        # How many tokens the prompt has by the model's own vocabulary; 0: not known.
+        self.prompt_tokens = prompt_tokens
         self.attempts = 0
         self._first_restarts: int | None = None
         self._failed_completions = 0
@@ -209,7 +225,7 @@ class Watch:
         return state.status
 
     def _complete(self, timeout: float) -> Look:
-        body = json.dumps({"model": self.model, "prompt": "Hello", "max_tokens": 1, "temperature": 0})
+        body = json.dumps({"model": self.model, "prompt": PROMPT, "max_tokens": 1, "temperature": 0})
         answer = self.client.post("/v1/completions", body, timeout)
         if answer.status == 200:
             try:
@@ -217,6 +233,8 @@ class Watch:
                 tokens = usage.get("prompt_tokens")
             except (ValueError, AttributeError):
                 raise StackError(NOT_OPENAI, url=self.url, status=200) from None
+            if self.prompt_tokens and isinstance(tokens, int) and tokens != self.prompt_tokens:
+                raise StackError(TOKENIZER_WRONG, model=self.model, got=tokens, want=self.prompt_tokens)
             return Look(ready=True, status="loaded", prompt_tokens=tokens)
         if answer.status == 0:
             return Look(reason=f"a completion got no answer ({answer.body})", status="loaded")

@@ -248,6 +248,11 @@ model:
     tokenizer:
       description: The path of the C(tokenizer.json) that was made for the model; empty if it needs none.
       type: str
+    prompt_tokens:
+      description:
+        - Into how many tokens the model's own vocabulary splits the prompt of M(mistralrs.stack.server_ready).
+        - V(0) if that is not known.
+      type: int
     chat_template:
       description: The path of the installed chat template; empty if there is none.
       type: str

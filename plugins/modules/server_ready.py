@@ -40,6 +40,13 @@ options:
     description: The name of the engine's container. An empty name means that no container is watched.
     type: str
     default: mistral-engine
+  prompt_tokens:
+    description:
+      - Into how many tokens the prompt has to be split, as RV(mistralrs.stack.model#module:model.prompt_tokens) says.
+      - Another number means that the engine reads the model's vocabulary wrongly, which is an error.
+      - V(0) is not checked.
+    type: int
+    default: 0
   timeout:
     description: How many seconds to wait at most.
     type: int
@@ -75,7 +82,7 @@ attempts:
   type: int
   returned: success
 prompt_tokens:
-  description: Into how many tokens the engine splits the text V(Hello), as a sign of the tokenizer.
+  description: Into how many tokens the engine splits a fixed text in several scripts.
   type: int
   returned: when the engine says it
 reason:
@@ -199,6 +206,7 @@ def main() -> None:
             "url": {"type": "str", "default": "http://127.0.0.1:11434"},
             "model": {"type": "str", "required": True},
             "container": {"type": "str", "default": "mistral-engine"},
+            "prompt_tokens": {"type": "int", "default": 0},
             "timeout": {"type": "int", "default": 600},
             "interval": {"type": "float", "default": 0.5},
         },
@@ -213,7 +221,7 @@ def main() -> None:
     container = DockerContainer(module, given["container"]) if given["container"] else None
     clock = SystemClock()
     started = clock.now()
-    watch = Watch(client, container, clock, given["url"], given["model"], given["container"])
+    watch = Watch(client, container, clock, given["url"], given["model"], given["container"], given["prompt_tokens"])
     result: dict[str, object] = {"changed": False, "model": given["model"]}
     try:
         if module.check_mode:

@@ -237,6 +237,15 @@ def mistral(version: str, gguf: Any) -> tuple[bytes, list[tuple[str, float, int]
 
 
 @pytest.mark.parametrize("version", MODELS)
+def test_tokens_are_counted_as_sentencepiece_does(version: str, gguf: Any) -> None:
+    _model, pieces, tokenizer = mistral(version, gguf)
+    vocabulary = read(gguf.sentencepiece(pieces))
+    for text in (subject.PROMPT, "Hello", "x", "  two", *list(lines(60))):
+        if "  " not in text and "\n" not in text:
+            assert subject.count_tokens(vocabulary, text) == len(tokenizer.encode(text).ids), text
+
+
+@pytest.mark.parametrize("version", MODELS)
 def test_mistral_exactly_as_sentencepiece(version: str, gguf: Any) -> None:
     sentencepiece = pytest.importorskip("sentencepiece")
     model, pieces, tokenizer = mistral(version, gguf)

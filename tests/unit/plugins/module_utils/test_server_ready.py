@@ -202,3 +202,14 @@ def test_not_a_list_of_models(body: str) -> None:
 )
 def test_error_message(body: str, expected: str) -> None:
     assert error_message(body) == expected
+
+
+@pytest.mark.parametrize(("expected", "error"), [(0, ""), (2, ""), (3, "server.tokenizer_wrong")])
+def test_the_engine_reads_the_vocabulary_right(expected: int, error: str) -> None:
+    engine = Engine([models(m="loaded")], [DONE], [RUNNING])
+    waiting = Watch(engine, None, engine, "http://e", "m", "mistral-engine", expected)
+    if not error:
+        assert waiting.wait(10, 0.5).prompt_tokens == 2
+        return
+    with pytest.raises(StackError, match=f"2 tokens that has 3.*{error}"):
+        waiting.wait(10, 0.5)
