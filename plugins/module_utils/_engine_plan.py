@@ -79,8 +79,13 @@ DUPLICATE_MODEL = Fault(
 )
 MODEL_FORMAT = Fault(
     "config.model_format",
-    "The model {id!r} is the file {file!r}, which is not a GGUF file.",
-    "Use a GGUF file.",
+    "The model {id!r} is the file {file!r}, which is neither a GGUF file nor a directory of SafeTensors.",
+    "Use a GGUF file, or a repository of SafeTensors.",
+)
+ISQ_UNKNOWN = Fault(
+    "config.unknown_isq",
+    "The model {id!r} consists of SafeTensors, which the engine can't quantize to {quantization!r} when it loads them.",
+    "Use one of {known}, or leave 'quantization' out to serve it as it is.",
 )
 UNKNOWN_DEFAULT_MODEL = Fault(
     "config.unknown_default_model",
@@ -125,13 +130,36 @@ class Engine:
     json_access_log: bool = False
     metrics: bool = False
     thread_variables: tuple[str, ...] = ("RAYON_NUM_THREADS",)
+    # What is between the shards of a model; before 0.8.0 it was a space.
+    between_shards: str = ";"
 
 
+# The engine quantizes SafeTensors when it loads them (in-situ quantization, "ISQ"), by the labels that GGUF files have.
+ISQ_TYPES = {
+    "q2_k": "q2k",
+    "q3_k": "q3k",
+    "q3_k_m": "q3k",
+    "q4_0": "q4_0",
+    "q4_1": "q4_1",
+    "q4_k": "q4k",
+    "q4_k_m": "q4k",
+    "q5_0": "q5_0",
+    "q5_1": "q5_1",
+    "q5_k": "q5k",
+    "q5_k_m": "q5k",
+    "q6_k": "q6k",
+    "q8_0": "q8_0",
+    "hqq4": "hqq4",
+    "hqq8": "hqq8",
+    "fp8": "fp8",
+}
+_AS_STORED = ("bf16", "f16", "f32", "safetensors")
 _THREADS = ("RAYON_NUM_THREADS", "CANDLE_NUM_THREADS")
 # Newest last; each row holds until the next one begins.
 ENGINES = (
-    Engine((0, 6, 0), toml=False, many_models=False),
-    Engine((0, 7, 0), explicit_kind=True, explicit_format=True),
+    Engine((0, 6, 0), toml=False, many_models=False, between_shards=" "),
+    Engine((0, 7, 0), explicit_kind=True, explicit_format=True, between_shards=" "),
+    Engine((0, 8, 0), explicit_kind=True, explicit_format=True),
     Engine((0, 8, 2), explicit_kind=True, explicit_format=True, no_ui=True),
     Engine((0, 8, 4), explicit_format=True, no_ui=True, json_access_log=True, metrics=True),
     Engine(
@@ -419,13 +447,26 @@ def _check_models(
         if any(entry["id"] == identity for entry in entries):
             errors.append(StackError(DUPLICATE_MODEL, id=identity))
             continue
-        if not file.lower().endswith(".gguf"):
+        files = [str(name) for name in model.get("files") or []]
+        shards = [name for name in files if name.lower().endswith(".gguf")]
+        is_plain = any(name.endswith(".safetensors") for name in files) and not shards
+        if not (shards or is_plain or file.lower().endswith(".gguf")):
             errors.append(StackError(MODEL_FORMAT, id=identity, file=file))
+            continue
+        isq = ISQ_TYPES.get(str(quantization or "").lower(), "") if is_plain else ""
+        if is_plain and quantization and not isq and str(quantization).lower() not in _AS_STORED:
+            known = ", ".join(ISQ_TYPES)
+            errors.append(StackError(ISQ_UNKNOWN, id=identity, quantization=quantization, known=known))
             continue
         entries.append(
             {
                 "id": identity,
                 "file": file,
+                # A model of several files: all of them lie in one directory.
+                "files": files,
+                "shards": shards,
+                "is_plain": is_plain,
+                "isq": isq,
                 "quantization": str(quantization or ""),
                 "aliases": [str(name) for name in names],
                 "path": str(model.get("path") or ""),
@@ -486,7 +527,10 @@ def _gateway_models(entries: list[dict[str, Any]], default_id: str) -> list[dict
 def _links(entry: Mapping[str, Any]) -> dict[str, str]:
     if not entry["path"]:
         return {}
-    links = {f"{entry['id']}/{entry['file']}": entry["path"]}
+    if entry["files"]:
+        links = {f"{entry['id']}/{name}": f"{entry['path']}/{name}" for name in entry["files"]}
+    else:
+        links = {f"{entry['id']}/{entry['file']}": entry["path"]}
     if entry["tokenizer"]:
         links[f"{entry['id']}/tokenizer.json"] = entry["tokenizer"]
     if entry["chat_template"]:
@@ -505,8 +549,14 @@ def _toml_model(engine: Engine, entry: Mapping[str, Any], settings: Mapping[str,
         model["tokenizer"] = f"{identity}/tokenizer.json"
     if entry["chat_template"]:
         model["jinja_explicit"] = f"{identity}/{identity}.jinja"
-    model["format"] = {"format": "gguf"} if engine.explicit_format else {}
-    model["format"]["quantized_file"] = entry["file"]
+    if entry["is_plain"]:
+        if engine.explicit_format:
+            model["format"] = {"format": "plain"}
+        if entry["isq"]:
+            model["quantization"] = {"in_situ_quant": entry["isq"]}
+    else:
+        model["format"] = {"format": "gguf"} if engine.explicit_format else {}
+        model["format"]["quantized_file"] = engine.between_shards.join(entry["shards"] or [entry["file"]])
     device: dict[str, Any] = {}
     if cpu:
         device["cpu"] = True
@@ -541,7 +591,7 @@ def _configuration(
     return configuration
 
 
-def _flags(entry: Mapping[str, Any], settings: Mapping[str, Any], cpu: bool) -> list[str]:
+def _flags(engine: Engine, entry: Mapping[str, Any], settings: Mapping[str, Any], cpu: bool) -> list[str]:
     """The command line of v0.6.0, which knows no configuration file: the server's flags come before the subcommand."""
     flags = ["--serve-ip", "0.0.0.0", "--port", str(settings["server"]["port"]), "--token-source", "none"]
     if cpu:
@@ -554,7 +604,12 @@ def _flags(entry: Mapping[str, Any], settings: Mapping[str, Any], cpu: bool) -> 
         flags += ["--max-seqs", str(settings["inference"]["batch_size"])]
     if entry["chat_template"]:
         flags += ["--jinja-explicit", f"{entry['id']}/{entry['id']}.jinja"]
-    flags += ["gguf", "-m", entry["id"], "-f", entry["file"]]
+    if entry["isq"]:
+        flags += ["--isq", entry["isq"]]
+    if entry["is_plain"]:
+        flags += ["plain", "-m", entry["id"]]
+    else:
+        flags += ["gguf", "-m", entry["id"], "-f", engine.between_shards.join(entry["shards"] or [entry["file"]])]
     if "context_length" in settings["models"]:
         flags += ["--max-seq-len", str(settings["models"]["context_length"])]
     return flags
@@ -656,7 +711,7 @@ def engine_plan(
         links.update(_links(entry))
     return {
         "version": version,
-        "argv": ["from-config", "-f", CONFIGURATION_PATH] if engine.toml else _flags(default, settings, cpu),
+        "argv": ["from-config", "-f", CONFIGURATION_PATH] if engine.toml else _flags(engine, default, settings, cpu),
         "environment": _environment(engine, settings),
         "toml": dumps(configuration) if engine.toml else "",
         "configuration": configuration,

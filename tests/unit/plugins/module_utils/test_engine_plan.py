@@ -24,6 +24,16 @@ STORED = {
     "chat_template": "/store/gemma-270m-q4_k_m.jinja",
     "embedded_chat_template": False,
 }
+SHARDS = {
+    "name": "big:70b",
+    "quantization": "q4_k_m",
+    "id": "big-70b-q4_k_m",
+    "aliases": ["big:70b"],
+    "file": "big-70b-q4_k_m",
+    "path": "/store/big-70b-q4_k_m",
+    "files": ["b-00001-of-00002.gguf", "b-00002-of-00002.gguf"],
+}
+TENSORS = {**SHARDS, "files": ["config.json", "model.safetensors", "tokenizer.json"]}
 GPUS = [{"index": 0, "uuid": "GPU-a"}, {"index": 1, "uuid": "GPU-b"}]
 VERSIONS = ["v0.6.0", "0.7.0", "0.8.0", "0.8.2", "0.8.3", "0.8.4", "0.9.0", "0.9.1", "0.9.2", "0.9.5"]
 
@@ -198,6 +208,7 @@ def test_models() -> None:
     assert "config.too_many_models" in errors_of({}, "v0.6.0", models=TWO_MODELS)[0]
     assert "config.duplicate_model" in errors_of({}, models=[MISTRAL, MISTRAL])[0]
     assert "model.unsafe_name" in errors_of({}, models=[{"name": "../x"}])[0]
+    assert "config.unknown_isq" in errors_of({}, models=[{**TENSORS, "quantization": "iq4_xs"}])[0]
     assert "config.model_format" in errors_of({}, models=[{**STORED, "file": "x.safetensors"}])[0]
     assert "'nope'" in errors_of({}, default_model="nope")[0]
 
@@ -405,3 +416,29 @@ def test_any_value_acts_or_is_refused(name: str, value: Any, version: str) -> No
     else:
         section, key = name.split(".")
         assert plan["settings"][section][key] == value
+
+
+@pytest.mark.parametrize(("version", "between"), [("v0.6.0", " "), ("0.7.0", " "), ("0.8.0", ";"), ("0.9.5", ";")])
+def test_shards_are_served_together(version: str, between: str) -> None:
+    plan = engine_plan({}, version, [], [SHARDS])
+    joined = between.join(SHARDS["files"])
+    assert plan["links"] == {f"big-70b-q4_k_m/{name}": f"/store/big-70b-q4_k_m/{name}" for name in SHARDS["files"]}
+    if version == "v0.6.0":
+        assert plan["argv"][-4:] == ["-m", "big-70b-q4_k_m", "-f", joined]
+    else:
+        assert plan["configuration"]["models"][0]["format"]["quantized_file"] == joined
+
+
+@pytest.mark.parametrize(
+    ("quantization", "isq"), [("", None), ("bf16", None), ("q4_k_m", "q4k"), ("Q8_0", "q8_0"), ("fp8", "fp8")]
+)
+def test_safetensors_are_quantized_when_they_are_loaded(quantization: str, isq: str | None) -> None:
+    model = {**TENSORS, "quantization": quantization}
+    (served,) = engine_plan({}, "0.9.5", [], [model])["configuration"]["models"]
+    assert served["model_id"] == "big-70b-q4_k_m"
+    assert "format" not in served
+    assert served.get("quantization") == ({"in_situ_quant": isq} if isq else None)
+    assert engine_plan({}, "0.8.0", [], [model])["configuration"]["models"][0]["format"] == {"format": "plain"}
+    flags = engine_plan({}, "v0.6.0", [], [model])["argv"]
+    assert flags[-3:] == ["plain", "-m", "big-70b-q4_k_m"]
+    assert ("--isq" in flags) == bool(isq)
