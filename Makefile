@@ -40,12 +40,16 @@ unit: setup-test ## Unit tests
 	@$(BIN)/python -m pytest tests/unit
 
 .PHONY: test
-test: setup-test ## All that CI runs: lint, unit tests, sanity, the real engine, the scenarios on real hosts
+test: setup-test ## All that CI runs: lint, unit tests, sanity, real engine and servers, scenarios on real hosts
 	@tests/run.sh
 
 .PHONY: test-all
 test-all: setup-test ## The same and the demo as a stranger runs it
 	@tests/run.sh --all
+
+.PHONY: bench
+bench: setup-test ## Measure downloads beside curl, openssl and get_url (takes minutes; not a part of the tests)
+	@$(BIN)/python tests/bench/fetch.py
 
 .PHONY: docs
 docs: setup-test ## Write the generated pages: README of each role, docs/errors.md, changelog

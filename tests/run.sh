@@ -21,6 +21,7 @@ part "unit tests" python -m pytest tests/unit
 part "sanity" tests/sanity.sh
 part "built collection" tests/built_collection.sh
 part "real engine" python -m pytest tests/engine
+part "real servers" python -m pytest tests/servers
 part "scenario gateway" molecule test --scenario-name gateway
 part "scenario default" molecule test --scenario-name default
 if [ "$all" = --all ]; then

@@ -16,15 +16,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
-CACHE = ROOT / ".cache" / "bench"
-sys.path[:0] = [str(ROOT / "tests" / "unit" / "plugins"), str(ROOT / "tests" / "hub")]
-import certificate  # noqa: E402
+sys.path[:0] = [str(ROOT / "tests" / "unit" / "plugins"), str(ROOT / "tests" / "hub"), str(ROOT / "tests" / "servers")]
+from packages import nginx  # noqa: E402
 
 MIB = 1 << 20
 # Runs a piece of Python that can import the collection from this checkout.
@@ -113,50 +111,6 @@ def seconds(command: list[str]) -> float:
     return time.monotonic() - begun
 
 
-def find_nginx() -> str:
-    """Nginx's program, out of the distribution's package if it is not installed."""
-    found = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-    unpacked = CACHE / "nginx" / "usr" / "sbin" / "nginx"
-    if found or unpacked.exists():
-        return found or str(unpacked)
-    CACHE.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["apt-get", "download", "--quiet", "nginx"], cwd=CACHE, check=True, capture_output=True)
-    (package,) = CACHE.glob("nginx_*.deb")
-    subprocess.run(["dpkg-deb", "--extract", package, CACHE / "nginx"], check=True)
-    package.unlink()
-    return str(unpacked)
-
-
-@contextmanager
-def nginx(root: Path) -> Iterator[tuple[str, str, str]]:
-    """Nginx on the files of a directory; the addresses without and with TLS, and the authority's file."""
-    with tempfile.TemporaryDirectory(prefix="bench-nginx-") as folder:
-        place = Path(folder)
-        certificate.make(place / "both.pem", place / "ca.pem")
-        (place / "nginx.conf").write_text(f"""
-            daemon off; pid {place}/pid; error_log {place}/error.log; worker_processes 1; user root;
-            events {{ worker_connections 64; }}
-            http {{
-              access_log off; sendfile on; tcp_nopush on; default_type application/octet-stream;
-              client_body_temp_path {place}/a; proxy_temp_path {place}/b; fastcgi_temp_path {place}/c;
-              uwsgi_temp_path {place}/d; scgi_temp_path {place}/e;
-              server {{
-                listen 127.0.0.1:18080; listen 127.0.0.1:18443 ssl;
-                ssl_certificate {place}/both.pem; ssl_certificate_key {place}/both.pem;
-                root {root};
-              }}
-            }}""")
-        process = subprocess.Popen([find_nginx(), "-c", str(place / "nginx.conf"), "-p", folder])
-        try:
-            time.sleep(1.0)
-            if process.poll() is not None:
-                raise SystemExit("error: nginx did not start.")
-            yield "http://127.0.0.1:18080", "https://127.0.0.1:18443", str(place / "ca.pem")
-        finally:
-            process.terminate()
-            process.wait()
-
-
 def make_model(path: Path, size: int) -> None:
     """A GGUF of that size with one large tensor."""
     from conftest import build  # type: ignore[import-not-found]
@@ -213,7 +167,8 @@ def downloads(directory: Path, model: Path, runs: int) -> list[Row]:
     def hashing() -> float:
         return seconds(["openssl", "dgst", "-sha256", str(target)])
 
-    with nginx(model.parent) as (plain, tls, ca):
+    with nginx(model.parent) as served:
+        plain, tls, ca = served
         own, bare, hashed, other = median(runs, ours(plain, ""), curl(plain, ca), hashing, get_url)
         own_tls, bare_tls = median(runs, ours(tls, ca), curl(tls, ca))
     where = str(directory)
