@@ -26,5 +26,6 @@ part "scenario gateway" molecule test --scenario-name gateway
 part "scenario default" molecule test --scenario-name default
 if [ "$all" = --all ]; then
     part "demo" tests/demo/check.sh
+    part "fuzzing" tests/fuzz/run.sh
 fi
 echo "All parts passed in $(($(date +%s) - begin)) s."

@@ -206,7 +206,7 @@ def main() -> None:
             "url": {"type": "str", "default": "http://127.0.0.1:11434"},
             "model": {"type": "str", "required": True},
             "container": {"type": "str", "default": "mistral-engine"},
-            "prompt_tokens": {"type": "int", "default": 0},
+            "prompt_tokens": {"type": "int", "default": 0, "no_log": False},
             "timeout": {"type": "int", "default": 600},
             "interval": {"type": "float", "default": 0.5},
         },

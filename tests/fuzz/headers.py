@@ -1,0 +1,68 @@
+"""A fuzz target for the parsers of model headers: bytes give a header or a StackError, in little time and memory.
+
+Usage: headers.py gguf|safetensors CORPUS [libFuzzer's options]
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import atheris  # type: ignore[import-not-found]
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "unit" / "plugins"))
+
+with atheris.instrument_imports(include=["ansible_collections.mistralrs"]):
+    import importlib.util
+
+    specification = importlib.util.spec_from_file_location("checkout", ROOT / "tests" / "conftest.py")
+    assert specification is not None
+    assert specification.loader is not None
+    specification.loader.exec_module(importlib.util.module_from_spec(specification))
+    from ansible_collections.mistralrs.stack.plugins.module_utils import _gguf, _gguf_tokenizer, _safetensors
+    from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
+
+
+def gguf(data: bytes) -> None:
+    """All that is done with a GGUF's header."""
+    try:
+        header = _gguf.parse_header(data, len(data), "m")
+        _gguf.summarize(header, data)
+        if _gguf_tokenizer.is_affected(header):
+            vocabulary = _gguf_tokenizer.read_vocabulary(header, data, "m")
+            _gguf_tokenizer.count_tokens(vocabulary, _gguf_tokenizer.PROMPT)
+    except StackError:
+        pass
+
+
+def safetensors(data: bytes) -> None:
+    """All that is done with a SafeTensors header."""
+    try:
+        header = _safetensors.read_header(len(data), lambda start, end: data[start:end], "m")
+        _safetensors.summarize([header], {}, has_template=False)
+    except StackError:
+        pass
+
+
+def seeds(parser: str) -> list[bytes]:
+    """Good headers to begin with."""
+    if parser == "safetensors":
+        text = b'{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"__metadata__":{"format":"pt"}}'
+        return [len(text).to_bytes(8, "little") + text + bytes(8)]
+    from conftest import build, sentencepiece  # type: ignore[import-not-found]
+
+    return [build(), sentencepiece(), build({"general.architecture": "llama", "x": ["a", "b"], "y": [1, 2]})]
+
+
+def main() -> None:
+    """Fuzz one parser."""
+    parser, corpus = sys.argv[1], Path(sys.argv[2])
+    for number, seed in enumerate(seeds(parser)):
+        (corpus / f"seed{number}").write_bytes(seed)
+    atheris.Setup([sys.argv[0], *sys.argv[2:]], {"gguf": gguf, "safetensors": safetensors}[parser])
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
