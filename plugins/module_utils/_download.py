@@ -11,6 +11,7 @@ has that content. What is on the disk is hashed again first, so that the final d
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import http.client
 import json
@@ -78,6 +79,8 @@ _KEPT = (
 )
 _BUFFER = 2 << 20
 _BUFFERS = 3
+# What each of several connections fetches at once.
+_SEGMENT = 32 << 20
 # Below this many bytes in 'timeout' seconds a connection is given up, and a new one is made.
 _LEAST_BYTES = 4096
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d{1,19})-(\d{1,19})|\*)/(\d{1,19}|\*)\Z")
@@ -136,6 +139,81 @@ class _Hasher:
         """Wait until all is hashed."""
         self._full.put(None)
         self._thread.join()
+
+
+class _OneByOne(Exception):
+    """The server does not give out parts of this file, or not now."""
+
+
+class _Segment(threading.Thread):
+    """Fetches a part of the file that is further on, into a file without a name."""
+
+    def __init__(self, work: _Download, start: int, end: int) -> None:
+        super().__init__(daemon=True)
+        self.work = work
+        self.position = self.begin = start
+        self.end = end
+        self.problem: BaseException | None = None
+        self.descriptor = -1
+
+    def run(self) -> None:
+        try:
+            folder = os.path.dirname(self.work.part.path)
+            try:
+                self.descriptor = os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            except OSError as error:
+                # Network file systems have no files without a name.
+                if error.errno in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
+                    raise _OneByOne from None
+                raise
+            attempt = 0
+            while self.position < self.end and not self.work.stopped.is_set():
+                before = self.position
+                try:
+                    self._request()
+                except TransportError as error:
+                    attempt = 1 if self.position > before else attempt + 1
+                    if attempt > self.work.client.settings.retries:
+                        raise error.fault from None
+                    self.work.client.back_off(attempt - 1)
+        except BaseException as problem:  # noqa: BLE001 - it is raised again by who waits for this segment
+            self.problem = problem
+        if self.work.stopped.is_set():
+            self.close()
+
+    def close(self) -> None:
+        """Give the file back."""
+        descriptor, self.descriptor = self.descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def _request(self) -> None:
+        work = self.work
+        headers = {"Range": f"bytes={self.position}-{self.end - 1}"}
+        if work.etag:
+            headers["If-Range"] = work.etag
+        with work.client.attempt("GET", work.remote.url, headers) as answer:
+            match = _CONTENT_RANGE.match(answer.headers.get("Content-Range") or "")
+            encoding = (answer.headers.get("Content-Encoding") or "identity").lower()
+            whole = match is not None and match[3] in ("*", str(work.total)) and match[1] == str(self.position)
+            if answer.status != 206 or encoding != "identity" or not whole:
+                raise _OneByOne
+            self._take(answer)
+
+    def _take(self, answer: Answer) -> None:
+        work, limit = self.work, self.work.client.settings.rate_limit // self.work.client.settings.connections
+        buffer = memoryview(bytearray(1 << 18))
+        begun, first = time.monotonic(), self.position
+        while self.position < self.end and not work.stopped.is_set():
+            count, problem = work.fill(answer, buffer, min(len(buffer), self.end - self.position), self.position)
+            write_all(self.descriptor, buffer[:count])
+            self.position += count
+            if problem is not None:
+                raise TransportError(problem)
+            if not count:
+                raise TransportError(work.fault(INTERRUPTED, got=self.position, want=work.total, why=""))
+            if limit:
+                work.client.sleep(max(0.0, (self.position - first) / limit - (time.monotonic() - begun)))
 
 
 class _Part:
@@ -225,6 +303,7 @@ class _Download:
         self.requests = 0
         self.resumed_from = 0
         self.hasher = self._new_hasher()
+        self.stopped = threading.Event()
 
     def _new_hasher(self) -> _Hasher:
         return _Hasher(self.remote.size if self.remote.git_sha1 and not self.sha256 else None)
@@ -314,7 +393,7 @@ class _Download:
         else:
             self._check_200(answer)
 
-    def _fill(self, answer: Answer, buffer: memoryview, limit: int) -> tuple[int, StackError | None]:
+    def fill(self, answer: Answer, buffer: memoryview, limit: int, at: int) -> tuple[int, StackError | None]:
         """Read until the buffer is full, some time has passed, or nothing more comes; why if that is an error."""
         filled = 0
         start = time.monotonic()
@@ -327,13 +406,13 @@ class _Download:
         except OSError as error:
             if isinstance(error, TimeoutError) or "timed out" in str(error):
                 seconds = self.client.settings.timeout
-                return filled, self.fault(STALLED, seconds=seconds, at=self.part.offset + filled)
+                return filled, self.fault(STALLED, seconds=seconds, at=at + filled)
             why = f": {reason(error)}"
             want = self.total if self.total is not None else "an unknown number of"
-            return filled, self.fault(INTERRUPTED, got=self.part.offset + filled, want=want, why=why)
+            return filled, self.fault(INTERRUPTED, got=at + filled, want=want, why=why)
         except (http.client.HTTPException, ValueError) as error:
             want = self.total if self.total is not None else "an unknown number of"
-            return filled, self.fault(INTERRUPTED, got=self.part.offset + filled, want=want, why=f": {reason(error)}")
+            return filled, self.fault(INTERRUPTED, got=at + filled, want=want, why=f": {reason(error)}")
         return filled, None
 
     def body(self, answer: Answer) -> None:
@@ -346,7 +425,7 @@ class _Download:
             remaining = None if self.total is None else self.total - self.part.offset
             buffer = self.hasher.buffer()
             size = step if remaining is None else min(step, remaining)
-            count, problem = self._fill(answer, buffer, size) if size else (0, None)
+            count, problem = self.fill(answer, buffer, size, self.part.offset) if size else (0, None)
             if count:
                 if self.part.offset == 0:
                     self.check_start(bytes(buffer[: min(count, 512)]))
@@ -390,7 +469,62 @@ class _Download:
                 return None
             return answer
 
+    def _append(self, segment: _Segment) -> None:
+        """Put a complete segment behind what is there."""
+        done, size = 0, segment.end - segment.begin
+        while done < size:
+            buffer = self.hasher.buffer()
+            count = os.preadv(segment.descriptor, [buffer[: min(_BUFFER, size - done)]], done)
+            if self.part.offset == 0:
+                self.check_start(bytes(buffer[: min(count, 512)]))
+            write_all(self.part.descriptor, buffer[:count])
+            write_behind(self.part.descriptor, self.part.offset, count)
+            self.hasher.put(buffer, count)
+            self.part.offset += count
+            self.received += count
+            done += count
+        segment.close()
+
+    def run_ahead(self) -> None:
+        """Fetch several parts at once, and put them one behind the other; what is on the disk is always a beginning.
+
+        Raises _OneByOne if the server has no parts to give.
+        """
+        total = self.total or 0
+        segments: list[_Segment] = []
+        asked = self.part.offset
+        try:
+            while self.part.offset < total:
+                while asked < total and len(segments) < self.client.settings.connections:
+                    segments.append(_Segment(self, asked, min(total, asked + _SEGMENT)))
+                    self.requests += 1
+                    asked = segments[-1].end
+                    segments[-1].start()
+                first = segments[0]
+                while first.is_alive():
+                    first.join(0.5)
+                    arrived = sum(segment.position - segment.begin for segment in segments)
+                    self.report(self.part.offset + arrived, total, "downloading")
+                if first.problem is not None:
+                    raise first.problem
+                self._append(segments.pop(0))
+        finally:
+            self.stopped.set()
+            for segment in segments:
+                if not segment.is_alive():
+                    segment.close()
+
     def run(self) -> None:
+        """Have all of it, over several connections where that is wanted and possible."""
+        remaining = (self.total or 0) - self.part.offset
+        if self.client.settings.connections > 1 and remaining > 2 * _SEGMENT and self.promise():
+            try:
+                return self.run_ahead()
+            except _OneByOne:
+                os.lseek(self.part.descriptor, self.part.offset, os.SEEK_SET)
+        return self.run_one()
+
+    def run_one(self) -> None:
         """Ask until all is there. What brought nothing too many times in a row is an error."""
         attempt, renewed = 0, False
         # Bytes that come again after a restart are no progress.

@@ -100,7 +100,7 @@ class Settings(NamedTuple):
     """How other hosts are reached.
 
     C(timeout) is in seconds without a byte, C(retries) the number of attempts in a row without progress, C(rate_limit)
-    in bytes a second (0: none). C(token) is sent to C(token_origin) only, C(scheme://host[:port]).
+    in bytes a second (0: none), C(connections) is for one file. C(token) is sent to C(token_origin) only, C(scheme://host[:port]).
     """
 
     ca_path: str = ""
@@ -108,6 +108,7 @@ class Settings(NamedTuple):
     timeout: int = 60
     retries: int = 5
     rate_limit: int = 0
+    connections: int = 1
     use_proxy: bool = True
     offline: bool = False
     token: str = ""

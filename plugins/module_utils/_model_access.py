@@ -82,6 +82,7 @@ def access(module: AnsibleModule) -> _model_present.Access:
             timeout=params["timeout"],
             retries=params["retries"],
             rate_limit=params.get("rate_limit", 0),
+            connections=params.get("connections", 1),
             use_proxy=params["use_proxy"],
             offline=params.get("offline", False),
             token=token,

@@ -142,6 +142,12 @@ options:
         can do that.
     type: bool
     default: false
+  connections:
+    description:
+      - How many connections a download of a large file uses at the same time, if the server gives out parts of files.
+      - More than one helps where each connection is slowed down on purpose, or where the way is long.
+    type: int
+    default: 1
   rate_limit:
     description:
       - How many bytes a second a download may take; V(0) is as many as there are.
@@ -529,6 +535,7 @@ def main() -> None:
             "seal": {"type": "bool", "default": False},
             **_model_access.FIT_OPTIONS,
             **_model_access.ACCESS_OPTIONS,
+            "connections": {"type": "int", "default": 1},
             "rate_limit": {"type": "int", "default": 0},
             "offline": {"type": "bool", "default": False},
             "job": {"type": "str", "choices": ["wait", "start", "cancel"], "default": "wait"},

@@ -13,7 +13,8 @@ from email.utils import formatdate
 from typing import Any
 
 import pytest
-from hub import TOKEN
+from ansible_collections.mistralrs.stack.plugins.module_utils import _download
+from hub import TOKEN, Fault
 from place import REMOTE, REPOSITORY, Place, make_model
 
 MIB = 1 << 20
@@ -422,6 +423,63 @@ def test_40_a_proxy_that_refuses(place: Place, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("https_proxy", f"http://user:secret@127.0.0.1:{place.plain.server_port}")
     message = place.fails("proxy_refused", "https://192.0.2.1/model.gguf")
     assert "secret" not in message
+
+
+@pytest.fixture
+def several(place: Place, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """Four connections, each for 100,000 bytes at a time."""
+    monkeypatch.setattr(_download, "_SEGMENT", 100_000)
+    place.settings["connections"] = 4
+    return place
+
+
+def test_several_connections(several: Place) -> None:
+    assert several.fetch().changed
+    several.check(there=True)
+    size = len(several.content)
+    assert sorted(several.bodies()) == sorted(
+        f"bytes={start}-{min(size, start + 100_000) - 1}" for start in range(0, size, 100_000)
+    )
+    assert several.leftovers() == []
+
+
+def test_several_connections_that_drop(several: Place) -> None:
+    several.hub.cdn.fault(several.cdn_path, cut_after=30_000, times=5)
+    several.hub.cdn.fault(several.cdn_path, status=503, times=2)
+    assert several.fetch().changed
+    several.check(there=True)
+
+
+def test_several_connections_and_no_ranges(several: Place) -> None:
+    several.hub.cdn.fault(several.cdn_path, ignore_range=True, times=-1)
+    assert several.fetch().changed
+    several.check(there=True)
+
+
+@pytest.mark.parametrize("what", [{"shift": 1000}, {"total": 5}, {"headers": {"Content-Encoding": "gzip"}}])
+def test_several_connections_and_a_wrong_part(several: Place, what: dict[str, Any]) -> None:
+    several.hub.cdn.fault(several.cdn_path, **what)
+    assert several.fetch().changed
+    several.check(there=True)
+
+
+def test_several_connections_keep_a_beginning(several: Place) -> None:
+    several.hub.cdn.fault(several.cdn_path, cut_after=0, times=-1)
+    for _index in range(6):
+        several.hub.cdn.faults[several.cdn_path].insert(0, Fault(times=1))
+    several.fails("interrupted", retries=0)
+    kept = several.part.stat().st_size
+    assert several.part.read_bytes() == several.content[:kept]
+    several.hub.cdn.faults.clear()
+    assert several.fetch(connections=1).changed
+    several.check(there=True)
+
+
+def test_several_connections_and_the_wrong_content(several: Place) -> None:
+    other = make_model(several.gguf, fill=3)
+    several.hub.cdn.files[several.cdn_path] = other
+    several.fails("checksum_mismatch")
+    several.check(there=False)
 
 
 def test_offline(place: Place) -> None:
