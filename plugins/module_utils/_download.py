@@ -415,6 +415,17 @@ class _Download:
             return filled, self.fault(INTERRUPTED, got=at + filled, want=want, why=f": {reason(error)}")
         return filled, None
 
+    def _put(self, buffer: memoryview, count: int) -> None:
+        """Write and hash the next bytes."""
+        if count:
+            if self.part.offset == 0:
+                self.check_start(bytes(buffer[: min(count, 512)]))
+            write_all(self.part.descriptor, buffer[:count])
+            write_behind(self.part.descriptor, self.part.offset, count)
+        self.hasher.put(buffer, count)
+        self.part.offset += count
+        self.received += count
+
     def body(self, answer: Answer) -> None:
         """Take the bytes of an answer. Raises TransportError when it ends too early."""
         limit = self.client.settings.rate_limit
@@ -426,14 +437,7 @@ class _Download:
             buffer = self.hasher.buffer()
             size = step if remaining is None else min(step, remaining)
             count, problem = self.fill(answer, buffer, size, self.part.offset) if size else (0, None)
-            if count:
-                if self.part.offset == 0:
-                    self.check_start(bytes(buffer[: min(count, 512)]))
-                write_all(self.part.descriptor, buffer[:count])
-                write_behind(self.part.descriptor, self.part.offset, count)
-            self.hasher.put(buffer, count)
-            self.part.offset += count
-            self.received += count
+            self._put(buffer, count)
             taken += count
             in_window += count
             self.report(self.part.offset, self.total, "downloading")
@@ -475,13 +479,7 @@ class _Download:
         while done < size:
             buffer = self.hasher.buffer()
             count = os.preadv(segment.descriptor, [buffer[: min(_BUFFER, size - done)]], done)
-            if self.part.offset == 0:
-                self.check_start(bytes(buffer[: min(count, 512)]))
-            write_all(self.part.descriptor, buffer[:count])
-            write_behind(self.part.descriptor, self.part.offset, count)
-            self.hasher.put(buffer, count)
-            self.part.offset += count
-            self.received += count
+            self._put(buffer, count)
             done += count
         segment.close()
 

@@ -171,7 +171,8 @@ def test_disconnect_stops_the_generation(engine: Engine, stream: bool) -> None:
     assert engine.metric('mistralrs_sequences_completed_total{reason="canceled"}') == before + 1
     used = engine.cpu_seconds()
     time.sleep(2)
-    assert engine.cpu_seconds() - used < 0.3
+    # A generation keeps every core busy; what is left is the idle engine, which costs more on a busy machine.
+    assert engine.cpu_seconds() - used < 1.0
 
 
 def test_log_has_no_texts_and_the_end_is_quick(engine: Engine) -> None:
