@@ -223,6 +223,12 @@ def _remote_summary(label: str, remote: Remote, client: _http.Client) -> dict[st
     return dict(inspect(remote.size or 0, read_range, label))
 
 
+def _check_support(wanted: Wanted, summary: Mapping[str, Any], fit: Fit) -> None:
+    """Refuse a GGUF that the engine can't load."""
+    if fit.engine_version and summary.get("version"):
+        _model_support.check(summary, fit.engine_version, wanted.name)
+
+
 def _check_fit(
     wanted: Wanted, source: Source, resolved: Resolved, client: _http.Client, fit: Fit, hub: _hub.HubSettings
 ) -> dict[str, Any]:
@@ -230,9 +236,14 @@ def _check_fit(
     models = [remote for remote in resolved.files if remote.name.endswith(".gguf")]
     if not models or models[0].size is None or not (fit.engine_version or fit.gpu_memory):
         return {}
-    summary = _remote_summary(_model_store.label(wanted), models[0], client)
-    if fit.engine_version:
-        _model_support.check(summary, fit.engine_version, wanted.name)
+    try:
+        summary = _remote_summary(_model_store.label(wanted), models[0], client)
+    except StackError as error:
+        if error.id == _http.HTTP_ANSWER.id:
+            # The server gives out whole files only: it is looked at when it is here.
+            return {}
+        raise
+    _check_support(wanted, summary, fit)
     if fit.gpu_memory:
         size = sum(remote.size or 0 for remote in models)
         asked = _fit.Candidate(str(summary.get("quantization", "")), size, summary)
@@ -291,6 +302,7 @@ def prepare(wanted: Wanted, source: Source, access: Access, read: bool = False) 
             return Prepared(wanted, source, plan, idle=not plan.changed and not plan.refresh and not left)
         if source.kind == "file":
             resolved, summary = _probe_file(wanted, source, read)
+            _check_support(wanted, summary, access.fit)
         else:
             resolved = _hub.resolve(client, source, wanted.name, wanted.quantization, wanted.sha256, access.hub)
             promised = resolved.files[0].sha256 if not resolved.directory else ""
@@ -421,6 +433,7 @@ def _fetch_one(prepared: Prepared, remote: Remote, client: _http.Client, access:
     try:
         _check_sha256(wanted, prepared.source, sha256, os.lstat(part).st_size)
         gguf = _gguf.inspect(part, _model_store.label(wanted))
+        _check_support(wanted, gguf, access.fit)
     except StackError:
         _model_store.clean(wanted)
         raise

@@ -232,6 +232,20 @@ def test_refused_by_the_header_alone(place: Place, fit: dict[str, Any], error: s
     assert all(asked.startswith("bytes=0-") for asked in place.bodies())
 
 
+def test_a_server_without_ranges_is_looked_at_later(place: Place) -> None:
+    place.plain.fault("/model.gguf", ignore_range=True, times=-1)
+    place.fit = _model_present.Fit(engine_version="0.9.5", gpu_memory=(4 * GIB,))
+    assert place.fetch(f"{place.plain.url}/model.gguf").changed
+    place.old = place.content
+    place.content = place.plain.files["/model.gguf"] = make_model(place.gguf, **{"general.architecture": "falcon"})
+    place.fails("unsupported_architecture", f"{place.plain.url}/model.gguf?new", retries=0, sha256="")
+    # The one that was there stays; the refused one is gone.
+    assert place.leftovers() == []
+    file = place.root / "falcon.gguf"
+    file.write_bytes(place.content)
+    place.fails("unsupported_architecture", file.as_uri(), check=True)
+
+
 def test_the_header_of_a_quantization_that_can_not_be_loaded(place: Place) -> None:
     content = place.gguf.build({"general.architecture": "llama"}, {"a": ([256], 23, 136)})
     place.hub.add(REPOSITORY, {REMOTE: content})
