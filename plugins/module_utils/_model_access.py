@@ -15,11 +15,18 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mistralrs.stack.plugins.module_utils import _http, _hub, _model_present
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._source import is_loopback, redact
 
 TOKEN_UNREADABLE = Fault(
     "model.token_unreadable",
     "The file {path} with the hub's token can't be read on this host: {why}.",
     "Correct 'token_file' or its permissions.",
+)
+
+OPTION_INVALID = Fault(
+    "model.option_invalid",
+    "The option {option!r} of the models' download is {value!r}, but must be {expected}.",
+    "Correct it; as a variable of the role it is 'mistral_models_{option}'.",
 )
 
 FIT_OPTIONS: dict[str, Any] = {
@@ -67,14 +74,35 @@ def _token(params: dict[str, Any]) -> str:
     return os.environ.get("HF_TOKEN", "")
 
 
+def _check(params: dict[str, Any], fit: dict[str, Any]) -> None:
+    """Refuse values that can't be meant. Raises C(model.option_invalid)."""
+    limits = {"timeout": (1, 86_400), "retries": (0, 1_000), "connections": (1, 16), "rate_limit": (0, 1 << 50)}
+    limits_fit = {"context_length": (0, 1 << 30), "batch_size": (1, 1 << 20)}
+    for given, known in ((params, limits), (fit, limits_fit)):
+        for option, (least, most) in known.items():
+            value = given.get(option)
+            if value is not None and not least <= value <= most:
+                raise StackError(OPTION_INVALID, option=option, value=value, expected=f"from {least} to {most}")
+    if any(size < 1 for size in fit.get("gpu_memory") or []):
+        raise StackError(
+            OPTION_INVALID, option="gpu_memory", value=fit["gpu_memory"], expected="a list of sizes in MiB"
+        )
+    endpoint = urllib.parse.urlsplit(params["endpoint"])
+    local = endpoint.scheme == "http" and is_loopback(endpoint.hostname or "")
+    if not endpoint.hostname or "@" in endpoint.netloc or endpoint.query or not (endpoint.scheme == "https" or local):
+        expected = "an address such as https://huggingface.co, without a password"
+        raise StackError(OPTION_INVALID, option="endpoint", value=redact(params["endpoint"]), expected=expected)
+
+
 def access(module: AnsibleModule) -> _model_present.Access:
     """What the module's options say; the token is hidden from its output. Raises C(model.token_unreadable)."""
     params = module.params
     token = _token(params)
     if token:
         module.no_log_values.add(token)
-    endpoint = urllib.parse.urlsplit(params["endpoint"])
     fit = params["fit"] or {}
+    _check(params, fit)
+    endpoint = urllib.parse.urlsplit(params["endpoint"])
     return _model_present.Access(
         http=_http.Settings(
             ca_path=params["ca_path"],

@@ -356,6 +356,31 @@ def test_arguments(run: Run) -> None:
     assert run("/good", path="relative/store")["error_id"] == "model.store_unusable"
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"timeout": 0},
+        {"retries": -1},
+        {"connections": 0},
+        {"connections": 17},
+        {"rate_limit": -1},
+        {"fit": {"gpu_memory": [0]}},
+        {"fit": {"batch_size": 0}},
+        {"fit": {"context_length": -1}},
+        {"endpoint": "huggingface.co"},
+        {"endpoint": "http://mirror.example.com"},
+        {"endpoint": "https://user:secret@mirror.example.com"},
+    ],
+)
+def test_values_that_can_not_be_meant(options: dict[str, Any], run: Run, store: Path) -> None:
+    (option,) = options
+    failed = run("/good", check=True, **options)
+    assert failed["error_id"] == "model.option_invalid"
+    assert next(iter(options["fit"])) in failed["msg"] if option == "fit" else option in failed["msg"]
+    assert "secret" not in failed["msg"]
+    assert not store.exists()
+
+
 def test_states(run: Run, store: Path) -> None:
     assert run(state="verified")["error_id"] == "model.not_stored"
     run("/good")
