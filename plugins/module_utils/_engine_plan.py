@@ -453,8 +453,9 @@ def _check_models(
         if not (shards or is_plain or file.lower().endswith(".gguf")):
             errors.append(StackError(MODEL_FORMAT, id=identity, file=file))
             continue
-        isq = ISQ_TYPES.get(str(quantization or "").lower(), "") if is_plain else ""
-        if is_plain and quantization and not isq and str(quantization).lower() not in _AS_STORED:
+        uqff = sorted(name for name in files if name.endswith(".uqff"))
+        isq = ISQ_TYPES.get(str(quantization or "").lower(), "") if is_plain and not uqff else ""
+        if is_plain and not uqff and quantization and not isq and str(quantization).lower() not in _AS_STORED:
             known = ", ".join(ISQ_TYPES)
             errors.append(StackError(ISQ_UNKNOWN, id=identity, quantization=quantization, known=known))
             continue
@@ -467,6 +468,8 @@ def _check_models(
                 "shards": shards,
                 "is_plain": is_plain,
                 "isq": isq,
+                # The engine finds the other shards by the first one's name.
+                "uqff": uqff[0] if uqff else "",
                 "quantization": str(quantization or ""),
                 "aliases": [str(name) for name in names],
                 "path": str(model.get("path") or ""),
@@ -554,6 +557,8 @@ def _toml_model(engine: Engine, entry: Mapping[str, Any], settings: Mapping[str,
             model["format"] = {"format": "plain"}
         if entry["isq"]:
             model["quantization"] = {"in_situ_quant": entry["isq"]}
+        if entry["uqff"]:
+            model["quantization"] = {"from_uqff": entry["uqff"]}
     else:
         model["format"] = {"format": "gguf"} if engine.explicit_format else {}
         model["format"]["quantized_file"] = engine.between_shards.join(entry["shards"] or [entry["file"]])
@@ -607,7 +612,7 @@ def _flags(engine: Engine, entry: Mapping[str, Any], settings: Mapping[str, Any]
     if entry["isq"]:
         flags += ["--isq", entry["isq"]]
     if entry["is_plain"]:
-        flags += ["plain", "-m", entry["id"]]
+        flags += ["plain", "-m", entry["id"], *(["--from-uqff", entry["uqff"]] if entry["uqff"] else [])]
     else:
         flags += ["gguf", "-m", entry["id"], "-f", engine.between_shards.join(entry["shards"] or [entry["file"]])]
     if "context_length" in settings["models"]:

@@ -93,7 +93,7 @@ _SHA1 = re.compile(r"[0-9a-f]{40}\Z")
 _NEXT = re.compile(r'<([^>]+)>\s*;\s*rel="?next"?')
 _MAX_PAGES = 100
 # What an engine reads of a repository of SafeTensors; pickles are never fetched.
-_WANTED = re.compile(r"(?:.+\.safetensors|.+\.json|.+\.jinja|tokenizer.*|.+\.model|.+\.tiktoken|merges\.txt)\Z")
+_WANTED = re.compile(r"(?:.+\.(?:safetensors|json|jinja)|tokenizer.*|.+\.model|.+\.tiktoken|merges\.txt)\Z")
 _UNWANTED = re.compile(r"(?:.*training.*|.*optimizer.*|.*\.(?:bin|pt|pth|ckpt|h5|msgpack|onnx|md|py|sh)|\..*)\Z")
 
 
@@ -220,6 +220,11 @@ class _Hub:
         )
 
 
+def is_wanted(name: str) -> bool:
+    """Whether a file that lies in a model's directory is one that an engine reads."""
+    return "/" not in name and bool(_WANTED.match(name)) and not _UNWANTED.match(name.lower())
+
+
 def check_path(path: str) -> None:
     """Refuse a name out of a listing that would leave the model's directory, or that a disk can't have."""
     segments = path.split("/")
@@ -296,11 +301,7 @@ def _flat(files: tuple[Remote, ...]) -> tuple[Remote, ...]:
 
 def _whole(hub: _Hub, remotes: list[Remote]) -> Resolved:
     """All that an engine reads of a repository of SafeTensors."""
-    chosen = [
-        remote
-        for remote in remotes
-        if "/" not in remote.name and _WANTED.match(remote.name) and not _UNWANTED.match(remote.name.lower())
-    ]
+    chosen = [remote for remote in remotes if is_wanted(remote.name)]
     if not any(remote.name.endswith(".safetensors") for remote in chosen):
         raise hub.fault(
             ENTRY_NOT_FOUND,

@@ -52,9 +52,13 @@ def identity(status: os.stat_result) -> dict[str, int]:
 
 
 def origin(path: str) -> dict[str, int]:
-    """What tells whether a file that was copied earlier has been replaced; {} if it can't be told."""
+    """What tells whether a file or directory that was copied earlier has been replaced; {} if it can't be told."""
     try:
         status = os.stat(path)
+        if stat.S_ISDIR(status.st_mode):
+            within = [os.stat(os.path.join(path, name)) for name in os.listdir(path)]
+            newest = max([each.st_mtime_ns for each in within], default=0)
+            return {"size": sum(each.st_size for each in within), "mtime_ns": newest}
     except OSError:
         return {}
     return {"size": status.st_size, "mtime_ns": status.st_mtime_ns}

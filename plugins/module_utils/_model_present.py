@@ -37,6 +37,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._source import Rem
 
 AUTO = "auto"
 _MODE = 0o644
+_QUANTIZED = (".gguf", ".uqff")
 _RESUMABLE = ("part", "part.json", "set")
 
 # name, bytes done, bytes in all (or None), what is being done
@@ -256,7 +257,9 @@ def _check_fit(
 
 
 def _probe_file(wanted: Wanted, source: Source, read: bool) -> tuple[Resolved, dict[str, Any]]:
-    """What a file of this host is; with C(read) it is also hashed where a sha256 is wanted."""
+    """What a file or directory of this host is; with C(read) it is also hashed where a sha256 is wanted."""
+    if os.path.isdir(source.path):
+        return _probe_directory(wanted, source, read)
     with _local_file.opened(wanted.name, source.path) as (_descriptor, status):
         summary = _gguf.inspect(source.path, _model_store.label(wanted))
         if read and wanted.sha256:
@@ -264,6 +267,24 @@ def _probe_file(wanted: Wanted, source: Source, read: bool) -> tuple[Resolved, d
             _check_sha256(wanted, source, got, status.st_size)
         remote = Remote(wanted.file, source.url, size=status.st_size, sha256=wanted.sha256)
         return Resolved((remote,), local=source.path), summary
+
+
+def _probe_directory(wanted: Wanted, source: Source, read: bool) -> tuple[Resolved, dict[str, Any]]:
+    """What a directory of this host is: SafeTensors, the shards of a GGUF, or what the engine's quantize wrote."""
+    names = sorted(name for name in os.listdir(source.path) if _hub.is_wanted(name) or name.endswith(_QUANTIZED))
+    paths = {name: os.path.join(source.path, name) for name in names}
+    remotes = []
+    for name, path in paths.items():
+        _hub.check_path(name)
+        with _local_file.opened(wanted.name, path) as (_descriptor, status):
+            version = f"{status.st_mtime_ns}-{status.st_ino}"
+            remotes.append(Remote(name, path, size=status.st_size, etag=version))
+    summary = _model_store.inspect_files(wanted, paths)
+    if read and wanted.sha256:
+        digests = dict(zip(names, _model_store.hash_files(paths.values())))
+        total = sum(remote.size or 0 for remote in remotes)
+        _check_sha256(wanted, source, _model_store.set_digest(digests), total)
+    return Resolved(tuple(remotes), directory=True, local=source.path), summary
 
 
 def _missing_bytes(wanted: Wanted, resolved: Resolved) -> int:
@@ -408,9 +429,21 @@ def _fetch_local(wanted: Wanted, source: Source, path: str, report: Report) -> _
         return _Fetched(sha256, {}, gguf, {"size": status.st_size, "mtime_ns": status.st_mtime_ns})
 
 
+def _copied(wanted: Wanted, source: Source, remote: Remote, part: str, report: Any) -> str:
+    """Copy one file of a directory of this host; its sha256."""
+    with _local_file.opened(wanted.name, remote.url) as (descriptor, _status), open(part, "wb") as target:
+        sha256, size = _local_file.copy(descriptor, target.fileno(), lambda done: report(done, remote.size, "copying"))
+        os.fsync(target.fileno())
+    if size != remote.size:
+        raise StackError(_http.INTERRUPTED, name=wanted.name, source=source.shown, got=size, want=remote.size, why="")
+    return sha256
+
+
 def _received(prepared: Prepared, remote: Remote, part: str, client: _http.Client, access: Access, report: Any) -> str:
-    """Download one file to C(part); its sha256."""
+    """Have one file in C(part), from afar or from this host; its sha256."""
     wanted, source = prepared.wanted, prepared.source
+    if prepared.resolved is not None and prepared.resolved.local:
+        return _copied(wanted, source, remote, part, report)
 
     def again() -> Remote:
         found = _hub.resolve(client, source, wanted.name, wanted.quantization, wanted.sha256, access.hub)
@@ -446,7 +479,7 @@ def _fetch_one(prepared: Prepared, remote: Remote, client: _http.Client, access:
 
 
 def _fetch_set(prepared: Prepared, client: _http.Client, access: Access, report: Report) -> _Fetched:
-    """Download a model of several files; each is kept when it is complete, all are published at once."""
+    """Fetch a model of several files; each is kept when it is complete, all are published at once."""
     wanted, resolved = prepared.wanted, prepared.resolved
     if resolved is None:
         raise ValueError("nothing was resolved")
@@ -494,7 +527,7 @@ def _fetch_set(prepared: Prepared, client: _http.Client, access: Access, report:
     _check_sha256(wanted, prepared.source, sha256, before)
     gguf = _model_store.inspect_files(wanted, {name: os.path.join(folder, name) for name in files})
     _publish_set(wanted, folder, set(files))
-    return _Fetched(sha256, files, gguf, {})
+    return _Fetched(sha256, files, gguf, _local_file.origin(resolved.local) if resolved.local else {})
 
 
 def _publish_set(wanted: Wanted, folder: str, names: set[str]) -> None:
@@ -543,7 +576,7 @@ def _fetch(prepared: Prepared, access: Access, report: Report) -> _Fetched:
     wanted, source, resolved = prepared.wanted, prepared.source, prepared.resolved
     if resolved is None:
         raise ValueError("nothing was resolved")
-    if resolved.local:
+    if resolved.local and not resolved.directory:
         exact = wanted if wanted.sha256 else wanted._replace(sha256=resolved.files[0].sha256)
         return _fetch_local(exact, source, resolved.local, report)
     client = _http.Client(wanted.name, access.http)

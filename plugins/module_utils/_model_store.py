@@ -61,6 +61,11 @@ NOT_RECORDED = Fault(
     "Model {name}: {path} can't be verified, because nothing says what it should be.",
     "Give 'sha256', or run 'state: present' first.",
 )
+UQFF_SHARDS = Fault(
+    "model.uqff_shards",
+    "Model {name}: its UQFF files are not those of one model, numbered from 0 on: {found}.",
+    "Give a directory that holds what one run of the engine's quantize wrote.",
+)
 SHARDS_INCOMPLETE = Fault(
     "model.shards_incomplete",
     "Model {name}: {got} of its files are there, its header says {want}.",
@@ -560,8 +565,28 @@ def facts(
     }
 
 
+def _inspect_uqff(wanted: Wanted, paths: Mapping[str, str]) -> dict[str, Any]:
+    """The engine's own format: C(<stem>-<n>.uqff) from 0 on, the other tensors in C(residual.safetensors).
+
+    Only what lies beside the quantized layers is read: what is in them is known to the version that wrote them. Source:
+    the engine's reference of the format.
+    """
+    shards = [name for name in paths if name.endswith(".uqff")]
+    stem = shards[0].rpartition("-")[0] or shards[0][: -len(".uqff")]
+    expected = [f"{stem}-{number}.uqff" for number in range(len(shards))]
+    if sorted(shards) != sorted(expected) and shards != [f"{stem}.uqff"]:
+        found = ", ".join(sorted(shards)[:12])
+        raise StackError(UQFF_SHARDS, name=wanted.name, found=found)
+    if not all(os.path.getsize(paths[name]) for name in shards):
+        raise StackError(UQFF_SHARDS, name=wanted.name, found="an empty one")
+    summary = dict(_safetensors.inspect_set(paths, label(wanted)))
+    return {**summary, "quantization": stem.rpartition(".")[2].upper(), "parameters": 0, "shards": len(shards)}
+
+
 def inspect_files(wanted: Wanted, paths: Mapping[str, str]) -> dict[str, Any]:
     """Check the structure of a model of several files, by their names in the model, and summarize it."""
+    if any(name.endswith(".uqff") for name in paths):
+        return _inspect_uqff(wanted, paths)
     shards = sorted(name for name in paths if name.endswith(".gguf"))
     if not shards:
         return dict(_safetensors.inspect_set(paths, label(wanted)))

@@ -148,7 +148,7 @@ def test_sources_that_are_no_files(place: Place, check: bool) -> None:
     assert place.error(check=check).id == "model.source_unreadable"
     place.source.unlink()
     place.source.mkdir()
-    assert place.error(check=check).id == "model.source_unreadable"
+    assert place.error(check=check).id == "model.safetensors_incomplete"
 
 
 @pytest.mark.parametrize(

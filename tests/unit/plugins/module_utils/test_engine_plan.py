@@ -442,3 +442,14 @@ def test_safetensors_are_quantized_when_they_are_loaded(quantization: str, isq: 
     flags = engine_plan({}, "v0.6.0", [], [model])["argv"]
     assert flags[-3:] == ["plain", "-m", "big-70b-q4_k_m"]
     assert ("--isq" in flags) == bool(isq)
+
+
+def test_what_quantize_wrote_is_loaded_as_it_is() -> None:
+    """Two shards: the engine finds the second by the name of the first."""
+    files = ["config.json", "model.q4k-0.uqff", "model.q4k-1.uqff", "residual.safetensors"]
+    model = {**TENSORS, "quantization": "q4k", "files": files}
+    (served,) = engine_plan({}, "0.9.5", [], [model])["configuration"]["models"]
+    assert served["quantization"] == {"from_uqff": "model.q4k-0.uqff"}
+    flags = engine_plan({}, "v0.6.0", [], [model])["argv"]
+    assert flags[-5:] == ["plain", "-m", "big-70b-q4_k_m", "--from-uqff", "model.q4k-0.uqff"]
+    assert "--isq" not in flags
