@@ -33,7 +33,7 @@ options:
     type: str
     required: true
   wanted:
-    description: The value of C(mistral_image_cuda_version), such as V(12.2.0) or V(12.8); empty for the newest that fits.
+    description: The value of C(mistral_image_cuda_version), V(12.2.0) or V(12.8) for example. Empty is the newest.
     type: str
     default: ""
   distribution:

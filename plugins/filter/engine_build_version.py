@@ -82,7 +82,7 @@ _value:
       type: list
       elements: str
     default_features:
-      description: Whether the Cargo package's default features are wanted. If not, C(--no-default-features) must be given.
+      description: Whether the Cargo package's default features are wanted; if not, C(--no-default-features) is.
       type: bool
     threads_variable:
       description: The environment variable that limits how many CUDA compilers run at once.

@@ -11,8 +11,8 @@ author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
   - Takes the text of a C(.env) file and returns the variables of this collection that stand for its settings.
   - Known are E(MISTRAL_MODELS_PATH), E(MISTRAL_MODEL_PATH), E(DEFAULT_MODEL), E(MISTRAL_MEMORY_LIMIT),
-    E(MISTRAL_MEMORY_RESERVATION), E(MISTRAL_RS_VERSION), E(RUST_LOG), E(MISTRAL_PORT) and E(MISTRAL_HOST).
-    Anything else is an error that names the line.
+    E(MISTRAL_MEMORY_RESERVATION), E(CUDA_VERSION), E(MISTRAL_RS_VERSION), E(RUST_LOG), E(MISTRAL_PORT) and
+    E(MISTRAL_HOST). Anything else is an error that names the line.
 positional: _input, path
 options:
   _input:

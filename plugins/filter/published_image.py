@@ -9,8 +9,8 @@ short_description: Choose among the CUDA images that mistral.rs publishes, for a
 version_added: 0.1.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
-  - Returns the reference of the image in C(ghcr.io/ericlbuehler/mistral.rs) that the driver runs and that was compiled for
-    the GPUs, by the rules of upstream's documentation.
+  - Returns the reference of the image in C(ghcr.io/ericlbuehler/mistral.rs) that the driver runs and that was compiled
+    for the GPUs, by the rules of upstream's documentation.
   - Where there is none, the error V(image.no_published_image) says why, and what to do instead.
   - The result depends on the arguments only; the registry isn't asked.
 positional: _input, compute_capabilities, engine_version
@@ -37,7 +37,7 @@ options:
   commit:
     description:
       - The value of C(mistral_image_commit).
-      - It only makes a version acceptable whose commit isn't known; which commit a published image is of, isn't known here.
+      - It only makes a version acceptable whose commit isn't known; of which commit an image is, isn't looked up.
     type: str
     default: ""
   driver_cuda:

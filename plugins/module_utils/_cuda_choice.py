@@ -6,12 +6,12 @@
 Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 
 The engine ships kernels as PTX, which a driver translates only if it knows the CUDA version that made it
-(C(CUDA_ERROR_UNSUPPORTED_PTX_VERSION) otherwise). So what is chosen here is never newer than what the driver runs; what the
-operator sets by hand may be as new as NVIDIA's minor version compatibility allows, with a warning.
+(C(CUDA_ERROR_UNSUPPORTED_PTX_VERSION) otherwise). So what is chosen here is never newer than what the driver runs;
+what the operator sets by hand may be as new as NVIDIA's minor version compatibility allows, with a warning.
 
-Sources: NVIDIA's CUDA release notes 13.1 to 13.3 (tables "CUDA Toolkit and Corresponding Driver Versions" and "CUDA Toolkit
-and Minimum Required Driver Version for CUDA Minor Version Compatibility"; removal of Maxwell, Pascal and Volta in 13.0),
-the tags of C(nvidia/cuda), and mistral.rs at its tags (C(docs/guides/deploy/docker.md), C(.github/workflows)).
+Sources: NVIDIA's CUDA release notes 13.1 to 13.3 (the driver that comes with each toolkit, the oldest for each major
+version, removal of Maxwell, Pascal and Volta in 13.0), the tags of C(nvidia/cuda), and mistral.rs at its tags
+(C(docs/guides/deploy/docker.md), C(.github/workflows)).
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ ARCHITECTURE_UNSUPPORTED = Fault(
 )
 BASE_UNSUPPORTED = Fault(
     "image.cuda_base_unsupported",
-    "There are no CUDA base images of {distribution!r}.",
+    "There are no CUDA base images of {distribution}{which}.",
     "Use one of {known}.",
 )
 CAPABILITIES_DIFFER = Fault(
@@ -310,11 +310,12 @@ def _the_capability(
     if not gpus and chosen is None:
         errors.append(StackError(CAPABILITY_UNKNOWN))
         return _Gpu(None, ())
-    for one in gpus or [chosen or (0, 0)]:
-        if one < _pair(minimum):
-            errors.append(_too_old(engine, one, minimum))
+    errors.extend(_too_old(engine, one, minimum) for one in gpus or [chosen or (0, 0)] if one < _pair(minimum))
+    # The others are judged as if those that can't run the engine were left out.
+    gpus = [one for one in gpus if one >= _pair(minimum)]
     if chosen is None and len(gpus) > 1:
         errors.append(StackError(CAPABILITIES_DIFFER, capabilities=_list(gpus), way_out=_one_of_several(gpus)))
+    if chosen is None and len(gpus) != 1:
         return _Gpu(None, ())
     target = chosen or gpus[0]
     warnings: tuple[str, ...] = ()
@@ -331,7 +332,7 @@ def _the_capability(
         )
     elif others:
         warnings = (
-            f"The image is for compute capability {_text(target)}; on GPUs of {_list(others)} it may be slower than one "
+            f"The image is for compute capability {_text(target)}; GPUs of {_list(others)} may be slower than with one "
             "made for them.",
         )
     if _text(target) not in CAPABILITY_CUDA and target > _pair(minimum):
@@ -349,8 +350,8 @@ def _one_of_several(gpus: Sequence[Pair]) -> str:
     """How to go on with GPUs of several capabilities."""
     if all(one[0] == gpus[0][0] for one in gpus):
         return (
-            f"Set mistral_image_compute_capability to {_text(gpus[0])}, whose code all of them run, or leave the others out "
-            "with gpu.devices."
+            f"Set mistral_image_compute_capability to {_text(gpus[0])}, whose code all of them run, or leave the "
+            "others out with gpu.devices."
         )
     return "Give each kind of GPU hosts and an image of its own, or leave the others out with gpu.devices."
 
@@ -459,7 +460,7 @@ def _chosen(
 ) -> str:
     """The newest CUDA that the engine builds with, that compiles for the GPU and that the driver runs."""
     numbers, reported = _driver(driver), _reported(driver_cuda)
-    first = max(_pair(DISTRIBUTIONS[distribution]), (0, 0))
+    first = _pair(DISTRIBUTIONS[distribution])
     builds = [
         release
         for release in RELEASES
@@ -471,14 +472,21 @@ def _chosen(
     runs = [release for release in fits if _runs(release, numbers, reported)]
     if runs:
         return runs[-1].name
-    if not fits:
-        newest = builds[-1].name if builds else engine.cuda_versions[-1]
+    if not builds:
+        others = [
+            name
+            for name, cuda in DISTRIBUTIONS.items()
+            if any(_pair(cuda) <= _pair(one) for one in engine.cuda_versions)
+        ]
+        which = f" with a CUDA that builds mistral.rs {engine.version}"
+        errors.append(StackError(BASE_UNSUPPORTED, distribution=distribution, which=which, known=", ".join(others)))
+    elif not fits:
         errors.append(
             StackError(
                 GPU_TOO_NEW_FOR_CUDA,
                 capability=_text(target),
                 minimum=_text(_first_cuda(target)),
-                reason=f"mistral.rs {engine.version} can't be built with a newer one than {newest}",
+                reason=f"mistral.rs {engine.version} can't be built with a newer one than {builds[-1].name}",
                 way_out="Use a newer version of mistral.rs.",
             )
         )
@@ -487,8 +495,8 @@ def _chosen(
             StackError(
                 DRIVER_TOO_OLD,
                 driver=driver,
-                wants=f"CUDA {fits[0].name}, the oldest with which mistral.rs {engine.version} can be built for compute "
-                f"capability {_text(target)},",
+                wants=f"CUDA {fits[0].name}, the oldest with which mistral.rs {engine.version} can be built on "
+                f"{distribution} for compute capability {_text(target)},",
                 needed=TOOLKIT_DRIVERS[fits[0].name],
                 way_out="Update the driver.",
             )
@@ -511,21 +519,21 @@ def cuda_choice(
     """The CUDA to build the engine with.
 
     C(driver) is the version of the hosts' driver (of the oldest one), empty if none is known; C(driver_cuda) what
-    nvidia-smi reports as its CUDA. C(compute_capabilities) are those of all GPUs that are to run the image, as C(8.9) or
-    C(89). C(wanted) is C(mistral_image_cuda_version), C(compute_capability) C(mistral_image_compute_capability); empty,
-    the newest CUDA and the capability of the GPUs are taken. C(distribution) and C(architecture) are the image's.
-    C(cudnn) says whether the engine is built with the feature of that name.
+    nvidia-smi reports as its CUDA. C(compute_capabilities) are those of all GPUs that are to run the image, as C(8.9)
+    or C(89). C(wanted) is C(mistral_image_cuda_version), C(compute_capability) C(mistral_image_compute_capability);
+    empty, the newest CUDA and the capability of the GPUs are taken. C(distribution) and C(architecture) are the
+    image's. C(cudnn) says whether the engine is built with the feature of that name.
 
     Raises ChoiceError, a StackError that has one error for each conflict in C(errors).
     """
     errors: list[StackError] = []
     warnings: list[str] = list(engine_version.warnings)
     if architecture not in ARCHITECTURES:
-        errors.append(
-            StackError(ARCHITECTURE_UNSUPPORTED, architecture=architecture, known=" or ".join(["x86_64", "aarch64"]))
-        )
+        errors.append(StackError(ARCHITECTURE_UNSUPPORTED, architecture=architecture, known="x86_64 or aarch64"))
     if distribution not in DISTRIBUTIONS:
-        errors.append(StackError(BASE_UNSUPPORTED, distribution=distribution, known=", ".join(DISTRIBUTIONS)))
+        errors.append(
+            StackError(BASE_UNSUPPORTED, distribution=repr(distribution), which="", known=", ".join(DISTRIBUTIONS))
+        )
     try:
         _driver(driver)
     except StackError as error:
@@ -543,8 +551,8 @@ def cuda_choice(
         version = _chosen(engine_version, gpu.target, driver, driver_cuda, distribution, cudnn, errors)
         if not driver:
             warnings.append(
-                f"No NVIDIA driver is known; CUDA {version} needs {TOOLKIT_DRIVERS.get(version, 'a newer one')} or newer "
-                "on the hosts that run the image. Set mistral_image_cuda_version if they have an older one."
+                f"No NVIDIA driver is known; CUDA {version} needs {TOOLKIT_DRIVERS.get(version, 'a newer one')} or "
+                "newer on the hosts that run the image. Set mistral_image_cuda_version if they have an older one."
             )
     number = _numbers(version) if version else ()
     if number and cudnn and number < _CUDNN_SINCE:
@@ -553,8 +561,8 @@ def cuda_choice(
         raise ChoiceError(errors)
     if number[:2] < _pair(DISTRIBUTIONS[distribution]):
         warnings.append(
-            f"nvidia/cuda has been seen with {distribution} from CUDA {DISTRIBUTIONS[distribution]} on; whether there is an "
-            f"image of {version} shows the build."
+            f"nvidia/cuda has been seen with {distribution} from CUDA {DISTRIBUTIONS[distribution]} on; whether there "
+            f"is an image of {version} shows the build."
         )
     target = gpu.target or (0, 0)
     flavour = "cudnn-" if cudnn else ""
@@ -638,7 +646,8 @@ def published_tag(
     """Upstream's image for the hosts; the arguments are those of cuda_choice.
 
     Without a driver it is the one of the oldest CUDA, which runs on most. Raises ChoiceError with
-    C(image.no_published_image), whose sentence names the reason, and with the errors of cuda_choice about GPUs and driver.
+    C(image.no_published_image), whose sentence names the reason, and with the errors of cuda_choice about GPUs and
+    driver.
     """
     errors: list[StackError] = []
     version = engine_version.version
@@ -668,17 +677,16 @@ def published_tag(
     if sm not in there:
         if not there:
             raise none(f"all are for x86_64, and this is {architecture}")
-        lowest = capability(there[0])
-        too_old = gpu.target < _pair(engine_version.compute_minimum)
+        way_out = "Set mistral_image_source: build."
+        if gpu.target < _pair(engine_version.compute_minimum):
+            way_out = f"Use a GPU of {engine_version.compute_minimum} or newer."
         raise none(
             f"on {kind} they are for compute capability {_list(capability(one) for one in there)}, and the GPU has "
             f"{_text(gpu.target)}",
-            f"Use a GPU of {_text(lowest)} or newer, or an older version of mistral.rs."
-            if too_old
-            else "Set mistral_image_source: build.",
+            way_out,
         )
     lanes = [cuda for cuda, capabilities in row.lanes if sm in capabilities]
-    warnings: tuple[str, ...] = gpu.warnings
+    warnings = (*engine_version.warnings, *gpu.warnings)
     if numbers:
         newest = newest_cuda(driver, driver_cuda)
         fits = [cuda for cuda in lanes if newest and _pair(cuda) <= _pair(newest)]
@@ -686,7 +694,8 @@ def published_tag(
             runs = f"runs CUDA {newest} at most" if newest else "is older than CUDA 11.7"
             needed = next(driver for name, driver in TOOLKIT_DRIVERS.items() if name.startswith(f"{lanes[0]}."))
             raise none(
-                f"for compute capability {_text(gpu.target)} they start at CUDA {lanes[0]}, and NVIDIA driver {driver} {runs}",
+                f"for compute capability {_text(gpu.target)} they start at CUDA {lanes[0]}, and NVIDIA driver {driver} "
+                f"{runs}",
                 f"Update the driver to {needed} or newer, or set mistral_image_source: build.",
             )
         cuda = fits[-1]

@@ -13,8 +13,8 @@ versions whose commit is known, and only these are built without more ado: a tag
 of fewer than 40 digits is the beginning of one; the build verifies that the commit that it checks out begins with it.
 Any other version is built if the operator gives its commit, with the properties of the row that it falls into.
 
-The newest version here is 0.9.2, the newest whose source has been read. The evaluation engine comes from PyPI, which has
-0.9.5 as a wheel without its source; so the two defaults differ.
+The newest version here is 0.9.2, the newest whose source has been read. The evaluation engine comes from PyPI, which
+has 0.9.5 as a wheel without its source; so the two defaults differ.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ VERSION_TOO_OLD = Fault(
 )
 COMMIT_INVALID = Fault(
     "image.commit_invalid",
-    "mistral_image_commit is {commit!r}, but must be the 40 hexadecimal digits of a git commit, or the first 8 or more.",
+    "mistral_image_commit is {commit!r}, but must be a git commit, in hexadecimal digits (40, or the first 8 or more).",
     "Take them from `git ls-remote https://github.com/EricLBuehler/mistral.rs`.",
 )
 
@@ -58,8 +58,8 @@ DEFECTS: tuple[tuple[Number, Number | None, str], ...] = (
     (
         (0, 6, 0),
         None,
-        "GGUF models with a SentencePiece vocabulary (Mistral 7B, Llama 2, Mixtral, Gemma 1 to 3) are tokenized wrongly "
-        "unless a tokenizer.json is given; this collection makes one.",
+        "GGUF models with a SentencePiece vocabulary (Mistral 7B, Llama 2, Mixtral, Gemma 1 to 3) are tokenized "
+        "wrongly unless a tokenizer.json is given; this collection makes one.",
     ),
     ((0, 6, 0), (0, 7, 0), "The model that a request names is ignored; one model is served."),
     ((0, 6, 0), (0, 7, 0), "Requests can name files of the container as images (file:// and plain paths)."),
@@ -94,9 +94,9 @@ class EngineVersion(NamedTuple):
 
     C(commit) has 8 to 40 hexadecimal digits. C(cuda_versions) are toolkits as C(12.8), oldest first. C(features) are
     those of a CUDA build without cuDNN; where C(default_features) is false, the build must have
-    C(--no-default-features). C(threads_variable) limits how many CUDA compilers run at once. An image holds the code for
-    one compute capability. C(command_generation) is the version that introduced this version's command line; the filter
-    engine_plan understands it, also where it doesn't know the version itself.
+    C(--no-default-features). C(threads_variable) limits how many CUDA compilers run at once. An image holds the code
+    for one compute capability. C(command_generation) is the version that introduced this version's command line; the
+    filter engine_plan understands it, also where it doesn't know the version itself.
     """
 
     version: str

@@ -24,11 +24,6 @@ UNKNOWN_KEY = Fault(
     "{path}, line {line}: {key} is unknown (known are {known}).",
     "{way_out}",
 )
-KEY_UNSUPPORTED = Fault(
-    "env.key_unsupported",
-    "{path}, line {line}: {key} can't be honoured yet, because this release builds no CUDA image.",
-    "Remove the line.",
-)
 BAD_VALUE = Fault(
     "env.bad_value",
     "{path}, line {line}: {key} is {value!r}, but must be {expected}.",
@@ -46,12 +41,18 @@ VARIABLES: Mapping[str, str] = {
     "DEFAULT_MODEL": "mistral_server_default_model",
     "MISTRAL_MEMORY_LIMIT": "mistral_server_memory_limit",
     "MISTRAL_MEMORY_RESERVATION": "mistral_server_memory_reservation",
+    "CUDA_VERSION": "mistral_image_cuda_version",
     "MISTRAL_RS_VERSION": "mistral_image_mistralrs_version",
     "RUST_LOG": "mistral_server_rust_log",
     "MISTRAL_PORT": "mistral_server_port",
     "MISTRAL_HOST": "mistral_server_host",
 }
-_LATER = ("CUDA_VERSION",)
+# Values that must have a shape: the shape, and what it is called.
+_SHAPES: Mapping[str, tuple[str, str]] = {
+    "CUDA_VERSION": (r"[0-9]{1,3}\.[0-9]{1,3}(\.[0-9]{1,3})?\Z", "a version such as 12.2.0"),
+    "MISTRAL_RS_VERSION": (r"v?[0-9]{1,4}\.[0-9]{1,4}\.[0-9]{1,4}\Z", "a version such as v0.6.0"),
+    "MISTRAL_PORT": (r"[0-9]{1,5}\Z", "a port's number"),
+}
 _LINE = re.compile(r"(?:export\s+)?(?P<key>[A-Za-z_][A-Za-z0-9_]*)\s*=\s*(?P<value>.*)\Z")
 _QUOTED = re.compile(r"""(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)')\s*(?:#.*)?\Z""")
 
@@ -80,8 +81,6 @@ def parse(text: str, path: str) -> dict[str, str | int]:
             # What follows may be a secret.
             raise StackError(BAD_LINE, path=path, line=number, text=re.split(r"[=\s]", line, maxsplit=1)[0][:60])
         key = match.group("key")
-        if key in _LATER:
-            raise StackError(KEY_UNSUPPORTED, path=path, line=number, key=key)
         if key not in VARIABLES:
             close = difflib.get_close_matches(key, VARIABLES, n=1)
             way_out = f"Did you mean {close[0]}?" if close else "Remove the line."
@@ -91,10 +90,14 @@ def parse(text: str, path: str) -> dict[str, str | int]:
         seen[key] = number
         if not value:
             raise StackError(BAD_VALUE, path=path, line=number, key=key, value=value, expected="something")
+        shape, expected = _SHAPES.get(key, ("", ""))
+        if not re.match(shape, value):
+            raise StackError(BAD_VALUE, path=path, line=number, key=key, value=value, expected=expected)
         if key == "MISTRAL_PORT":
-            if not re.match(r"[0-9]{1,5}\Z", value):
-                raise StackError(BAD_VALUE, path=path, line=number, key=key, value=value, expected="a port's number")
             variables[VARIABLES[key]] = int(value)
+        elif key == "MISTRAL_RS_VERSION":
+            # The roles name versions as the engine itself does; only its git tags have the v.
+            variables[VARIABLES[key]] = value.removeprefix("v")
         else:
             variables[VARIABLES[key]] = value
     return variables

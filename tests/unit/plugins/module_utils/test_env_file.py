@@ -16,6 +16,7 @@ DEFAULT_MODEL=mistral-7b-instruct          # Default model to use
 
 MISTRAL_MEMORY_LIMIT=64G                   # Maximum memory allocation
 MISTRAL_MEMORY_RESERVATION=32G             # Reserved memory
+CUDA_VERSION=12.2.0                        # CUDA version to build with
 MISTRAL_RS_VERSION=v0.6.0                  # mistral.rs version to build
 RUST_LOG=info                              # Logging level
 MISTRAL_PORT=11434                         # API port (Ollama-compatible)
@@ -30,7 +31,8 @@ def test_the_seeds_file() -> None:
         "mistral_server_default_model": "mistral-7b-instruct",
         "mistral_server_memory_limit": "64G",
         "mistral_server_memory_reservation": "32G",
-        "mistral_image_mistralrs_version": "v0.6.0",
+        "mistral_image_cuda_version": "12.2.0",
+        "mistral_image_mistralrs_version": "0.6.0",
         "mistral_server_rust_log": "info",
         "mistral_server_port": 11434,
         "mistral_server_host": "0.0.0.0",
@@ -53,6 +55,13 @@ def test_values(line: str, value: str) -> None:
     assert parse(line, ".env") == {"mistral_server_rust_log": value}
 
 
+def test_versions() -> None:
+    assert parse("CUDA_VERSION=12.8\nMISTRAL_RS_VERSION=0.9.2", ".env") == {
+        "mistral_image_cuda_version": "12.8",
+        "mistral_image_mistralrs_version": "0.9.2",
+    }
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -61,7 +70,11 @@ def test_values(line: str, value: str) -> None:
             r"\.env, line 3: MISTRAL_PROT is unknown .*Did you mean MISTRAL_PORT\? \[env\.unknown_key\]",
         ),
         ("PATH=/bin", r"line 1: PATH is unknown .*Remove the line"),
-        ("# c\nCUDA_VERSION=12.2.0", r"line 2: CUDA_VERSION .*env\.key_unsupported"),
+        ("# c\nCUDA_VERSION=latest", r"line 2: CUDA_VERSION is 'latest', but must be a version.*env\.bad_value"),
+        ("CUDA_VERSION=12", r"line 1: CUDA_VERSION .*env\.bad_value"),
+        ("CUDA_VERSION=12.2.0.1", r"line 1: CUDA_VERSION .*env\.bad_value"),
+        ("MISTRAL_RS_VERSION=master", r"line 1: MISTRAL_RS_VERSION .*v0\.6\.0.*env\.bad_value"),
+        ("MISTRAL_RS_VERSION=vv0.6.0", r"env\.bad_value"),
         ("hello", r"line 1: 'hello' is no setting.*env\.bad_line"),
         ("RUST_LOG='a", r"env\.bad_line"),
         ('HF_TOKEN="hf_secret', r"line 1: 'HF_TOKEN' is no setting.*env\.bad_line"),
