@@ -437,8 +437,8 @@ def _wanted(
         )
     elif exact and not driver.runs(exact[0]):
         warnings.append(
-            f"NVIDIA driver {driver.text} is older than {TOOLKIT_DRIVERS[name]}, which came with CUDA {name}: code that "
-            "the driver has to translate (PTX) may fail with CUDA_ERROR_UNSUPPORTED_PTX_VERSION."
+            f"NVIDIA driver {driver.text} is older than {TOOLKIT_DRIVERS[name]}, which came with CUDA {name}: code "
+            "that the driver has to translate (PTX) may fail with CUDA_ERROR_UNSUPPORTED_PTX_VERSION."
         )
     if not exact:
         warnings.append(
