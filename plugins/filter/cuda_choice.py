@@ -57,7 +57,7 @@ options:
   compute_capability:
     description:
       - The value of C(mistral_image_compute_capability), what to build for if the GPUs differ.
-      - GPUs run code for an older capability of the same major number.
+      - GPUs of 8.x run code for an older 8.x; others need an image of their own.
     type: str
     default: ""
   features:

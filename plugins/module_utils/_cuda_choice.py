@@ -324,8 +324,7 @@ def _the_capability(
     target = chosen or gpus[0]
     warnings: tuple[str, ...] = ()
     others = [one for one in gpus if one != target]
-    # Machine code runs on GPUs of the same major capability and the same minor one or a newer.
-    unfit = [one for one in others if one[0] != target[0] or one[1] < target[1]]
+    unfit = [one for one in others if not _shares(one, target)]
     if unfit:
         errors.append(
             StackError(
@@ -350,9 +349,18 @@ def _list(capabilities: Iterable[Pair]) -> str:
     return ", ".join(_text(one) for one in capabilities)
 
 
+def _shares(gpu: Pair, target: Pair) -> bool:
+    """Whether a GPU runs the machine code for another capability.
+
+    In CUDA that is so within a major capability for a newer minor one; but from 9.0 on kernels are also compiled for
+    C(sm_90a), C(sm_100a) and such, which run nowhere else.
+    """
+    return gpu == target or (gpu[0] == target[0] < 9 and gpu[1] >= target[1])
+
+
 def _one_of_several(gpus: Sequence[Pair]) -> str:
-    """How to go on with GPUs of several capabilities."""
-    if all(one[0] == gpus[0][0] for one in gpus):
+    """How to go on with GPUs of several capabilities, given in order."""
+    if all(_shares(one, gpus[0]) for one in gpus):
         return (
             f"Set mistral_image_compute_capability to {_text(gpus[0])}, whose code all of them run, or leave the "
             "others out with gpu.devices."

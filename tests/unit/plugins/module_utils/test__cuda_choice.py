@@ -249,6 +249,7 @@ def test_without_a_driver_the_gpu_decides() -> None:
         ("580.95.05", ["8.0", "8.9"], {}, ["image.capabilities_differ"]),
         ("580.95.05", ["8.0", "8.9"], {"compute_capability": "8.9"}, ["image.capabilities_differ"]),
         ("580.95.05", ["8.0", "9.0"], {"compute_capability": "8.0"}, ["image.capabilities_differ"]),
+        ("580.95.05", ["12.0", "12.1"], {"compute_capability": "12.0"}, ["image.capabilities_differ"]),
         ("580.95.05", ["7.5", "8.9"], {}, ["image.gpu_too_old_for_engine"]),
         ("580.95.05", ["7.0", "7.5"], {"compute_capability": "7.0"}, ["image.gpu_too_old_for_engine"] * 2),
         ("580.95.05", ["8.9"], {"wanted": "12.2.0", "features": ["cudnn"]}, ["image.no_cudnn_image"]),
@@ -300,6 +301,19 @@ def test_gpus_of_one_family_can_share_an_image() -> None:
     assert any("GPUs of 8.9 may be slower" in one for one in choice.warnings)
     assert choose("580.95.05", [], "0.9.2", compute_capability="89").capabilities == ("89",)
     assert choose("580.95.05", ["8.9", "89"], "0.9.2").capabilities == ("89",)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "way_out"),
+    [
+        (["8.6", "8.0", "8.9"], "Set mistral_image_compute_capability to 8.0, whose code all of them run"),
+        (["8.9", "9.0"], "an image of its own"),
+        (["10.0", "10.3"], "an image of its own"),
+    ],
+)
+def test_the_way_out_of_different_gpus(gpus: list[str], way_out: str) -> None:
+    with pytest.raises(ChoiceError, match=way_out):
+        choose("615.10", gpus, "0.9.2")
 
 
 def test_a_gpu_that_is_not_known() -> None:
