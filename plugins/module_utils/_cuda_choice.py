@@ -607,7 +607,7 @@ def oldest(versions: Any) -> str:
 
     What is no version counts as the oldest, so that it is found out.
     """
-    if isinstance(versions, (list, tuple)):
+    if isinstance(versions, Iterable) and not isinstance(versions, str):
         given = [str(one) for one in versions if one]
         return min(given, key=lambda one: _numbers(one) if _DRIVER.match(one) else (), default="")
     return str(versions or "")

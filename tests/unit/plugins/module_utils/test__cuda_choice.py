@@ -90,6 +90,34 @@ def test_every_line_of_the_driver_table(cuda: str, driver: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("driver", "cuda"),
+    [
+        # Debian's own and those of the recorded outputs of nvidia-smi.
+        ("515.105.01", "11.7.1"),
+        ("535.54.03", "12.2.0"),
+        ("535.309.01", "12.2.2"),
+        ("550.163.01", "12.4.1"),
+        ("590.44.01", "13.1.0"),
+        ("590.48.01", "13.1.1"),
+        ("595.71.05", "13.2.1"),
+        ("595.80", "13.2.1"),
+        # The newest of each branch that came with a CUDA.
+        ("525.85.12", "12.0.1"),
+        ("530.30.02", "12.1.0"),
+        ("545.23.08", "12.3.1"),
+        ("555.42.06", "12.5.1"),
+        ("560.35.05", "12.6.3"),
+        ("570.124.06", "12.8.1"),
+        ("575.57.08", "12.9.1"),
+        ("580.173.02", "13.0.2"),
+        ("610.57.04", "13.3.1"),
+    ],
+)
+def test_drivers_in_use(driver: str, cuda: str) -> None:
+    assert choose(driver, ["8.0"], "0.9.2").cuda_version == cuda
+
+
+@pytest.mark.parametrize(
     ("driver", "reported", "cuda"),
     [
         ("", "", ""),
@@ -344,6 +372,7 @@ def test_capability(text: str, pair: tuple[int, int]) -> None:
         ([None, ""], ""),
         (None, ""),
         (["580.1", "N/A"], "N/A"),
+        (iter(["580.1", "570.26"]), "570.26"),
     ],
 )
 def test_oldest(versions: Any, expected: str) -> None:
