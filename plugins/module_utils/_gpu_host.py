@@ -30,7 +30,7 @@ _MODULE = re.compile(
 _FILE = re.compile(_MODULE.pattern + r"\.ko(?:\.(?:xz|zst|gz))?")
 _LIBRARY = re.compile(r"libnvidia-ml\.so\.(\d+(?:\.\d+)+)")
 _LOG_FOR = re.compile(r"make\.log for .*? for kernel (\S+)")
-_ERROR = re.compile(r"(?:fatal )?error\b[: ]|: No such file|\bcannot stat\b|^ERROR", re.I)
+_ERROR = re.compile(r"\b(?:error|ERROR)\b[:! ]|\bError!|: No such file|\bcannot stat\b")
 _XID = re.compile(r"NVRM: Xid \(PCI:([0-9a-fA-F:.]+)\): (\d{1,4})\b[, ]*(.*)")
 
 # After a day something else will have told.
