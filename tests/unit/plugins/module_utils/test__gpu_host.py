@@ -11,7 +11,6 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._gpu_pci import Tr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-
 COMPILER = "a.c:1:2: error: too few arguments"
 MAKE = "make: *** [x] Error 2"
 MISSING = "a.c:3: fatal error: linux/x.h: No such file or directory"
