@@ -94,6 +94,7 @@ def test_releases_are_sorted_as_versions() -> None:
         (f"DKMS (dkms-3.2.2) make.log for nvidia/580.1 for kernel 6.1 (x86_64)\n{MAKE}", "6.1", MAKE),
         ("ERROR: Kernel configuration is invalid.", "", "ERROR: Kernel configuration is invalid."),
         (f"{MAKE}\n{MISSING}\nb.c:4:1: error: second", "", MISSING),
+        (f"  gcc -Wall -Wno-error -fno-pie {'-I/usr/include ' * 9}-c -o a.o a.c\n{MAKE}", "", MAKE),
         ("error_code.o is made\n", "", ""),
     ],
 )
