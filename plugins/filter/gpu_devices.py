@@ -9,8 +9,8 @@ short_description: List the devices that CUDA programs can use
 version_added: 0.1.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
-  - From the result of M(mistralrs.stack.gpu_info), the GPUs that the driver lists; in place of a GPU that is partitioned
-    its MIG devices.
+  - From the result of M(mistralrs.stack.gpu_info), the GPUs that the driver lists; in place of a partitioned GPU its
+    MIG devices.
   - Without a loaded driver the list is empty.
 positional: _input
 options:

@@ -15,8 +15,8 @@ from typing import Any
 def devices(gpu_info: Mapping[str, Any]) -> list[dict[str, Any]]:
     """One dictionary for each GPU that the driver lists, or in its place for each of its MIG devices.
 
-    C(memory) is in bytes, what the driver keeps for itself not counted, or None if the driver doesn't say. A GPU with MIG
-    on and no MIG devices can't be used, so it isn't listed.
+    C(memory) is in bytes, what the driver keeps for itself not counted, or None if the driver doesn't say. A GPU with
+    MIG on and no MIG devices can't be used, so it isn't listed.
     """
     found = []
     for gpu in gpu_info["gpus"]:
