@@ -131,6 +131,11 @@ FABRIC_NOT_READY = Fault(
     "GPU {gpu}: the NVLink fabric is '{state}' ({status}), so that CUDA programs fail with error 802.",
     "Start nvidia-fabricmanager in exactly the driver's version, and look at its journal.",
 )
+WRONG_FLAVOUR = Fault(
+    "driver.wrong_flavour",
+    "The {flavour} kernel modules of NVIDIA's driver cannot drive GPU {gpu} ({name}), which takes {modules} ones.",
+    "Install the {modules} modules; GPUs of both kinds do not go together in one host.",
+)
 BOUND_TO_VFIO = Fault(
     "gpu.bound_to_vfio",
     "GPU {gpu} is bound to vfio-pci, for passing it to a virtual machine.",
@@ -213,6 +218,19 @@ def _unbuilt(host: Host, kernel: Kernel) -> dict[str, str] | None:
     return _problem(MODULE_NOT_BUILT, module=module, kernel=kernel.release, error="it was not tried", remedy=remedy)
 
 
+def _misfits(seen: Seen) -> list[Mapping[str, Any]]:
+    """The GPUs for which the driver has the wrong flavour, if it isn't driving them all the same."""
+    return [
+        gpu
+        for gpu in seen.gpus
+        if seen.host.flavour
+        and gpu["generation"]
+        and gpu["modules"] not in ("either", seen.host.flavour)
+        and gpu["driver_bound"] != "vfio-pci"
+        and gpu["bus_id"] not in (seen.driven or ())
+    ]
+
+
 def _driver(seen: Seen) -> list[dict[str, str]]:
     host = seen.host
     found = []
@@ -264,7 +282,8 @@ def _smi(seen: Seen) -> list[dict[str, str]]:
     if seen.smi == _nvidia_smi.NO_LIBRARY:
         return [_problem(NVML_MISSING)]
     if seen.smi == _nvidia_smi.NO_DEVICES:
-        count = sum(gpu["driver_bound"] != "vfio-pci" for gpu in seen.gpus)
+        misfits = [gpu["bus_id"] for gpu in _misfits(seen)]
+        count = sum(gpu["driver_bound"] != "vfio-pci" and gpu["bus_id"] not in misfits for gpu in seen.gpus)
         return [_problem(NONE_FOUND_BY_DRIVER, count=count, loaded=host.loaded)] if count else []
     if seen.smi == _nvidia_smi.RESET_REQUIRED:
         gpu = _nvidia_smi.bus_id(words)
@@ -340,10 +359,15 @@ def judge(seen: Seen) -> list[dict[str, str]]:
     """Everything that is wrong, as dictionaries of id, message and gpu, what explains the most first."""
     lost = _lost(seen)
     addresses = [problem["gpu"] for problem in lost]
-    found = [*_driver(seen), *_smi(seen), *lost, *_inforom(seen)]
+    misfits = [
+        _problem(WRONG_FLAVOUR, gpu["bus_id"], flavour=seen.host.flavour, name=gpu["name"], modules=gpu["modules"])
+        for gpu in _misfits(seen)
+    ]
+    found = [*_driver(seen), *misfits, *_smi(seen), *lost, *_inforom(seen)]
+    addresses += [problem["gpu"] for problem in misfits]
     if seen.driven is not None:
         bound = [gpu["bus_id"] for gpu in seen.gpus if gpu["driver_bound"] != "vfio-pci"]
-        # What is known to be lost is said already.
+        # Why they are missing is said already.
         bound = [gpu for gpu in bound if gpu not in addresses]
         missing = [gpu for gpu in bound if gpu not in seen.driven]
         if missing and seen.driven:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import os
 from pathlib import Path
 
 import pytest
@@ -94,6 +94,7 @@ def test_releases_are_sorted_as_versions() -> None:
         (f"DKMS (dkms-3.2.2) make.log for nvidia/580.1 for kernel 6.1 (x86_64)\n{MAKE}", "6.1", MAKE),
         ("ERROR: Kernel configuration is invalid.", "", "ERROR: Kernel configuration is invalid."),
         (f"{MAKE}\n{MISSING}\nb.c:4:1: error: second", "", MISSING),
+        (f"  gcc -Wall -Wno-error -fno-pie {'-I/usr/include ' * 9}-c -o a.o a.c\n{MAKE}", "", MAKE),
         ("error_code.o is made\n", "", ""),
     ],
 )
@@ -125,11 +126,10 @@ def test_xids_of_dmesg_and_kmsg() -> None:
     assert [xid.number for xid in _gpu_host.xids(log, 7.0 + _gpu_host.XID_AGE + 1)] == [79]
 
 
-def test_this_machine_is_looked_at_quickly() -> None:
-    start = time.perf_counter()
+def test_this_machine() -> None:
     host = _gpu_host.host(Tree())
-    assert time.perf_counter() - start < 0.1
-    assert host.kernel
+    assert host.kernel == os.uname().release
+    assert host.memory_total
 
 
 @settings(max_examples=150, deadline=None)

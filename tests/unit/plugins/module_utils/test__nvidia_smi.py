@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-import time
+import timeit
 from pathlib import Path
 
 import pytest
@@ -135,12 +135,16 @@ def test_nvlink() -> None:
 
 @pytest.mark.parametrize("name", RECORDINGS)
 def test_parsing_takes_less_than_50_ms(name: str) -> None:
-    start = time.perf_counter()
-    for code, text in RECORDINGS[name].answers.values():
-        _nvidia_smi.failure(code, text)
-        for parse in (_nvidia_smi.parse_xml, _nvidia_smi.parse_csv, _nvidia_smi.parse_list, _nvidia_smi.parse_nvlink):
-            parse(text)
-    assert time.perf_counter() - start < 0.05
+    def parse() -> None:
+        for code, text in RECORDINGS[name].answers.values():
+            _nvidia_smi.failure(code, text)
+            _nvidia_smi.parse_xml(text)
+            _nvidia_smi.parse_csv(text)
+            _nvidia_smi.parse_list(text)
+            _nvidia_smi.parse_nvlink(text)
+
+    # The best of some tries, as other tests run beside this one.
+    assert min(timeit.repeat(parse, number=1, repeat=3)) < 0.05
 
 
 def test_as_long_as_real_outputs_are() -> None:
@@ -150,9 +154,8 @@ def test_as_long_as_real_outputs_are() -> None:
     gpu = text[text.index("<gpu ") : text.index("</gpu>")] + clocks + "</supported_clocks></gpu>"
     long = text[: text.index("<gpu ")] + gpu * 8 + "</nvidia_smi_log>"
     assert len(long) > 1_000_000
-    start = time.perf_counter()
+    assert min(timeit.repeat(lambda: _nvidia_smi.parse_xml(long), number=1, repeat=3)) < 0.5
     log = _nvidia_smi.parse_xml(long)
-    assert time.perf_counter() - start < 0.5
     assert log is not None
     assert len(log.gpus) == 8
 

@@ -94,11 +94,8 @@ def ids(result: dict[str, Any]) -> list[str]:
     return [problem["id"] for problem in result["gpu_info"]["problems"]]
 
 
-def test_host_without_gpu_is_quick_and_empty(run: Run) -> None:
-    start = time.monotonic()
-    result = run(files=DEBIAN, nvidia_smi="/bin/false")
-    assert time.monotonic() - start < 0.1
-    info = result["gpu_info"]
+def test_host_without_gpu(run: Run) -> None:
+    info = run(files=DEBIAN, nvidia_smi="/bin/false")["gpu_info"]
     assert info["gpus"] == []
     assert info["problems"] == []
     assert info["driver"] == {"loaded": "", "installed": "", "flavour": "", "cuda": ""}
@@ -264,6 +261,8 @@ def pending(kind: str) -> tuple[str, str]:
 VFIO = "/sys/bus/pci/devices/0000:00:1e.0/driver"
 EXTRA = "/sys/bus/pci/devices/0000:b1:00.0"
 SECOND = {f"{EXTRA}/vendor": "0x10de", f"{EXTRA}/class": "0x030200", f"{EXTRA}/device": "0x20b2"}
+V100 = ("0x1eb8", "0x1db5")
+OPEN = {"/proc/driver/nvidia/version": "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  550.163.01  Release"}
 XID_119 = "NVRM: Xid (PCI:0000:00:1e): 119, pid=42, name=mistralrs, Timeout waiting for RPC from GSP!"
 NEWER = {
     f"/lib/modules/{KERNEL}/modules.builtin": "",
@@ -327,6 +326,15 @@ CASES = [
         "unknown-error__550.163.01",
         {},
         ("? 255\nFailed to initialize NVML: Unknown Error", "? 15"),
+    ),
+    Case("driver.wrong_flavour", "0000:00:1e.0", "(Tesla V100-SXM2-32GB)", "no-devices__550.163.01", OPEN, V100),
+    Case(
+        "driver.wrong_flavour",
+        "0000:00:1e.0",
+        "which takes open ones",
+        "no-devices__550.163.01",
+        {},
+        ("0x1eb8", "0x2901"),
     ),
     Case("gpu.none_found_by_driver", "", "on the PCI bus: 1", "no-devices__550.163.01"),
     Case("gpu.count_differs", "0000:b1:00.0", "PCI bus: 4, but the driver has 3; missing: 0000:b1:00.0", A100S, SECOND),
@@ -450,3 +458,13 @@ def test_links_stay_below_the_root(run: Run, tmp_path: Path) -> None:
         "/usr/lib/libnvidia-ml.so.1": "-> libnvidia-ml.so.1",
     }
     assert run(NO_DRIVER, files)["gpu_info"]["driver"]["installed"] == ""
+
+
+def test_driver_that_only_answers_is_loaded(run: Run) -> None:
+    info = run(T4, LIBRARY, ("libnvidia-ml.so.515.105.01", "other"), without="nvidia/version")["gpu_info"]
+    assert info["driver"]["loaded"] == "515.105.01"
+    assert [problem["id"] for problem in info["problems"]] == ["driver.library_mismatch"]
+
+
+def test_gpu_that_is_driven_has_the_right_flavour(run: Run) -> None:
+    assert ids(run("p4-vgpu__513.46", {"/sys/module/nvidia/taint": "OE"})) == []
