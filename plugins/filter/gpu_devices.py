@@ -11,7 +11,7 @@ author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
   - From the result of M(mistralrs.stack.gpu_info), the GPUs that the driver lists; in place of a partitioned GPU its
     MIG devices.
-  - Without a loaded driver the list is empty.
+  - Where no driver is loaded yet, the GPUs of the PCI bus as a driver will find them, so that a bare host can be planned.
 positional: _input
 options:
   _input:
@@ -40,7 +40,7 @@ _value:
       description: The number by which C(nvidia-smi) knows the GPU; MIG devices have none.
       type: int
     uuid:
-      description: The UUID of the GPU or MIG device.
+      description: The UUID of the GPU or MIG device; empty without a loaded driver.
       type: str
     bus_id:
       description: The GPU's PCI address.
@@ -52,7 +52,7 @@ _value:
       description: The CUDA compute capability.
       type: str
     memory:
-      description: The memory in bytes that programs can have; null if the driver does not say.
+      description: The memory in bytes that programs can have; null if it is not known.
       type: int
 """
 

@@ -12,7 +12,8 @@ description:
   - From the result of M(mistralrs.stack.gpu_info), how much memory programs can have on each GPU, or MIG device, of
     P(mistralrs.stack.gpu_devices#filter). What the driver keeps for itself is not counted, what other programs hold is.
   - A GPU that uses the host's memory counts with all of it.
-  - Devices of which the driver does not say how much they have are left out.
+  - Where no driver is loaded yet, it is what the GPU is sold with less a sixteenth, which ECC may take.
+  - Devices of which this is not known are left out.
 positional: _input, unit
 options:
   _input:

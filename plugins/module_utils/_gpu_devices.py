@@ -15,9 +15,12 @@ from typing import Any
 def devices(gpu_info: Mapping[str, Any]) -> list[dict[str, Any]]:
     """One dictionary for each GPU that the driver lists, or in its place for each of its MIG devices.
 
-    C(memory) is in bytes, what the driver keeps for itself not counted, or None if the driver doesn't say. A GPU with
-    MIG on and no MIG devices can't be used, so it isn't listed.
+    C(memory) is in bytes, what the driver keeps for itself not counted, or None if it isn't known. A GPU with
+    MIG on and no MIG devices can't be used, so it isn't listed. Where no driver is loaded yet, these are the GPUs of
+    the PCI bus as a driver will find them, without a UUID.
     """
+    if not gpu_info["driver"]["loaded"]:
+        return [_expected(gpu) for gpu in gpu_info["gpus"] if gpu["driver_bound"] != "vfio-pci"]
     found = []
     for gpu in gpu_info["gpus"]:
         shared = {key: gpu[key] for key in ("bus_id", "name", "compute_capability")}
@@ -33,3 +36,10 @@ def devices(gpu_info: Mapping[str, Any]) -> list[dict[str, Any]]:
             memory = None if total is None else total - (gpu["memory_reserved"] or 0)
             found.append({"index": gpu["index"], **shared, "uuid": gpu["uuid"], "memory": memory})
     return found
+
+
+def _expected(gpu: Mapping[str, Any]) -> dict[str, Any]:
+    shared = {key: gpu[key] for key in ("index", "bus_id", "name", "compute_capability")}
+    nominal = gpu["memory_nominal"]
+    # ECC keeps a sixteenth of GDDR memory for itself (a T4 of 16 GiB has 15, an L40S of 48 GiB has 45).
+    return {**shared, "uuid": "", "memory": None if nominal is None else nominal // 16 * 15}

@@ -72,9 +72,13 @@ def test_memory_that_is_not_told_is_left_out(tmp_path: Path) -> None:
     assert gpu_memory(seen) == []
 
 
-def test_without_a_driver_there_is_none(tmp_path: Path) -> None:
+def test_a_bare_host_is_planned_with_what_its_gpus_will_have(tmp_path: Path) -> None:
     seen = info(tmp_path, "no-driver__550.163.01")
-    assert seen["gpus"]
+    (found,) = gpu_devices(seen)
+    assert (found["index"], found["uuid"]) == (0, "")
+    assert found["compute_capability"] == seen["gpus"][0]["compute_capability"] != ""
+    assert gpu_memory(seen) == [seen["gpus"][0]["memory_nominal"] // 16 * 15]
+    seen["gpus"][0]["driver_bound"] = "vfio-pci"
     assert (gpu_devices(seen), gpu_memory(seen)) == ([], [])
 
 
@@ -87,4 +91,4 @@ def test_wrong_input(wrong: Any) -> None:
 
 def test_wrong_unit() -> None:
     with pytest.raises(AnsibleFilterError, match="'GB', but has to be one of B, MiB"):
-        gpu_memory({"gpus": []}, "GB")
+        gpu_memory({"gpus": [], "driver": {"loaded": ""}}, "GB")
