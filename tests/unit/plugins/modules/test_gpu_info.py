@@ -476,3 +476,9 @@ def test_driver_that_only_answers_is_loaded(run: Run) -> None:
 
 def test_gpu_that_is_driven_has_the_right_flavour(run: Run) -> None:
     assert ids(run("p4-vgpu__513.46", {"/sys/module/nvidia/taint": "OE"})) == []
+
+
+def test_what_the_next_boot_lacks_does_not_explain_this_one(run: Run) -> None:
+    newer = "6.12.200+deb13-amd64"
+    result = run(NO_DRIVER, {**BUILT, f"/lib/modules/{newer}/modules.builtin": ""})
+    assert ids(result) == ["driver.headers_missing", "driver.not_loaded"]
