@@ -30,8 +30,8 @@ OLDER_KERNEL_RUNS = Fault(
     "The NVIDIA driver {installed} has a module for kernel {newest}, but the host still runs {kernel}.",
     "Reboot the host.",
 )
-MODULE_MISSING = Fault(
-    "driver.module_missing",
+NO_MODULE_FOR_KERNEL = Fault(
+    "driver.no_module_for_kernel",
     "The libraries of the NVIDIA driver {installed} are installed, but no module for the running kernel {kernel}.",
     "Install the driver's kernel modules of the same version.",
 )
@@ -264,7 +264,7 @@ def _driver(seen: Seen) -> list[dict[str, str]]:
             elif newest and newest.module:
                 found.append(_problem(OLDER_KERNEL_RUNS, newest=newest.release, **values))
             else:
-                found.append(_problem(MODULE_MISSING, **values))
+                found.append(_problem(NO_MODULE_FOR_KERNEL, **values))
     if host.loaded and host.installed and host.loaded != host.installed:
         found.append(_problem(LIBRARY_MISMATCH, loaded=host.loaded, installed=host.installed))
     elif seen.smi == _nvidia_smi.MISMATCH:

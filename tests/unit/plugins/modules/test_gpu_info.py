@@ -288,7 +288,7 @@ CASES = [
     Case(
         "driver.older_kernel_runs", "", f"has a module for kernel {KERNEL}", NO_DRIVER, {**LIBRARY, MODULE: "", **NEWER}
     ),
-    Case("driver.module_missing", "", "Install the driver's kernel modules", NO_DRIVER, {**DEBIAN, **LIBRARY}),
+    Case("driver.no_module_for_kernel", "", "Install the driver's kernel modules", NO_DRIVER, {**DEBIAN, **LIBRARY}),
     Case("driver.nouveau_loaded", "", "nouveau", NO_DRIVER, {**BUILT, "/sys/module/nouveau/refcnt": "1"}),
     Case(
         "driver.headers_missing",
