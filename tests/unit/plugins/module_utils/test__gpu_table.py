@@ -60,7 +60,7 @@ def test_known(device: str, generation: str, capability: str, memory: int | None
 @pytest.mark.parametrize(
     ("device", "generation", "modules"),
     [
-        ("2216", "Ampere", "either"),
+        ("2217", "Ampere", "either"),
         ("1E01", "", ""),
         ("13C2", "Maxwell", "proprietary"),
         ("0FC6", "", "proprietary"),

@@ -285,8 +285,10 @@ class Case(NamedTuple):
 CASES = [
     Case("driver.library_mismatch", "", "is 560.35.05, the installed libraries are 565.57.01", "mismatch__565.57"),
     Case("driver.not_loaded", "", "550.163.01 is installed", NO_DRIVER, BUILT),
-    Case("driver.not_loaded", "", f"into kernel {KERNEL}", NO_DRIVER, {**LIBRARY, MODULE: "", **NEWER}),
-    Case("driver.not_loaded", "", "Install the driver's kernel module", NO_DRIVER, {**DEBIAN, **LIBRARY}),
+    Case(
+        "driver.older_kernel_runs", "", f"has a module for kernel {KERNEL}", NO_DRIVER, {**LIBRARY, MODULE: "", **NEWER}
+    ),
+    Case("driver.no_module_for_kernel", "", "Install the driver's kernel modules", NO_DRIVER, {**DEBIAN, **LIBRARY}),
     Case("driver.nouveau_loaded", "", "nouveau", NO_DRIVER, {**BUILT, "/sys/module/nouveau/refcnt": "1"}),
     Case(
         "driver.headers_missing",
@@ -377,7 +379,13 @@ CASES = [
         {**DEBIAN, VFIO: "-> ../../../bus/pci/drivers/vfio-pci"},
     ),
     Case("gpu.unknown_device", "0000:00:1e.0", "10de:3fff", NO_DRIVER, DEBIAN, ("0x1eb8", "0x3fff")),
-    Case("gpu.xid", "0000:00:1e.0", "Xid 119 in the last 24 hours: pid=42", T4, {"/dev/kmsg": f"3,1,5,-;{XID_119}\n"}),
+    Case(
+        "gpu.xid",
+        "0000:00:1e.0",
+        "Xid 119 in the last 24 hours, its system processor does not answer (pid=42",
+        T4,
+        {"/dev/kmsg": f"3,1,5,-;{XID_119}\n"},
+    ),
 ]
 
 
@@ -468,3 +476,9 @@ def test_driver_that_only_answers_is_loaded(run: Run) -> None:
 
 def test_gpu_that_is_driven_has_the_right_flavour(run: Run) -> None:
     assert ids(run("p4-vgpu__513.46", {"/sys/module/nvidia/taint": "OE"})) == []
+
+
+def test_what_the_next_boot_lacks_does_not_explain_this_one(run: Run) -> None:
+    newer = "6.12.200+deb13-amd64"
+    result = run(NO_DRIVER, {**BUILT, f"/lib/modules/{newer}/modules.builtin": ""})
+    assert ids(result) == ["driver.headers_missing", "driver.not_loaded"]
