@@ -34,7 +34,8 @@ POOLS_OVERLAP = Fault(
 )
 DATA_ROOT_HAS_MOVED = Fault(
     "docker.data_root_has_moved",
-    "Docker keeps images, volumes or containers in {former}, and 'docker_engine_data_root' is {wanted}: Docker would no "
+    "Docker keeps images, volumes or containers in {former}, and 'docker_engine_data_root' is {wanted}: Docker "
+    "would no "
     "longer find them.",
     "Stop Docker (systemctl stop docker.socket docker.service), move them (cp -a {former}/. {wanted}/ and then "
     "mv {former} {former}.old), and run again; or leave the variable as it was.",
@@ -46,14 +47,18 @@ DATA_ROOT_ON_NETWORK = Fault(
 )
 USERNS_HIDES_DATA = Fault(
     "docker.userns_hides_data",
-    "'docker_engine_userns_remap' is {wanted} and Docker runs with {former}: it would keep its data in another folder, and "
+    "'docker_engine_userns_remap' is {wanted} and Docker runs with {former}: it would keep its data in another "
+    "folder, and "
     "no longer find the images, volumes and containers that are in {folder}.",
-    "Remove them first (docker system prune --all --volumes, after saving what is needed), or leave the variable as it was.",
+    "Remove them first (docker system prune --all --volumes, after saving what is needed), or leave the "
+    "variable as it was.",
 )
 USERNS_USER_UNKNOWN = Fault(
     "docker.userns_user_unknown",
-    "'docker_engine_userns_remap' names {user}, who is no user of the host with entries in /etc/subuid and /etc/subgid.",
-    "Make that user (useradd --system {user}; usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}), or "
+    "'docker_engine_userns_remap' names {user}, who is no user of the host with entries in /etc/subuid and "
+    "/etc/subgid.",
+    "Make that user (useradd --system {user}; usermod --add-subuids 100000-165535 --add-subgids 100000-165535 "
+    "{user}), or "
     "use 'default'.",
 )
 CGROUP_WITH_CONTAINERS = Fault(
@@ -63,8 +68,10 @@ CGROUP_WITH_CONTAINERS = Fault(
 )
 FLAGS_CONFLICT = Fault(
     "docker.flags_conflict",
-    "dockerd is started with the option {flag}, and the key '{key}' is to be in daemon.json too: with both it does not start.",
-    "Remove the option (systemctl cat docker.service shows the drop-in; on Debian DOCKER_OPTS in /etc/default/docker may "
+    "dockerd is started with the option {flag}, and the key '{key}' is to be in daemon.json too: with both it "
+    "does not start.",
+    "Remove the option (systemctl cat docker.service shows the drop-in; on Debian DOCKER_OPTS in "
+    "/etc/default/docker may "
     "hold it), or don't set the key.",
 )
 SNAP = Fault(
@@ -75,7 +82,8 @@ SNAP = Fault(
 ROOTLESS = Fault(
     "docker.rootless_only",
     "Docker on the host runs only rootless, for {users}, and the stack needs the system's.",
-    "Remove it (dockerd-rootless-setuptool.sh uninstall, as that user), or enable the system's Docker beside it (systemctl "
+    "Remove it (dockerd-rootless-setuptool.sh uninstall, as that user), or enable the system's Docker beside it "
+    "(systemctl "
     "enable --now docker.service), and run again.",
 )
 VERSION_UNAVAILABLE = Fault(
@@ -85,8 +93,10 @@ VERSION_UNAVAILABLE = Fault(
 )
 OTHER_SOURCE = Fault(
     "docker.other_source",
-    "'docker_engine_version' is {version}, and the Docker {present} on the host {origin}, not from the source '{source}'.",
-    "Unset the variable to keep that Docker, set 'docker_engine_source' to where it came from, or remove it (its data stays).",
+    "'docker_engine_version' is {version}, and the Docker {present} on the host {origin}, not from the source "
+    "'{source}'.",
+    "Unset the variable to keep that Docker, set 'docker_engine_source' to where it came from, or remove it "
+    "(its data stays).",
 )
 
 # Options of dockerd that are not called like their key in daemon.json.
@@ -119,13 +129,47 @@ FLAG_KEYS = {
     "--storage-opt": "storage-opts",
 }
 NETWORK_FILE_SYSTEMS = frozenset(
-    "9p afs beegfs ceph cifs fuse.ceph fuse.glusterfs fuse.s3fs fuse.sshfs glusterfs gpfs lustre ncpfs nfs nfs4 smb3 smbfs "
-    "virtiofs".split()
+    [
+        "9p",
+        "afs",
+        "beegfs",
+        "ceph",
+        "cifs",
+        "fuse.ceph",
+        "fuse.glusterfs",
+        "fuse.s3fs",
+        "fuse.sshfs",
+        "glusterfs",
+        "gpfs",
+        "lustre",
+        "ncpfs",
+        "nfs",
+        "nfs4",
+        "smb3",
+        "smbfs",
+        "virtiofs",
+    ]
 )
 # From this version on dockerd takes proxies from daemon.json.
 PROXIES_IN_SETTINGS = 23
 ULIMITS = frozenset(
-    "core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack".split()
+    [
+        "core",
+        "cpu",
+        "data",
+        "fsize",
+        "locks",
+        "memlock",
+        "msgqueue",
+        "nice",
+        "nofile",
+        "nproc",
+        "rss",
+        "rtprio",
+        "rttime",
+        "sigpending",
+        "stack",
+    ]
 )
 _REGISTRY = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?")
 _USERNS = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?::[A-Za-z0-9_][A-Za-z0-9_.-]*)?")
@@ -140,7 +184,8 @@ def upstream(package_version: str) -> str:
 def resolve(version: str, available: Sequence[str]) -> str | None:
     """The package version in C(available) (newest first) that C(version) means.
 
-    A user gives the package's whole version, the same without its epoch (C(5:), which apt insists on), or Docker's alone.
+    A user gives the package's whole version, the same without its epoch (C(5:), which apt insists on), or
+    Docker's alone.
     """
     for form in (lambda one: one, lambda one: one.partition(":")[2] or one, upstream):
         for one in available:
@@ -152,7 +197,8 @@ def resolve(version: str, available: Sequence[str]) -> str | None:
 def networks(routes: str) -> list[tuple[str, str]]:
     """Interface and network of the host's IPv4 routes, but the default one and those of Docker's own bridges.
 
-    C(routes) are words C(interface:destination:mask) with the numbers as /proc/net/route has them: hexadecimal, the bytes
+    C(routes) are words C(interface:destination:mask) with the numbers as /proc/net/route has them:
+    hexadecimal, the bytes
     in the machine's order, which is the little-endian one on every machine with GPUs that is known here.
     """
     found = []
@@ -172,7 +218,9 @@ def _invalid(variable: str, problem: str) -> StackError:
 
 def _pools(value: Any, routes: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
     pools: list[dict[str, Any]] = []
-    taken: list[tuple[Any, str]] = [(ipaddress.ip_network(one), f"the host's network {one} ({dev})") for dev, one in routes]
+    taken: list[tuple[Any, str]] = [
+        (ipaddress.ip_network(one), f"the host's network {one} ({dev})") for dev, one in routes
+    ]
     for entry in value:
         if not isinstance(entry, Mapping) or set(entry) != {"base", "size"}:
             raise _invalid("address_pools", f"{entry!r} is not a 'base' and a 'size'")
@@ -203,7 +251,8 @@ def _url(variable: str, text: str, schemes: Sequence[str], credentials: bool) ->
         raise _invalid(variable, "an address in it has no valid host or port") from error
     if parts.scheme not in schemes or not host or re.search(r"[\s\"']", text) or "@" in parts.path:
         raise _invalid(
-            variable, f"each address has to be {' or '.join(schemes)}://host:port, special characters in a password as %XX"
+            variable,
+            f"each address has to be {' or '.join(schemes)}://host:port, special characters in a password as %XX",
         )
     if not credentials and (parts.username is not None or parts.query or parts.fragment):
         raise _invalid(variable, f"Docker takes no user, query or fragment in the address of {host}")
@@ -359,7 +408,12 @@ def major(values: Mapping[str, Any], host: Host, offer: Mapping[str, Any]) -> in
         text = str(host.info["ServerVersion"])
     else:
         package = offer["versioned"][0]
-        versions = [values["version"], host.version(package), *host.available, str(host.info.get("ServerVersion") or "")]
+        versions = [
+            values["version"],
+            host.version(package),
+            *host.available,
+            str(host.info.get("ServerVersion") or ""),
+        ]
         text = upstream(next((one for one in versions if one), ""))
     number = re.match(r"[0-9]+", text)
     # Docker's own repository has had nothing older for years.
@@ -422,10 +476,12 @@ def docker_plan(
     """What is to be done on a host.
 
     C(values) are the role's variables without their prefix, C(found) the lines of look.sh, C(info) what C(docker info)
-    said (empty if it said nothing), C(former) the settings in daemon.json, C(offer) the entry of the role's table for the
+    said (empty if it said nothing), C(former) the settings in daemon.json, C(offer) the entry of the role's
+    table for the
     distribution and source, with C(repository) C(present) if apt knows that source already.
 
-    Returns C(settings), C(secret_settings), C(environment) (lines for dockerd's environment, for a Docker that does not take
+    Returns C(settings), C(secret_settings), C(environment) (lines for dockerd's environment, for a Docker that
+    does not take
     proxies from daemon.json), C(version) (the package version to install, or empty) and C(errors) (one line each).
     """
     host = Host(found, info, former)

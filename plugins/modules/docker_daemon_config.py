@@ -42,7 +42,8 @@ options:
     default: {}
   secret_settings:
     description:
-      - More settings to merge in, that hold a password, such as C(proxies). They are in no log and in no difference, and the
+      - More settings to merge in, that hold a password, such as C(proxies). They are in no log and in no
+      difference, and the
         file that gets them becomes readable for its owner only.
     type: dict
     default: {}
@@ -143,7 +144,14 @@ import re
 import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mistralrs.stack.plugins.module_utils._daemon_config import INVALID, REFUSED, Plan, masked, merge, plan
+from ansible_collections.mistralrs.stack.plugins.module_utils._daemon_config import (
+    INVALID,
+    REFUSED,
+    Plan,
+    masked,
+    merge,
+    plan,
+)
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 
 NOT_WRITTEN = Fault(
