@@ -71,7 +71,7 @@ installed=$(dpkg-query --show --showformat '${db:Status-Status} ${Package} ${Ver
 echo "packages=$(printf '%s\n' "$installed" | cut -d ' ' -f 1 | tr '\n' ' ')"
 echo "package_versions=$(printf '%s\n' "$installed" | tr ' ' = | tr '\n' ' ')"
 if [ -n "$versions_of" ]; then
-  echo "versions=$(apt-cache madison "$versions_of" 2>/dev/null | awk '{ print $3 }' | awk '!seen[$0]++' | tr '\n' ' ')"
+  echo "versions=$(apt-cache madison "$versions_of" 2>/dev/null | awk '$NF != "Sources" && !seen[$3]++ { print $3 }' | tr '\n' ' ')"
 fi
 [ -z "$repository" ] || echo "repository=$(grep -lsF "${repository#*://}" /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources | head -n 1)"
 echo "data_root=$data_root"
