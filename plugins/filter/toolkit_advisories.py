@@ -6,7 +6,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: toolkit_advisories
 short_description: The known ways out of a container in a version of the NVIDIA Container Toolkit
-version_added: 0.1.0
+version_added: 0.2.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
   - Returns the advisories that apply to a version, the oldest first; an empty list if there is none.

@@ -6,7 +6,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: toolkit_problem
 short_description: What a message of apt, Docker or NVIDIA's tools means, and what to do
-version_added: 0.1.0
+version_added: 0.2.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
   - Returns one line for the output of a program that failed, with what is wrong, what to do and an id.

@@ -7,13 +7,13 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: cdi_spec
 short_description: Have one CDI specification for NVIDIA GPUs that fits the host
-version_added: 0.1.0
+version_added: 0.2.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
   - The Container Device Interface (CDI) tells Docker what a container with GPUs needs. This module looks at the
     specification that is there, and has it made anew only if it is missing or does not fit the host any more. That is
-    so if it is for another version of the driver, lacks a GPU or MIG device or has one that is gone, names files that are
-    gone, or is older than the toolkit.
+    so if it is for another version of the driver, lacks a GPU or MIG device or has one that is gone, names files
+    that are gone, or is older than the toolkit.
   - Where the toolkit's own service makes it (since version 1.18), the service is asked to; elsewhere C(nvidia-ctk) is
     called. A specification in the other of the two places is set aside, since it would hide the right one.
 extends_documentation_fragment:

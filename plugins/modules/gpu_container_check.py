@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: gpu_container_check
 short_description: Start a container with the GPUs and see whether they are in it
-version_added: 0.1.0
+version_added: 0.2.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
   - Starts a short-lived container with GPUs, without network and capabilities, and compares what it finds in it with

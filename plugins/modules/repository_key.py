@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: repository_key
 short_description: Put the signing key of a package repository in place, if it is the expected one
-version_added: 0.1.0
+version_added: 0.2.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
   - Fetches a file of OpenPGP public keys, and writes it only if each key in it has one of the expected fingerprints.
@@ -41,7 +41,7 @@ options:
     required: true
   fingerprints:
     description:
-      - The full fingerprints, 40 or 64 hexadecimal digits. Several are of use while a key is replaced.
+      - The full fingerprints, 40 hexadecimal digits; spaces are ignored. Several are of use while a key is replaced.
     type: list
     elements: str
     required: true
@@ -81,23 +81,24 @@ error_id:
 """
 
 import os
+import re
 import tempfile
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
-from ansible_collections.mistralrs.stack.plugins.module_utils._openpgp import fingerprints, normal
+from ansible_collections.mistralrs.stack.plugins.module_utils._openpgp import fingerprints, normalized
 
 UNREACHABLE = Fault(
     "repository.key_unreachable",
     "The signing key at {url} cannot be fetched: {problem}.",
     "Check the address, and the network and the proxy of the host; nothing was changed.",
 )
-INVALID = Fault(
-    "repository.key_invalid",
-    "What {url} holds is no signing key: {problem}.",
-    "Check the address; a proxy may have answered in its place. Nothing was changed.",
+TOO_LARGE = Fault(
+    "repository.key_too_large",
+    "What {url} holds is larger than 1 MB, which no signing key is.",
+    "Check the address; nothing was changed.",
 )
 MISMATCH = Fault(
     "repository.key_mismatch",
@@ -127,7 +128,7 @@ def fetch(url: str, timeout: int) -> bytes:
         problem = str(getattr(error, "reason", "") or error)
         raise StackError(UNREACHABLE, url=url, problem=problem.rstrip(".")) from error
     if len(data) > MAXIMUM_SIZE:
-        raise StackError(INVALID, url=url, problem="it is larger than 1 MB")
+        raise StackError(TOO_LARGE, url=url)
     return data
 
 
@@ -136,8 +137,17 @@ def present(path: str) -> list[str]:
     try:
         with open(path, "rb") as file:
             return fingerprints(file.read(MAXIMUM_SIZE))
-    except (OSError, ValueError):
+    except (OSError, StackError):
         return []
+
+
+def expected_keys(module: AnsibleModule) -> set[str]:
+    keys = {normalized(entry) for entry in module.params["fingerprints"]}
+    wrong = [key for key in keys if not re.match(r"[0-9A-F]{40}\Z", key)]
+    if wrong or not keys:
+        problem = f"{wrong[0]!r} is not of 40 hexadecimal digits" if wrong else "there is none"
+        raise StackError(BAD_FINGERPRINT, url=module.params["url"], problem=problem)
+    return keys
 
 
 def write(module: AnsibleModule, path: str, data: bytes) -> None:
@@ -157,22 +167,13 @@ def write(module: AnsibleModule, path: str, data: bytes) -> None:
 
 def run(module: AnsibleModule) -> dict[str, Any]:
     path, url = module.params["path"], module.params["url"]
-    try:
-        expected = {normal(entry) for entry in module.params["fingerprints"]}
-        if not expected:
-            raise ValueError("there is none")
-    except ValueError as error:
-        raise StackError(BAD_FINGERPRINT, url=url, problem=error) from error
-
+    expected = expected_keys(module)
     before = present(path)
     if before and expected.issuperset(before):
         return {"changed": False, "fetched": False, "fingerprints": before}
 
     data = fetch(url, module.params["timeout"])
-    try:
-        found = fingerprints(data)
-    except ValueError as error:
-        raise StackError(INVALID, url=url, problem=error) from error
+    found = fingerprints(data, f"What {url} holds")
     # All of them, since apt trusts every key in the file.
     if not expected.issuperset(found):
         raise StackError(MISMATCH, url=url, found=" and ".join(found), expected=" or ".join(sorted(expected)))
