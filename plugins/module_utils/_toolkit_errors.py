@@ -211,7 +211,8 @@ def last_words(text: str, pattern: str = "") -> str:
     # Docker's advice to read its help is not what went wrong.
     telling = [line for line in lines if not re.match(r"See '|Run '", line)]
     line = (fitting or telling[-1:] or lines[-1:] or ["no word"])[0]
-    return re.sub(r"^(?:docker: |Error response from daemon: |[EWN]: |time=\S+ level=\w+ msg=)+", "", line).rstrip(".")
+    line = re.sub(r"^(?:docker: |Error response from daemon: |[EWN]: |time=\S+ level=\w+ msg=)+", "", line)
+    return line.strip('"').rstrip(".")
 
 
 def explained(text: str, where: str) -> StackError:

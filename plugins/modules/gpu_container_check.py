@@ -100,7 +100,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._toolkit_errors im
 
 INCOMPLETE = Fault(
     "toolkit.container_without_gpus",
-    "A container that was given all GPUs has {found}, and {expected} is needed.",
+    "A container that was given all GPUs lacks some: it has {found}, and needed is {expected}.",
     "'nvidia-ctk cdi list' shows what Docker can give, 'nvidia-smi -L' what the host has.",
 )
 NO_DOCKER = Fault(
@@ -187,8 +187,8 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     cards = [node for node in nodes if re.match(r"/dev/nvidia\d+$", node)]
     wanted = params["devices"]
     if len(cards) < params["gpus"]:
-        found = f"{len(cards)} GPU device files"
-        raise StackError(INCOMPLETE, found=found, expected=f"at least {params['gpus']}")
+        found = ", ".join(cards) or "no device file of a GPU"
+        raise StackError(INCOMPLETE, found=found, expected=f"{params['gpus']} of them")
     if "no-nvidia-smi" not in out.splitlines():
         lost = [uuid for uuid in wanted if uuid not in uuids]
         if lost:

@@ -124,7 +124,10 @@ def main() -> None:
         (root / "gpgkey").write_text(public)
         (root / "fingerprint").write_text(fingerprint)
         (root / "other-key").write_text(key(home, "other")[1])
-        for options in (["--clearsign", "--output", "InRelease"], ["--detach-sign", "--armor", "--output", "Release.gpg"]):
+        for options in (
+            ["--clearsign", "--output", "InRelease"],
+            ["--detach-sign", "--armor", "--output", "Release.gpg"],
+        ):
             run("gpg", "--homedir", place, "--batch", "--local-user", fingerprint, *options, "Release", cwd=folder)
         run("gpgconf", "--homedir", place, "--kill", "all")
     with tarfile.open(root / "repository.tar", "w") as tar:
