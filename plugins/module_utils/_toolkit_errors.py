@@ -25,7 +25,7 @@ _RESTART = "Restart Docker ('systemctl restart docker' on the host) and run agai
 # The first that fits counts, so causes stand before their consequences.
 FAULTS: tuple[tuple[str, Fault], ...] = (
     (
-        r"Conflicting values set for option Signed-By",
+        r"Conflicting values set for option",
         Fault(
             "toolkit.repository_twice",
             "{where}: two files below /etc/apt name NVIDIA's repository, with different keys ({words}).",

@@ -85,7 +85,7 @@ def state() -> str:
     """What must stay as it is when something is refused."""
     return on_host(
         "cat /etc/docker/daemon.json; ls /etc/apt/sources.list.d; sha256sum /etc/apt/keyrings/nvidia*;"
-        f" stat -c %Y.%i {SPEC}; systemctl show --property MainPID docker; dpkg-query -W '*nvidia*'; apt-mark showhold"
+        f" stat -c %Y.%i {SPEC}; systemctl show --property MainPID docker; dpkg --list '*nvidia*'"
     )
 
 
@@ -276,6 +276,19 @@ def test_downgrade_and_upgrade() -> None:
     assert works() > 0
     assert versions() == {"1.20.0-1"}
     assert set(on_host("apt-mark showhold").split()) >= PACKAGES
+
+
+def test_a_docker_too_old_for_cdi() -> None:
+    too_new = {"__nvidia_container_toolkit_docker_minimum": "99.0"}
+    refused("toolkit.docker_too_old", "26.1.5", "99.0", "nvidia_container_toolkit_legacy_runtime", **too_new)
+
+
+def test_the_legacy_runtime_beside_it() -> None:
+    pid = docker_pid()
+    assert works(nvidia_container_toolkit_legacy_runtime=True) > 0
+    assert docker_pid() == pid, "Docker takes runtimes up without a restart"
+    assert "nvidia" in json.loads(on_host("docker info --format '{{json .Runtimes}}'"))
+    assert on_host(f"docker run --rm --network none --runtime nvidia {check_image()} sh -c 'echo started'") == "started"
 
 
 def test_version_that_is_not_offered() -> None:
