@@ -1,0 +1,362 @@
+"""The container toolkit on a real host with a stand-in GPU: what is there after it, what it refuses, what it repairs.
+
+TOOLKIT_HOST_EXEC (the command prefix that runs a command on the host), TOOLKIT_REPOSITORY (the stand-in repository's
+folder on the controller), INVENTORY and EXTRA_VARS come from the scenario's verify step.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+GPU = "GPU-11111111-2222-3333-4444-555555555555"
+MIG = "MIG-99999999-8888-7777-6666-555555555555"
+PACKAGES = {
+    "libnvidia-container-tools",
+    "libnvidia-container1",
+    "nvidia-container-toolkit",
+    "nvidia-container-toolkit-base",
+}
+SPEC = "/var/run/cdi/nvidia.yaml"
+STATIC_SPEC = "/etc/cdi/nvidia.yaml"
+SETTINGS = {"ANSIBLE_CONFIG": str(HERE.parents[2] / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"}
+
+
+def on_host(command: str, status: int = 0) -> str:
+    prefix = shlex.split(os.environ["TOOLKIT_HOST_EXEC"])
+    done = subprocess.run([*prefix, "sh", "-c", command], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == status, f"{command}: {done.stdout}{done.stderr}"
+    return done.stdout.strip()
+
+
+def play(**variables: Any) -> subprocess.CompletedProcess[str]:
+    command = [
+        "ansible-playbook",
+        "--inventory",
+        os.environ["INVENTORY"],
+        "--extra-vars",
+        f"@{os.environ['EXTRA_VARS']}",
+    ]
+    command += ["--extra-vars", json.dumps(variables), str(HERE / "play.yml")]
+    environment = {**os.environ, **SETTINGS}
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=environment)
+
+
+def works(**variables: Any) -> int:
+    """Run the role; the number of changes."""
+    done = play(**variables)
+    assert done.returncode == 0, done.stdout[-4000:]
+    return int(re.findall(r"changed=(\d+)", done.stdout)[-1])
+
+
+def refused(error_id: str, *words: str, **variables: Any) -> None:
+    """Run the role, which has to stop with the id and the words before it has changed anything."""
+    before = state()
+    done = play(**variables)
+    said = re.sub(r"\s+", " ", done.stdout)
+    assert done.returncode != 0, "accepted"
+    for word in (f"[{error_id}]", *words):
+        assert word in said, f"{word!r} is not said: {done.stdout[-3000:]}"
+    assert "Traceback" not in done.stdout + done.stderr
+    assert re.findall(r"changed=(\d+)", done.stdout) == ["0"], done.stdout[-1000:]
+    assert state() == before
+
+
+def module(name: str, **options: Any) -> dict[str, Any]:
+    command = ["ansible", "all", "--inventory", os.environ["INVENTORY"], "--module-name", f"mistralrs.stack.{name}"]
+    command += ["--args", json.dumps(options)]
+    environment = {**os.environ, **SETTINGS, "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
+    match = re.search(r"=> (\{.*\})", done.stdout, re.DOTALL)
+    assert match, done.stdout + done.stderr
+    return dict(json.loads(match.group(1)))
+
+
+def state() -> str:
+    """What must stay as it is when something is refused."""
+    return on_host(
+        "cat /etc/docker/daemon.json; ls /etc/apt/sources.list.d; sha256sum /etc/apt/keyrings/nvidia*;"
+        f" stat -c %Y.%i {SPEC}; systemctl show --property MainPID docker; dpkg --list '*nvidia*'"
+    )
+
+
+def versions() -> set[str]:
+    return set(on_host("dpkg-query --show --showformat '${Version}\\n' " + " ".join(sorted(PACKAGES))).split())
+
+
+def spec_mark() -> str:
+    return on_host(f"stat -c %i.%Y {SPEC}")
+
+
+def docker_pid() -> str:
+    return on_host("systemctl show --property MainPID --value docker")
+
+
+def check_image() -> str:
+    return on_host("docker images --quiet mistralrs-stack/gpu-check | head -n 1")
+
+
+def test_packages_are_held_in_the_exact_version() -> None:
+    assert versions() == {"1.20.0-1"}
+    assert set(on_host("apt-mark showhold").split()) >= PACKAGES
+    # What unattended-upgrades would do.
+    assert "nvidia" not in on_host("apt-get --simulate dist-upgrade | grep ^Inst || true")
+
+
+def test_the_key_is_the_pinned_one_and_only_for_its_repository() -> None:
+    source = on_host("cat /etc/apt/sources.list.d/nvidia-container-toolkit.sources")
+    assert "Signed-By: /etc/apt/keyrings/nvidia-container-toolkit.asc" in source
+    repository = Path(os.environ["TOOLKIT_REPOSITORY"])
+    assert on_host("cat /etc/apt/keyrings/nvidia-container-toolkit.asc") == (repository / "gpgkey").read_text().strip()
+    told = subprocess.run(
+        ["gpg", "--show-keys", "--with-colons", str(repository / "gpgkey")], capture_output=True, text=True, check=True
+    )
+    assert (repository / "fingerprint").read_text() in told.stdout
+    on_host("apt-get update --error-on=any")
+
+
+def test_settings_of_others_are_untouched() -> None:
+    settings = json.loads(on_host("cat /etc/docker/daemon.json"))
+    assert settings["labels"] == ["rack=7"]
+    assert settings["max-concurrent-downloads"] == 2
+    assert settings["features"] == {"buildkit": True, "cdi": True}
+    assert "runtimes" not in settings
+
+
+def test_a_container_sees_the_gpu() -> None:
+    said = on_host(
+        f"docker run --rm --network none --device nvidia.com/gpu=all {check_image()}"
+        " sh -c 'test -c /dev/nvidia0 && echo $NVIDIA_CTK_LIBCUDA_DIR && nvidia-smi -L'"
+    )
+    assert said.splitlines()[0] == "/usr/lib/stand-in-gpu"
+    assert GPU in said
+    without = on_host(f"docker run --rm --network none {check_image()} sh -c 'test -e /dev/nvidia0 || echo none'")
+    assert without == "none"
+
+
+def test_only_one_specification() -> None:
+    assert on_host(f"ls {SPEC} {STATIC_SPEC} 2>/dev/null || true") == SPEC
+
+
+def test_vulnerable_version() -> None:
+    refused("toolkit.version_vulnerable", "CVE-2025-23266", "1.19.1", nvidia_container_toolkit_version="1.17.4")
+
+
+def test_version_that_is_none() -> None:
+    refused("toolkit.bad_version", "latest", nvidia_container_toolkit_version="latest")
+
+
+def test_wrong_fingerprint() -> None:
+    wrong = "C95B321B61E88C1809C4F759DDCAE044F796ECB0"
+    right = (Path(os.environ["TOOLKIT_REPOSITORY"]) / "fingerprint").read_text()
+    refused("repository.key_mismatch", wrong, right, nvidia_container_toolkit_key_fingerprints=[wrong])
+
+
+def test_no_gpu() -> None:
+    before = state()
+    done = play(mistral_gpu_info={"gpus": [], "driver": {"loaded": ""}})
+    assert done.returncode == 0
+    assert "has no NVIDIA GPU" in re.sub(r"\s+", " ", done.stdout)
+    assert "changed=0" in done.stdout
+    assert state() == before
+
+
+@pytest.fixture
+def saved_settings() -> Iterator[None]:
+    on_host("cp -p /etc/docker/daemon.json /root/daemon.json")
+    yield
+    on_host("cp -p /root/daemon.json /etc/docker/daemon.json")
+
+
+@pytest.mark.usefixtures("saved_settings")
+def test_invalid_daemon_settings() -> None:
+    on_host("""printf '{\\n  "labels": ["rack=7"],\\n}\\n' >/etc/docker/daemon.json""")
+    refused("docker.daemon_json_invalid", "/etc/docker/daemon.json", "not valid JSON at line")
+
+
+@pytest.fixture
+def mixed_source() -> Iterator[str]:
+    path = "/etc/apt/sources.list.d/all-of-it.list"
+    on_host(
+        f"printf 'deb [trusted=yes] http://127.0.0.1:8099/stable/deb/amd64 /\\n"
+        f"deb http://deb.example.org/debian trixie main\\n' >{path}"
+    )
+    yield path
+    on_host(f"rm {path}")
+
+
+def test_source_among_others(mixed_source: str) -> None:
+    refused("toolkit.repository_mixed", mixed_source)
+
+
+@pytest.fixture
+def sleeper() -> Iterator[str]:
+    """A container that waits for a named pipe, for ever."""
+    script = "exec 3<>/dev/tty; read -r line <&3"
+    name = on_host(f"docker run --detach --tty --network none {check_image()} sh -c '{script}'")
+    assert on_host(f"docker inspect --format '{{{{.State.Running}}}}' {name}") == "true"
+    yield name
+    on_host(f"docker rm --force {name}")
+
+
+def running_since(name: str) -> str:
+    return on_host(
+        f"docker inspect --format '{{{{.State.Pid}}}} {{{{.State.StartedAt}}}} {{{{.State.Running}}}}' {name}"
+    )
+
+
+def test_repairs_and_leaves_alone(sleeper: str) -> None:
+    """CDI off, two specifications for another driver, a forgotten source: one run repairs them, the next none."""
+    on_host(
+        "python3 - <<'END'\n"
+        "import json\n"
+        "path = '/etc/docker/daemon.json'\n"
+        "settings = json.load(open(path))\n"
+        "del settings['features']['cdi']\n"
+        "json.dump(settings, open(path, 'w'), indent=2)\n"
+        "END\n"
+        "systemctl restart docker\n"
+        f"sed -i s/550.163.01/535.216.03/ {SPEC} && mkdir -p /etc/cdi && cp {SPEC} {STATIC_SPEC}\n"
+        "echo 'deb [signed-by=/usr/share/keyrings/gone.gpg] https://nvidia.github.io/nvidia-docker/debian10/amd64 /'"
+        " >/etc/apt/sources.list.d/libnvidia-container.list"
+    )
+    began, pid, mark = running_since(sleeper), docker_pid(), spec_mark()
+    assert works() > 0
+    assert running_since(sleeper) == began, "a container was stopped"
+    assert docker_pid() != pid, "Docker had to be restarted"
+    settings = json.loads(on_host("cat /etc/docker/daemon.json"))
+    assert settings["features"] == {"buildkit": True, "cdi": True}
+    assert spec_mark() != mark
+    assert "550.163.01" in on_host(f"cat {SPEC}")
+    assert on_host("ls /etc/cdi") == "nvidia.yaml.replaced"
+    assert (
+        on_host("ls /etc/apt/sources.list.d/*.disabled") == "/etc/apt/sources.list.d/libnvidia-container.list.disabled"
+    )
+    on_host("apt-get update --error-on=any")
+
+    pid, mark = docker_pid(), spec_mark()
+    assert works() == 0
+    assert (docker_pid(), spec_mark(), running_since(sleeper)) == (pid, mark, began)
+
+
+@pytest.mark.usefixtures("saved_settings")
+def test_containers_are_not_stopped_unasked(request: pytest.FixtureRequest) -> None:
+    on_host(
+        "python3 - <<'END'\n"
+        "import json\n"
+        "path = '/etc/docker/daemon.json'\n"
+        "settings = json.load(open(path))\n"
+        "del settings['features']['cdi'], settings['live-restore']\n"
+        "json.dump(settings, open(path, 'w'), indent=2)\n"
+        "END\n"
+        "systemctl restart docker"
+    )
+    try:
+        request.getfixturevalue("sleeper")
+        refused("toolkit.restart_stops_containers", "live restore is off")
+    finally:
+        on_host("cp -p /root/daemon.json /etc/docker/daemon.json; systemctl restart docker")
+
+
+def test_downgrade_and_upgrade() -> None:
+    mark = spec_mark()
+    assert works(nvidia_container_toolkit_version="1.19.1") > 0
+    assert versions() == {"1.19.1-1"}
+    assert set(on_host("apt-mark showhold").split()) >= PACKAGES
+    assert spec_mark() != mark, "what an older toolkit describes is described by itself"
+    assert works() > 0
+    assert versions() == {"1.20.0-1"}
+    assert set(on_host("apt-mark showhold").split()) >= PACKAGES
+
+
+def test_a_docker_too_old_for_cdi() -> None:
+    too_new = {"__nvidia_container_toolkit_docker_minimum": "99.0"}
+    refused("toolkit.docker_too_old", "26.1.5", "99.0", "nvidia_container_toolkit_legacy_runtime", **too_new)
+
+
+def test_the_legacy_runtime_beside_it() -> None:
+    pid = docker_pid()
+    assert works(nvidia_container_toolkit_legacy_runtime=True) > 0
+    assert docker_pid() == pid, "Docker takes runtimes up without a restart"
+    assert "nvidia" in json.loads(on_host("docker info --format '{{json .Runtimes}}'"))
+    assert on_host(f"docker run --rm --network none --runtime nvidia {check_image()} sh -c 'echo started'") == "started"
+
+
+def test_version_that_is_not_offered() -> None:
+    done = play(nvidia_container_toolkit_version="9.9.9")
+    assert done.returncode != 0
+    assert "[toolkit.version_not_offered]" in re.sub(r"\s+", " ", done.stdout), done.stdout[-2000:]
+    assert versions() == {"1.20.0-1"}
+
+
+@pytest.fixture
+def gpus() -> Iterator[None]:
+    """The stand-in's GPUs, as they were, after the test."""
+    on_host("cp /etc/stand-in-gpu /root/stand-in-gpu")
+    yield
+    on_host("cp /root/stand-in-gpu /etc/stand-in-gpu")
+    assert module("cdi_spec", driver_version="550.163.01", devices=[GPU])["path"] == SPEC
+
+
+@pytest.mark.usefixtures("gpus")
+def test_a_gpu_was_divided() -> None:
+    on_host(f"sed -i 's/gpu GPU-[^ ]*/gpu {MIG}/' /etc/stand-in-gpu")
+    first = module("cdi_spec", driver_version="550.163.01", devices=[MIG])
+    assert first["changed"]
+    assert f"it lacks {MIG}" in first["reasons"]
+    assert f"nvidia.com/gpu={MIG}" in first["devices"]
+    assert not module("cdi_spec", driver_version="550.163.01", devices=[MIG])["changed"]
+
+
+@pytest.mark.usefixtures("gpus")
+def test_a_lost_gpu() -> None:
+    lost = module("cdi_spec", driver_version="550.163.01", devices=[GPU, MIG])
+    assert lost["error_id"] == "toolkit.cdi_devices_missing"
+    assert MIG in lost["msg"]
+
+
+@pytest.mark.usefixtures("gpus")
+def test_driver_not_loaded() -> None:
+    on_host("sed -i '/^driver/d' /etc/stand-in-gpu")
+    failed = module("cdi_spec", driver_version="535.216.03", devices=[GPU])
+    assert failed["error_id"] == "toolkit.driver_not_loaded", failed
+    assert GPU in on_host(f"cat {SPEC}"), "the old specification stays"
+
+
+@pytest.fixture
+def masked_unit() -> Iterator[None]:
+    on_host("systemctl mask nvidia-cdi-refresh.service")
+    yield
+    on_host("systemctl unmask nvidia-cdi-refresh.service")
+
+
+@pytest.mark.usefixtures("gpus", "masked_unit")
+def test_without_the_service() -> None:
+    made = module("cdi_spec", driver_version="550.163.01", devices=[GPU])
+    assert (made["changed"], made["path"], made["set_aside"]) == (True, STATIC_SPEC, SPEC)
+    assert not module("cdi_spec", driver_version="550.163.01", devices=[GPU])["changed"]
+
+
+def test_specification_of_somebody_else() -> None:
+    on_host(f"mkdir -p /etc/cdi && cp {SPEC} /etc/cdi/mine.yaml")
+    try:
+        assert module("cdi_spec", driver_version="550.163.01", devices=[GPU])["error_id"] == "toolkit.cdi_spec_foreign"
+    finally:
+        on_host("rm /etc/cdi/mine.yaml")
+
+
+def test_messages_of_the_real_docker() -> None:
+    unknown = on_host(f"docker run --rm --network none --device nvidia.com/gpu=7 {check_image()} true 2>&1 || true")
+    assert "unresolvable CDI devices nvidia.com/gpu=7" in unknown
+    assert module("gpu_container_check", gpus=2)["error_id"] == "toolkit.container_without_gpus"
+    assert module("gpu_container_check", access="runtime")["error_id"] == "toolkit.runtime_unknown"
+    assert module("gpu_container_check", devices=[MIG])["error_id"] == "toolkit.container_without_gpus"

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from ansible_collections.mistralrs.stack.plugins.module_utils._cdi_spec import (
+    foreign,
+    listed,
+    missing_devices,
+    parse,
+    stale_reasons,
+)
+
+GPU = "GPU-d37e67a5-91dd-3774-a5cb-99096249601a"
+MIG = "MIG-11111111-91dd-3774-a5cb-99096249601a"
+# As nvidia-ctk 1.17 writes it (keys in alphabetical order, maps in lists begin with a dash).
+SPEC = f"""---
+cdiVersion: 0.7.0
+containerEdits:
+  additionalGids:
+  - 44
+  deviceNodes:
+  - hostPath: /dev/nvidiactl
+    path: /dev/nvidiactl
+  - path: /dev/nvidia-uvm
+  env:
+  - NVIDIA_CTK_LIBCUDA_DIR=/usr/lib/x86_64-linux-gnu
+  - NVIDIA_VISIBLE_DEVICES=void
+  hooks:
+  - args:
+    - nvidia-cdi-hook
+    - create-symlinks
+    - --link
+    - libcuda.so.1::/usr/lib/x86_64-linux-gnu/libcuda.so
+    hookName: createContainer
+    path: /usr/bin/nvidia-cdi-hook
+  mounts:
+  - containerPath: /usr/lib/x86_64-linux-gnu/libcuda.so.550.163.01
+    hostPath: /usr/lib/x86_64-linux-gnu/nvidia/current/libcuda.so.550.163.01
+    options:
+    - ro
+  - containerPath: /run/nvidia-persistenced/socket
+    hostPath: /run/nvidia-persistenced/socket
+devices:
+- containerEdits:
+    deviceNodes:
+    - path: /dev/nvidia0
+  name: "0"
+- containerEdits:
+    deviceNodes:
+    - path: /dev/nvidia0
+  name: {GPU}
+- containerEdits:
+    deviceNodes:
+    - path: /dev/nvidia0
+  name: all
+kind: nvidia.com/gpu
+"""
+PATHS = (
+    "/dev/nvidiactl",
+    "/dev/nvidia-uvm",
+    "/usr/bin/nvidia-cdi-hook",
+    "/usr/lib/x86_64-linux-gnu/nvidia/current/libcuda.so.550.163.01",
+    "/run/nvidia-persistenced/socket",
+    "/dev/nvidia0",
+)
+DOCUMENT = {
+    "cdiVersion": "0.5.0",
+    "kind": "nvidia.com/gpu",
+    "devices": [{"name": "0", "containerEdits": {"deviceNodes": [{"path": "/dev/nvidia0"}]}}],
+    "containerEdits": {"mounts": [{"hostPath": "/lib/libcuda.so.535.54", "containerPath": "/lib/libcuda.so.535.54"}]},
+}
+
+
+def test_what_a_specification_says() -> None:
+    spec = parse(SPEC)
+    assert (spec.kind, spec.version) == ("nvidia.com/gpu", "0.7.0")
+    assert spec.devices == ("0", GPU, "all")
+    assert spec.host_paths == PATHS
+    assert spec.drivers == ("550.163.01",)
+
+
+def test_json_says_the_same() -> None:
+    for text in (json.dumps(DOCUMENT), json.dumps(DOCUMENT, indent=2)):
+        spec = parse(text)
+        assert (spec.kind, spec.version, spec.devices, spec.drivers) == ("nvidia.com/gpu", "0.5.0", ("0",), ("535.54",))
+        assert set(spec.host_paths) == {"/dev/nvidia0", "/lib/libcuda.so.535.54"}
+
+
+@pytest.mark.parametrize("text", ["", "{", "\0", "kind", SPEC[:300], "- - - -", "[]", '{"devices": 3}'])
+def test_what_is_cut_off_is_stale(text: str) -> None:
+    assert stale_reasons(parse(text), "550.163.01", [GPU], lambda path: True)
+
+
+@pytest.mark.parametrize(
+    ("driver", "uuids", "gone", "old", "reason"),
+    [
+        ("550.163.01", [GPU], (), False, None),
+        ("", [], (), False, None),
+        ("580.95.05", [GPU], (), False, "it is for the driver 550.163.01, and 580.95.05 is loaded"),
+        ("550.163.01", [GPU, "GPU-2"], (), False, "it lacks GPU-2"),
+        ("550.163.01", [MIG], (), False, f"it has {GPU}, which the host has not"),
+        ("550.163.01", [GPU], ("/dev/nvidia0",), False, "/dev/nvidia0 it names are gone"),
+        ("550.163.01", [GPU], PATHS, False, "/dev/nvidiactl and 5 more files it names are gone"),
+        ("550.163.01", [GPU], (), True, "it is older than the toolkit"),
+    ],
+)
+def test_staleness(driver: str, uuids: list[str], gone: tuple[str, ...], old: bool, reason: str | None) -> None:
+    reasons = stale_reasons(parse(SPEC), driver, uuids, lambda path: path not in gone, old)
+    assert reasons == [] if reason is None else reason in reasons
+
+
+def test_names_by_index_only() -> None:
+    assert missing_devices(["0", "1", "all"], ["GPU-a", "GPU-b"]) == []
+    assert missing_devices(["0", "all"], ["GPU-a", "GPU-b"]) == ["GPU-b"]
+    assert missing_devices(["0:0", "0:1", "all"], ["MIG-a", "MIG-b"]) == []
+    assert missing_devices([], ["GPU-a"]) == ["GPU-a"]
+
+
+def test_list() -> None:
+    output = f"INFO[0000] Found 3 CDI devices\nnvidia.com/gpu=0\nnvidia.com/gpu={GPU}\nnvidia.com/gpu=all\n"
+    assert listed(output) == ["nvidia.com/gpu=0", f"nvidia.com/gpu={GPU}", "nvidia.com/gpu=all"]
+
+
+def test_files_of_others() -> None:
+    texts = {"/etc/cdi/nvidia.yaml": SPEC, "/etc/cdi/mine.json": json.dumps(DOCUMENT), "/etc/cdi/x.yaml": "kind: a/b\n"}
+    assert foreign(texts, ["/etc/cdi/nvidia.yaml"]) == ["/etc/cdi/mine.json"]

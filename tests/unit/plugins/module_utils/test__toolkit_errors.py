@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+from ansible_collections.mistralrs.stack.plugins.filter.toolkit_problem import toolkit_problem
+from ansible_collections.mistralrs.stack.plugins.module_utils._toolkit_errors import FAULTS, explained, last_words
+
+# The messages marked "here" were seen with Docker 26.1.5 and apt 3.0; the others are from the projects' issues.
+MESSAGES = [
+    (
+        "docker_without_gpus",
+        'docker: Error response from daemon: could not select device driver "" with capabilities: [[gpu]].',
+    ),
+    (
+        "cdi_not_enabled",
+        'docker: Error response from daemon: could not select device driver "cdi" with capabilities: [].',
+    ),  # here
+    (
+        "cdi_not_enabled",
+        "docker: Error response from daemon: error gathering device information while adding custom device"
+        ' "nvidia.com/gpu=all": no such file or directory.',
+    ),
+    (
+        "cdi_device_unknown",
+        # here
+        "docker: Error response from daemon: CDI device injection failed: unresolvable CDI devices nvidia.com/gpu=7.",
+    ),
+    ("runtime_unknown", "docker: Error response from daemon: unknown or invalid runtime name: nvidia."),  # here
+    ("gpu_cut_off", "Failed to initialize NVML: Unknown Error"),
+    ("selinux_denied", "Failed to initialize NVML: Insufficient Permissions"),
+    (
+        "driver_library_mismatch",
+        "Failed to initialize NVML: Driver/library version mismatch\nNVML library version: 565.57",
+    ),
+    (
+        "driver_not_loaded",
+        "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. Make sure that the latest NVIDIA"
+        " driver is installed and running.",
+    ),
+    (
+        "driver_not_loaded",
+        'time="2026-11-24T10:00:00Z" level=error msg="failed to generate CDI spec: failed to initialize NVML:'
+        ' Driver Not Loaded"',
+    ),
+    ("driver_libraries_missing", "NVIDIA-SMI couldn't find libnvidia-ml.so library in your system."),
+    (
+        "driver_libraries_missing",
+        "nvidia-container-cli: initialization error: load library failed: libnvidia-ml.so.1: cannot open",
+    ),
+    (
+        "image_needs_newer_driver",
+        "nvidia-container-cli: requirement error: unsatisfied condition: cuda>=12.8, please update your driver",
+    ),
+    (
+        "device_nodes_missing",
+        'error gathering device information while adding custom device "/dev/nvidia0": no such file',
+    ),
+    (
+        "cdi_spec_stale",
+        "failed to fulfil mount request: open /run/nvidia-persistenced/socket: no such file or directory",
+    ),
+    ("no_devices", "No devices were found"),
+    (
+        "docker_not_running",
+        "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?",
+    ),
+    (
+        "repository_twice",
+        "E: Conflicting values set for option Signed-By regarding source https://nvidia.github.io/libnvidia-container/stable/deb"
+        "/amd64/ /: a.gpg != b.asc",
+    ),
+    ("repository_signature", "W: GPG error: http://127.0.0.1  InRelease: NO_PUBKEY DDCAE044F796ECB0"),
+    ("version_not_offered", "E: Version '9.9.9-*' for 'nvidia-container-toolkit' was not found"),  # here
+    ("repository_unreachable", "E: Failed to fetch https://nvidia.github.io/x  Could not resolve 'nvidia.github.io'"),
+    ("apt_busy", "E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 1 (unattended-upgr)"),
+    ("failed", "something that nobody has seen"),
+]
+
+
+@pytest.mark.parametrize(
+    ("error", "text"), MESSAGES, ids=[f"{number}-{entry[0]}" for number, entry in enumerate(MESSAGES)]
+)
+def test_message(error: str, text: str) -> None:
+    line = toolkit_problem(text, "It does not start")
+    assert line.startswith("It does not start: ")
+    assert line.endswith(f"[toolkit.{error}]")
+    assert "\n" not in line
+    assert ".." not in line
+
+
+def test_every_fault_has_a_message() -> None:
+    missing = {fault.id for _pattern, fault in FAULTS} - {f"toolkit.{error}" for error, _text in MESSAGES}
+    assert missing == {"toolkit.cdi_devices_twice", "toolkit.cdi_schema_too_new"}, "texts that no source was found for"
+
+
+def test_the_words_are_those_that_matter() -> None:
+    text = "Reading package lists...\nE: Version '9.9.9-*' for 'x' was not found\nE: Sub-process failed\n"
+    assert "(Version '9.9.9-*' for 'x' was not found)" in str(explained(text, "x"))
+    assert last_words("docker: Error response from daemon: no.\nSee 'docker run --help'.\n") == "no"
+    assert last_words("") == "no word"
+
+
+def test_patterns_are_valid() -> None:
+    for pattern, fault in FAULTS:
+        assert re.compile(pattern)
+        assert re.match(r"toolkit\.[a-z_]+\Z", fault.id)
