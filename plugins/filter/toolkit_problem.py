@@ -1,0 +1,52 @@
+# Copyright (c) 2026, the mistralrs.stack maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: toolkit_problem
+short_description: What a message of apt, Docker or NVIDIA's tools means, and what to do
+version_added: 0.2.0
+author: The mistralrs.stack maintainers (@mistralrs-stack)
+description:
+  - Returns one line for the output of a program that failed, with what is wrong, what to do and an id.
+positional: _input, where
+options:
+  _input:
+    description:
+      - The output.
+    type: str
+    required: true
+  where:
+    description:
+      - How the sentence begins, such as what could not be done.
+    type: str
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Say why the container does not start
+  ansible.builtin.fail:
+    msg: "{{ started.stderr | mistralrs.stack.toolkit_problem('A container does not start') }}"
+"""
+
+RETURN = r"""
+_value:
+  description:
+    - The line.
+  type: str
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from ansible_collections.mistralrs.stack.plugins.module_utils._toolkit_errors import explained
+
+
+def toolkit_problem(text: str, where: str) -> str:
+    return str(explained(text, where))
+
+
+class FilterModule:
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {"toolkit_problem": toolkit_problem}
