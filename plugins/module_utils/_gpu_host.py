@@ -101,8 +101,9 @@ def installed(tree: Tree) -> str:
     """The version of the driver's library that programs get; empty if there is none."""
     found = []
     for folder in LIBRARY_FOLDERS:
-        active = _LIBRARY.fullmatch(os.path.basename(tree.real(f"{folder}/libnvidia-ml.so.1")))
-        if active:
+        path = tree.real(f"{folder}/libnvidia-ml.so.1")
+        active = _LIBRARY.fullmatch(os.path.basename(path))
+        if active and os.path.exists(path):
             return active[1]
         for place in (folder, f"{folder}/nvidia", f"{folder}/nvidia/current"):
             found += [match[1] for name in tree.list(place) for match in [_LIBRARY.fullmatch(name)] if match]

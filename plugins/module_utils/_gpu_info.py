@@ -75,7 +75,7 @@ class Smi(NamedTuple):
 
     answer: Answer
     failure: str
-    words: str
+    text: str
     log: _nvidia_smi.SmiLog | None
     csv: Mapping[str, _nvidia_smi.CsvGpu]
     mig: Mapping[str, Mapping[int, str]]
@@ -99,7 +99,7 @@ def ask_smi(ask: Ask) -> Smi:
             mig = _nvidia_smi.parse_list(ask(_nvidia_smi.LIST_QUERY).out)
         if len(log.gpus) > 1:
             nvlink = _nvidia_smi.parse_nvlink(ask(_nvidia_smi.NVLINK_QUERY).out)
-    return Smi(answer, failure, _nvidia_smi.words(beside), log, csv, mig, nvlink)
+    return Smi(answer, failure, beside, log, csv, mig, nvlink)
 
 
 def _empty(gpu: PciGpu, index: int | None) -> dict[str, Any]:
@@ -140,7 +140,6 @@ def _told(gpu: _nvidia_smi.SmiGpu, smi: Smi, host: _gpu_host.Host, unified: bool
         "name": gpu.name,
         "uuid": gpu.uuid,
         "device_id": gpu.device_id,
-        "generation": _ARCHITECTURES.get(gpu.architecture, gpu.architecture),
         "compute_capability": csv.compute_capability if csv else "",
         "memory_total": gpu.memory_total,
         "memory_free": gpu.memory_free,
@@ -196,7 +195,10 @@ def gpu_info(tree: Tree, ask: Ask, program: str = "nvidia-smi", timeout: float =
     for number, (address, device) in enumerate(sorted(on_bus.items())):
         entry = _empty(device, order.get(address) if told else number)
         if address in told:
-            entry.update(_told(told[address], smi, host, entry["unified_memory"]))
+            gpu = told[address]
+            entry.update(_told(gpu, smi, host, entry["unified_memory"]))
+            # The table tells Grace Hopper, which takes open modules only, from Hopper; the driver doesn't.
+            entry["generation"] = entry["generation"] or _ARCHITECTURES.get(gpu.architecture, gpu.architecture)
         if not _gpu_table.known(device.device_id).modules:
             entry["modules"] = _gpu_table.GENERATION_MODULES.get(entry["generation"], _gpu_table.OPEN)
         gpus.append(entry)
@@ -214,7 +216,7 @@ def gpu_info(tree: Tree, ask: Ask, program: str = "nvidia-smi", timeout: float =
         hangs=smi.answer.code == HANGS,
         code=smi.answer.code,
         smi=smi.failure,
-        words=smi.words,
+        text=smi.text,
         lost=[gpu.bus_id for gpu in told.values() if gpu.lost],
         driven=list(told) if smi.log is not None else None,
         remaps=remaps,

@@ -83,12 +83,12 @@ LOST = Fault(
 )
 NONE_FOUND_BY_DRIVER = Fault(
     "gpu.none_found_by_driver",
-    "The PCI bus has {count} NVIDIA GPUs, but the driver {loaded} found none that it can run.",
+    "NVIDIA GPUs on the PCI bus: {count}, but the driver {loaded} found none that it can run.",
     "Look at 'dmesg' for lines with NVRM: the driver's branch or flavour may not fit, or the GPUs need a power cycle.",
 )
 COUNT_DIFFERS = Fault(
     "gpu.count_differs",
-    "The PCI bus has {count} NVIDIA GPUs, the driver has {driven}; missing: {missing}.",
+    "NVIDIA GPUs on the PCI bus: {count}, but the driver has {driven}; missing: {missing}.",
     "Look at 'dmesg' for lines with NVRM and that address, and power the host off and on.",
 )
 INFOROM_CORRUPT = Fault(
@@ -181,7 +181,7 @@ class Seen(NamedTuple):
     hangs: bool
     code: int
     smi: str
-    words: str
+    text: str
     lost: Sequence[str]
     driven: Sequence[str] | None
     remaps: Mapping[str, str]
@@ -249,7 +249,7 @@ def _driver(seen: Seen) -> list[dict[str, str]]:
 
 def _smi(seen: Seen) -> list[dict[str, str]]:
     host = seen.host
-    words = (seen.words or "it printed nothing").rstrip(".")
+    words = (_nvidia_smi.words(seen.text) or "it printed nothing").rstrip(".")
     if not seen.called:
         return []
     if not seen.found:
@@ -266,10 +266,8 @@ def _smi(seen: Seen) -> list[dict[str, str]]:
     if seen.smi == _nvidia_smi.NO_DEVICES:
         count = sum(gpu["driver_bound"] != "vfio-pci" for gpu in seen.gpus)
         return [_problem(NONE_FOUND_BY_DRIVER, count=count, loaded=host.loaded)] if count else []
-    if seen.smi == _nvidia_smi.INFOROM:
-        return [_problem(INFOROM_CORRUPT, _nvidia_smi.bus_id(seen.words))]
     if seen.smi == _nvidia_smi.RESET_REQUIRED:
-        gpu = _nvidia_smi.bus_id(seen.words)
+        gpu = _nvidia_smi.bus_id(words)
         remedy = _RECOVERY_REMEDIES["GPU Reset"].format(gpu=gpu or "INDEX")
         return [_problem(RECOVERY_NEEDED, gpu, action="GPU Reset", remedy=remedy)]
     if seen.smi == _nvidia_smi.OTHER:
@@ -281,13 +279,22 @@ def _smi(seen: Seen) -> list[dict[str, str]]:
 
 def _lost(seen: Seen) -> list[dict[str, str]]:
     found = {gpu: "nvidia-smi says so" for gpu in seen.lost}
-    if seen.smi == _nvidia_smi.LOST:
-        found.setdefault(_nvidia_smi.bus_id(seen.words), seen.words.rstrip("."))
+    named = _nvidia_smi.complaints(seen.text, _nvidia_smi.LOST)
+    if seen.smi == _nvidia_smi.LOST and not named:
+        named = {_nvidia_smi.bus_id(seen.text): _nvidia_smi.words(seen.text) or f"exit code {seen.code}"}
+    found.update({gpu: words.rstrip(".") for gpu, words in named.items()})
     for xid in seen.xids:
         # One that the driver lists again has been recovered since.
         if xid.number == 79 and xid.bus_id not in (seen.driven or ()):
             found[xid.bus_id] = "Xid 79 in the kernel's log"
     return [_problem(LOST, gpu, words=words) for gpu, words in found.items()]
+
+
+def _inforom(seen: Seen) -> list[dict[str, str]]:
+    named = list(_nvidia_smi.complaints(seen.text, _nvidia_smi.INFOROM))
+    if not named and seen.smi == _nvidia_smi.INFOROM:
+        named = [""]
+    return [_problem(INFOROM_CORRUPT, gpu) for gpu in named]
 
 
 def _gpu(gpu: Mapping[str, Any], seen: Seen) -> list[dict[str, str]]:
@@ -333,9 +340,11 @@ def judge(seen: Seen) -> list[dict[str, str]]:
     """Everything that is wrong, as dictionaries of id, message and gpu, what explains the most first."""
     lost = _lost(seen)
     addresses = [problem["gpu"] for problem in lost]
-    found = [*_driver(seen), *_smi(seen), *lost]
-    if seen.driven is not None and not seen.smi:
+    found = [*_driver(seen), *_smi(seen), *lost, *_inforom(seen)]
+    if seen.driven is not None:
         bound = [gpu["bus_id"] for gpu in seen.gpus if gpu["driver_bound"] != "vfio-pci"]
+        # What is known to be lost is said already.
+        bound = [gpu for gpu in bound if gpu not in addresses]
         missing = [gpu for gpu in bound if gpu not in seen.driven]
         if missing and seen.driven:
             names = ", ".join(missing)

@@ -157,25 +157,28 @@ DEVICES = {
 }
 # fmt: on
 
-# (first, last, generation): which ids a generation got, for devices without a row.
+# (first, last, generation, compute capability): which ids a generation got, for devices without a row.
+# The capability is empty where several are mixed.
 RANGES = (
-    (0x1340, 0x15EF, "Maxwell"),
-    (0x15F0, 0x15FF, "Pascal"),
-    (0x1600, 0x1AFF, "Maxwell"),
-    (0x1B00, 0x1D7F, "Pascal"),
-    (0x1D80, 0x1DFF, "Volta"),
-    (0x1E02, 0x1FFF, "Turing"),
-    (0x2080, 0x20FF, "Ampere"),
-    (0x2180, 0x21FF, "Turing"),
-    (0x2200, 0x22FF, "Ampere"),
-    (0x2300, 0x2341, "Hopper"),
-    (0x2342, 0x234F, "Grace Hopper"),
-    (0x2350, 0x23FF, "Hopper"),
-    (0x2400, 0x25FF, "Ampere"),
-    (0x2600, 0x28FF, "Ada"),
-    (0x2900, 0x29FF, "Blackwell"),
-    (0x2B00, 0x2FFF, "Blackwell"),
-    (0x3100, 0x31FF, "Blackwell"),
+    (0x1340, 0x15EF, "Maxwell", ""),
+    (0x15F0, 0x15FF, "Pascal", "6.0"),
+    (0x1600, 0x1AFF, "Maxwell", ""),
+    (0x1B00, 0x1D7F, "Pascal", "6.1"),
+    (0x1D80, 0x1DFF, "Volta", "7.0"),
+    (0x1E02, 0x1FFF, "Turing", "7.5"),
+    (0x2080, 0x20FF, "Ampere", "8.0"),
+    (0x2180, 0x21FF, "Turing", "7.5"),
+    (0x2200, 0x22FF, "Ampere", "8.6"),
+    (0x2300, 0x2341, "Hopper", "9.0"),
+    (0x2342, 0x234F, "Grace Hopper", "9.0"),
+    (0x2350, 0x23FF, "Hopper", "9.0"),
+    (0x2400, 0x25FF, "Ampere", "8.6"),
+    (0x2600, 0x28FF, "Ada", "8.9"),
+    (0x2900, 0x29FF, "Blackwell", "10.0"),
+    (0x2B00, 0x2DFF, "Blackwell", "12.0"),
+    (0x2E00, 0x2EFF, "Blackwell", "12.1"),
+    (0x2F00, 0x2FFF, "Blackwell", "12.0"),
+    (0x3180, 0x31FF, "Blackwell", "10.3"),
 )
 # Older than Maxwell, with drivers of their own that no engine can use.
 _FIRST = RANGES[0][0]
@@ -192,7 +195,7 @@ def known(device_id: str) -> Known:
         number = int(device_id, 16)
     except ValueError:
         return Known()
-    for first, last, generation in RANGES:
+    for first, last, generation, capability in RANGES:
         if first <= number <= last:
-            return Known(generation=generation, modules=GENERATION_MODULES[generation])
+            return Known("", generation, capability, modules=GENERATION_MODULES[generation])
     return Known(modules=PROPRIETARY) if 0 < number < _FIRST else Known()

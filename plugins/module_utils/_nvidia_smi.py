@@ -36,7 +36,7 @@ OTHER = "other"
 # The text decides before the return code, which differs between driver versions.
 _TEXTS = (
     (re.compile(r"driver/library version mismatch", re.I), MISMATCH),
-    (re.compile(r"GPU is lost|fallen off the bus", re.I), LOST),
+    (re.compile(r"GPU is lost|fallen off the bus|unable to determine the device handle", re.I), LOST),
     (re.compile(r"no devices were found", re.I), NO_DEVICES),
     (re.compile(r"insufficient permissions", re.I), NO_PERMISSION),
     (re.compile(r"couldn't find libnvidia-ml|NVML shared library couldn't be found", re.I), NO_LIBRARY),
@@ -129,6 +129,12 @@ def failure(code: int, text: str) -> str:
     return _CODES.get(code, OTHER if code else "")
 
 
+def complaints(text: str, kind: str) -> dict[str, str]:
+    """The GPUs (PCI address, empty if none is named) of which lines complain in that way, and the lines."""
+    pattern = next(pattern for pattern, name in _TEXTS if name == kind)
+    return {bus_id(line): line.strip()[:300] for line in text.splitlines() if pattern.search(line)}
+
+
 def words(text: str) -> str:
     """The first line of an error's text that says something."""
     for line in text.splitlines():
@@ -174,6 +180,15 @@ def _switch(text: str) -> bool | None:
     return {"enabled": True, "disabled": False}.get(text.lower())
 
 
+def _version(element: Element, *paths: str) -> str:
+    for path in paths:
+        # Since driver 610 a notice that the field will be removed stands behind it.
+        found = re.match(r"\d+(\.\d+)+(?=\s|\Z)", _text(element, path))
+        if found:
+            return found[0]
+    return ""
+
+
 def _recovery(element: Element) -> str:
     action = _known(element, "gpu_recovery_action")
     if action:
@@ -201,6 +216,8 @@ def _mig_devices(element: Element) -> tuple[MigDevice, ...]:
 
 def _gpu(element: Element) -> SmiGpu:
     power = ("gpu_power_readings/", "power_readings/")
+    # Since driver 610 nvidia-smi groups the limits in force, so they are looked for at any depth.
+    limits = (power[0] + "/current_power_limit", power[0] + "/power_limit", power[1] + "power_limit")
     device = _known(element, "pci/pci_device_id")
     link = "pci/pci_gpu_link_info/"
     texts = [(child.text or "").lower() for child in element]
@@ -214,7 +231,7 @@ def _gpu(element: Element) -> SmiGpu:
         memory_total=_bytes(_text(element, "fb_memory_usage/total")),
         memory_free=_bytes(_text(element, "fb_memory_usage/free")),
         memory_reserved=_bytes(_text(element, "fb_memory_usage/reserved")),
-        power_limit=_number(_known(element, *(f"{part}{x}power_limit" for part in power for x in ("current_", "")))),
+        power_limit=_number(_known(element, *limits)),
         power_limit_min=_number(_known(element, *(f"{part}min_power_limit" for part in power))),
         power_limit_max=_number(_known(element, *(f"{part}max_power_limit" for part in power))),
         ecc_current=_known(element, "ecc_mode/current_ecc"),
@@ -247,11 +264,9 @@ def parse_xml(text: str) -> SmiLog | None:
     except (ElementTree.ParseError, ValueError):
         return None
     gpus = tuple(_gpu(element) for element in root.findall("gpu"))
-    cuda = _known(root, "cuda_version", "cuda_umd_version")
-    driver = _known(root, "driver_version", "kmd_version")
     return SmiLog(
-        driver=driver if re.fullmatch(r"\d+(\.\d+)+", driver) else "",
-        cuda=cuda if re.fullmatch(r"\d+\.\d+", cuda) else "",
+        driver=_version(root, "driver_version", "kmd_version"),
+        cuda=_version(root, "cuda_version", "cuda_umd_version"),
         gpus=tuple(gpu for gpu in gpus if gpu.bus_id),
     )
 

@@ -60,9 +60,14 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+error_id:
+  description: Identifies what is wrong with the options.
+  returned: failure
+  type: str
+  sample: driver.timeout_invalid
 gpu_info:
   description: The GPUs and the state of their driver.
-  returned: always
+  returned: success
   type: dict
   contains:
     gpus:
@@ -299,8 +304,16 @@ gpu_info:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._gpu_info import ask_program, gpu_info
 from ansible_collections.mistralrs.stack.plugins.module_utils._gpu_pci import Tree
+
+TIMEOUT_INVALID = Fault(
+    "driver.timeout_invalid",
+    "The time to wait for nvidia-smi is {timeout} seconds, which is no time to wait.",
+    "Set 'timeout' to a number above 0, at most 86400.",
+)
+DAY = 86400
 
 
 def main() -> None:
@@ -313,8 +326,9 @@ def main() -> None:
         supports_check_mode=True,
     )
     program, timeout = module.params["nvidia_smi"], module.params["timeout"]
-    if timeout <= 0:
-        module.fail_json(msg=f"'timeout' is {timeout}, but must be above 0.")
+    if not 0 < timeout <= DAY:
+        fault = StackError(TIMEOUT_INVALID, timeout=timeout)
+        module.fail_json(msg=str(fault), error_id=fault.id)
     info = gpu_info(Tree(module.params["root"]), ask_program(program, timeout), program, timeout)
     module.exit_json(changed=False, gpu_info=info)
 
