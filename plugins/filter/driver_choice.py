@@ -118,7 +118,7 @@ _value:
       description: The module stream of dnf.
       type: str
     foreign:
-      description: Beginnings of package names by which the other source's packages are recognized.
+      description: Names of packages by which the other source is recognized; one that ends in a dash stands for all that begin so.
       type: list
       elements: str
     own:

@@ -207,7 +207,9 @@ def check_state(
         raise StackError(DKMS_FAILED, packages=" ".join(failed), error=errors[failed[0]].rstrip("."))
     if unfinished:
         raise StackError(PACKAGES_BROKEN, packages=" ".join(unfinished))
-    mixed = [name for name in packages if name.startswith(tuple(foreign))] if foreign else []
+    # A name that ends in a dash stands for all that begin like it.
+    beginnings = tuple(name for name in foreign if name.endswith("-"))
+    mixed = [name for name in packages if name in foreign or name.startswith(beginnings)]
     if mixed:
         raise StackError(SOURCES_MIXED, packages=", ".join(mixed), source=source)
 
