@@ -118,7 +118,9 @@ _value:
       description: The module stream of dnf.
       type: str
     foreign:
-      description: Names of packages by which the other source is recognized; one that ends in a dash stands for all that begin so.
+      description:
+        - Names of packages by which the other source is recognized.
+        - One that ends in a dash stands for all that begin like it.
       type: list
       elements: str
     own:

@@ -325,7 +325,7 @@ def driver_choice(
 
 def _stream(branch: Branch, flavour: str) -> str:
     """The module stream of RHEL 9, which tracks the branch."""
-    return branch.stream or (f"{branch.name}-open" if flavour == OPEN else f"{branch.name}-dkms")
+    return f"{branch.name}-open" if flavour == OPEN else f"{branch.name}-dkms"
 
 
 __all__ = ["DISTRIBUTION", "Choice", "Gpu", "Wanted", "driver_choice", "find_distribution", "gpus_named", "gpus_of"]

@@ -39,7 +39,6 @@ class Branch(NamedTuple):
     proprietary: Flavour | None
     fabric_manager: str = ""
     pinning: str = ""
-    stream: str = ""
 
 
 class Source(NamedTuple):
@@ -144,7 +143,6 @@ def _nvidia_rhel(branch: str) -> Branch:
         if number < 620
         else None,
         fabric_manager="nvidia-fabric-manager",
-        stream=f"{branch}-open" if number >= 620 else "",
     )
 
 
@@ -153,7 +151,7 @@ def _nvidia(folder: str, branches: tuple[Branch, ...]) -> Source:
 
 
 def _ubuntu(folder: str) -> Distribution:
-    server = tuple(_ubuntu_server(branch) for branch in ("580", "570", "535"))
+    server = tuple(_ubuntu_server(branch) for branch in ("580", "590", "570", "550", "535"))
     nvidia = tuple(_nvidia_ubuntu(branch) for branch in NVIDIA_BRANCHES)
     sources = {
         NVIDIA: _nvidia(folder, nvidia),

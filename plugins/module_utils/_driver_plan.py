@@ -168,8 +168,18 @@ def versions_of(madison: str) -> list[str]:
     return list(dict.fromkeys(line.split("|")[1].strip() for line in madison.splitlines() if line.count("|") >= 2))
 
 
+def versions_by_package(madison: str) -> dict[str, list[str]]:
+    """The versions of each package in what C(apt-cache madison) prints about several."""
+    found: dict[str, list[str]] = {}
+    for line in madison.splitlines():
+        parts = [part.strip() for part in line.split("|")]
+        if len(parts) >= 3 and parts[1] not in found.setdefault(parts[0], []):
+            found[parts[0]].append(parts[1])
+    return found
+
+
 def matches(version: str, wanted: str, branch: str) -> bool:
-    """Whether a package's version is the one that is wanted, or of the branch if none is."""
+    """Whether a package's version is the one that is wanted, or of the branch if none is wanted."""
     bare = version.split(":", 1)[-1]
     if not wanted:
         return bare.startswith(f"{branch}.")

@@ -388,7 +388,13 @@ def simulated(
     wanted = choice["version"] if "-" in choice["version"] else plan.upstream(version)
     host.with_files(*files, plan.preferences_text(wanted))
 
-    names = [f"{kernel_package}={version}", *(name for name in choice["packages"] if name != kernel_package)]
+    # apt leaves held packages where they are unless they are named.
+    held = sorted(name for name, package in packages.items() if package.is_driver and package.want == "hold")
+    versions = plan.versions_by_package(host.run("apt-cache", "madison", *held)[1]) if held else {}
+    moves = {name: one for name, found in versions.items() for one in reversed(found) if plan.matches(one, wanted, "")}
+    moves[kernel_package] = version
+    names = [f"{name}={moves[name]}" for name in moves]
+    names += [name for name in choice["packages"] if name not in moves]
     tries = [[*INSTALL, *names, *headers]]
     meta = choice["headers_meta"]
     if meta not in packages:
