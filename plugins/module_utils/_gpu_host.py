@@ -30,7 +30,15 @@ _MODULE = re.compile(
 _FILE = re.compile(_MODULE.pattern + r"\.ko(?:\.(?:xz|zst|gz))?")
 _LIBRARY = re.compile(r"libnvidia-ml\.so\.(\d+(?:\.\d+)+)")
 _LOG_FOR = re.compile(r"make\.log for .*? for kernel (\S+)")
-_ERROR = re.compile(r"(?:fatal )?error\b[: ]|: No such file|\bcannot stat\b|^ERROR", re.I)
+# A compiler's word before that of other tools, and last that of make, which only says that there was one. The command
+# lines that are in the log as well have words like -Wno-error.
+_ERRORS = (
+    re.compile(r"\b(?:fatal )?error: "),
+    re.compile(r"^(?:error|ERROR|Error!)[: ]|: No such file or directory|: cannot "),
+    re.compile(r"^make.*\bError \d+"),
+)
+# With its command lines the log has several MB.
+_LOG_SIZE = 32 << 20
 _XID = re.compile(r"NVRM: Xid \(PCI:([0-9a-fA-F:.]+)\): (\d{1,4})\b[, ]*(.*)")
 
 # After a day something else will have told.
@@ -144,9 +152,8 @@ def kernels(tree: Tree, running: str) -> tuple[Kernel, ...]:
 
 
 def _error_line(log: str) -> str:
-    lines = [line.strip() for line in log.splitlines()]
-    # A compiler's word before that of make, which only says that there was one.
-    for pattern in (re.compile(r"\berror:"), _ERROR, re.compile(r"^make.*\bError \d+")):
+    lines = [line.strip() for line in log.splitlines() if len(line) < 1000]
+    for pattern in _ERRORS:
         for line in lines:
             if pattern.search(line):
                 return line[:300]
@@ -169,7 +176,7 @@ def dkms(tree: Tree) -> tuple[tuple[str, ...], tuple[Build, ...]]:
                 continue
             registered.append(f"{name}/{version}")
             path = f"{base}/build/make.log"
-            log = tree.read(path)
+            log = tree.read(path, _LOG_SIZE)
             if log:
                 about = _LOG_FOR.search(log)
                 failed.append(Build(f"{name}/{version}", about[1] if about else "", path, _error_line(log)))

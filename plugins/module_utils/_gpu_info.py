@@ -186,6 +186,9 @@ def gpu_info(tree: Tree, ask: Ask, program: str = "nvidia-smi", timeout: float =
     called = bool(found) or bool(host.loaded)
     smi = ask_smi(ask) if called else Smi(Answer(MISSING, ""), "", "", None, {}, {}, None)
     told = {gpu.bus_id: gpu for gpu in smi.log.gpus} if smi.log else {}
+    if smi.log and not host.loaded:
+        # A container may see neither /sys nor /proc of the driver that answers it.
+        host = host._replace(loaded=smi.log.driver)
     on_bus = {gpu.bus_id: gpu for gpu in found}
     # A container may see the driver, but not the bus.
     for gpu in told.values():
@@ -227,7 +230,7 @@ def gpu_info(tree: Tree, ask: Ask, program: str = "nvidia-smi", timeout: float =
         "nvswitches": switches,
         "nvlink": True if switches else smi.nvlink,
         "driver": {
-            "loaded": host.loaded or (smi.log.driver if smi.log else ""),
+            "loaded": host.loaded,
             "installed": host.installed,
             "flavour": host.flavour,
             "cuda": smi.log.cuda if smi.log else "",

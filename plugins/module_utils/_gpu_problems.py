@@ -22,8 +22,18 @@ LIBRARY_MISMATCH = Fault(
 )
 NOT_LOADED = Fault(
     "driver.not_loaded",
-    "The NVIDIA driver {installed} is installed, but not loaded in the running kernel {kernel}.",
-    "{remedy}",
+    "The NVIDIA driver {installed} is installed and has a module for the running kernel {kernel}, but is not loaded.",
+    "Run 'modprobe nvidia' and look at what it and 'dmesg' say.",
+)
+OLDER_KERNEL_RUNS = Fault(
+    "driver.older_kernel_runs",
+    "The NVIDIA driver {installed} has a module for kernel {newest}, but the host still runs {kernel}.",
+    "Reboot the host.",
+)
+NO_MODULE_FOR_KERNEL = Fault(
+    "driver.no_module_for_kernel",
+    "The libraries of the NVIDIA driver {installed} are installed, but no module for the running kernel {kernel}.",
+    "Install the driver's kernel modules of the same version.",
 )
 NOUVEAU_LOADED = Fault(
     "driver.nouveau_loaded",
@@ -38,7 +48,7 @@ HEADERS_MISSING = Fault(
 MODULE_NOT_BUILT = Fault(
     "driver.module_not_built",
     "DKMS has not built {module} for kernel {kernel}: {error}.",
-    "{remedy}",
+    "Look at {where}. A driver that is older than the kernel may need the other flavour or a newer version.",
 )
 SECURE_BOOT_KEY = Fault(
     "driver.secure_boot_key",
@@ -114,7 +124,7 @@ ECC_PENDING = Fault(
 RECOVERY_NEEDED = Fault(
     "gpu.recovery_needed",
     "GPU {gpu}: the driver asks for '{action}' before it can be used reliably.",
-    "{remedy}",
+    "Stop what uses the GPU, then reset it with 'nvidia-smi --gpu-reset -i {gpu}', or reboot the host.",
 )
 ROW_REMAP_FAILED = Fault(
     "gpu.row_remap_failed",
@@ -131,6 +141,11 @@ FABRIC_NOT_READY = Fault(
     "GPU {gpu}: the NVLink fabric is '{state}' ({status}), so that CUDA programs fail with error 802.",
     "Start nvidia-fabricmanager in exactly the driver's version, and look at its journal.",
 )
+WRONG_FLAVOUR = Fault(
+    "driver.wrong_flavour",
+    "The {flavour} kernel modules of NVIDIA's driver cannot drive GPU {gpu} ({name}), which takes {modules} ones.",
+    "Install the {modules} modules; GPUs of both kinds do not go together in one host.",
+)
 BOUND_TO_VFIO = Fault(
     "gpu.bound_to_vfio",
     "GPU {gpu} is bound to vfio-pci, for passing it to a virtual machine.",
@@ -143,25 +158,20 @@ UNKNOWN_DEVICE = Fault(
 )
 XID = Fault(
     "gpu.xid",
-    "GPU {gpu} reported error Xid {number} in the last 24 hours{text}.",
-    "{remedy}",
+    "GPU {gpu} reported Xid {number} in the last 24 hours, {meaning}{text}.",
+    "Stop what uses the GPU and reset it, or reboot the host; have it checked if it happens again.",
 )
 
-_XID_REMEDIES = {
-    48: "Its memory has an uncorrectable error: reset the GPU, and have it exchanged if it happens again.",
-    62: "Reset the GPU or reboot the host; if it happens again, update driver and VBIOS.",
-    64: "A defective row or page could not be recorded: have the GPU exchanged.",
-    74: "A link of NVLink failed: reset the GPUs, reseat bridge or baseboard if it happens again.",
-    79: "It has fallen off the bus: drain and reboot the host, reseat the GPU and check its power and cooling.",
-    95: "An uncontained memory error: stop everything on the GPU and reset it, or reboot the host.",
-    119: "Its system processor does not answer: reset the GPU or reboot the host, and update the driver.",
-    120: "Its system processor failed: reset the GPU or reboot the host, and update the driver.",
-}
-_RECOVERY_REMEDIES = {
-    "GPU Reset": "Stop what uses the GPU and run 'nvidia-smi --gpu-reset -i {gpu}'.",
-    "Node Reboot": "Drain and reboot the host.",
-    "Drain P2P": "Stop the programs that use several GPUs, then look again.",
-    "Drain and Reset": "Let running work end, then run 'nvidia-smi --gpu-reset -i {gpu}'.",
+# NVIDIA's "XID Errors" guide; the others are errors of programs (13, 31, 43), or things that the driver has dealt with.
+_XIDS = {
+    48: "uncorrectable error in its memory",
+    62: "halt of an internal processor",
+    64: "defective memory that could not be recorded",
+    74: "error of a link of NVLink",
+    79: "fallen off the bus",
+    95: "uncontained error in its memory",
+    119: "its system processor does not answer",
+    120: "its system processor failed",
 }
 _FABRIC_GOOD = ("", "Completed", "Not Supported")
 
@@ -204,13 +214,26 @@ def _unbuilt(host: Host, kernel: Kernel) -> dict[str, str] | None:
                 module=build.module,
                 kernel=kernel.release,
                 error=error,
-                remedy=f"See {build.log}; an old driver may need its other flavour or a newer version.",
+                where=build.log,
             )
     module = host.dkms[-1]
     if not kernel.headers:
         return _problem(HEADERS_MISSING, module=module, kernel=kernel.release)
-    remedy = f"Run 'dkms autoinstall -k {kernel.release}' and look at what it says."
-    return _problem(MODULE_NOT_BUILT, module=module, kernel=kernel.release, error="it was not tried", remedy=remedy)
+    where = f"what 'dkms autoinstall -k {kernel.release}' says"
+    return _problem(MODULE_NOT_BUILT, module=module, kernel=kernel.release, error="it was not tried", where=where)
+
+
+def _misfits(seen: Seen) -> list[Mapping[str, Any]]:
+    """The GPUs for which the driver has the wrong flavour, if it isn't driving them all the same."""
+    return [
+        gpu
+        for gpu in seen.gpus
+        if seen.host.flavour
+        and gpu["generation"]
+        and gpu["modules"] not in ("either", seen.host.flavour)
+        and gpu["driver_bound"] != "vfio-pci"
+        and gpu["bus_id"] not in (seen.driven or ())
+    ]
 
 
 def _driver(seen: Seen) -> list[dict[str, str]]:
@@ -228,17 +251,20 @@ def _driver(seen: Seen) -> list[dict[str, str]]:
         found.append(_problem(NOUVEAU_LOADED))
     installed = host.installed or next((entry.split("/")[1] for entry in reversed(host.dkms)), "")
     mine = running[0] if running else None
+    # Where the running kernel has its module, what the next boot lacks explains nothing.
+    explained = host.nouveau_loaded or bool(found and not (mine and mine.module))
     if usable and not host.loaded and (installed or (mine and mine.module)):
         newest = host.kernels[-1] if host.kernels else None
         if mine and mine.module and host.secure_boot and not host.nouveau_loaded:
             found.append(_problem(SECURE_BOOT_KEY, kernel=host.kernel))
-        elif not found:
-            remedy = "Run 'modprobe nvidia' and look at what it and 'dmesg' say."
-            if newest and newest.module and not (mine and mine.module):
-                remedy = f"Reboot the host into kernel {newest.release}, for which the module is built."
-            elif not (mine and mine.module):
-                remedy = "Install the driver's kernel module for this kernel."
-            found.append(_problem(NOT_LOADED, installed=installed or "module", kernel=host.kernel, remedy=remedy))
+        elif not explained:
+            values = {"installed": installed or "of unknown version", "kernel": host.kernel}
+            if mine and mine.module:
+                found.append(_problem(NOT_LOADED, **values))
+            elif newest and newest.module:
+                found.append(_problem(OLDER_KERNEL_RUNS, newest=newest.release, **values))
+            else:
+                found.append(_problem(NO_MODULE_FOR_KERNEL, **values))
     if host.loaded and host.installed and host.loaded != host.installed:
         found.append(_problem(LIBRARY_MISMATCH, loaded=host.loaded, installed=host.installed))
     elif seen.smi == _nvidia_smi.MISMATCH:
@@ -264,12 +290,12 @@ def _smi(seen: Seen) -> list[dict[str, str]]:
     if seen.smi == _nvidia_smi.NO_LIBRARY:
         return [_problem(NVML_MISSING)]
     if seen.smi == _nvidia_smi.NO_DEVICES:
-        count = sum(gpu["driver_bound"] != "vfio-pci" for gpu in seen.gpus)
+        misfits = [gpu["bus_id"] for gpu in _misfits(seen)]
+        count = sum(gpu["driver_bound"] != "vfio-pci" and gpu["bus_id"] not in misfits for gpu in seen.gpus)
         return [_problem(NONE_FOUND_BY_DRIVER, count=count, loaded=host.loaded)] if count else []
     if seen.smi == _nvidia_smi.RESET_REQUIRED:
         gpu = _nvidia_smi.bus_id(words)
-        remedy = _RECOVERY_REMEDIES["GPU Reset"].format(gpu=gpu or "INDEX")
-        return [_problem(RECOVERY_NEEDED, gpu, action="GPU Reset", remedy=remedy)]
+        return [_problem(RECOVERY_NEEDED, gpu, action="GPU Reset")]
     if seen.smi == _nvidia_smi.OTHER:
         return [_problem(SMI_FAILED, code=seen.code, words=words)]
     if seen.smi == "" and seen.driven is None:
@@ -314,8 +340,7 @@ def _gpu(gpu: Mapping[str, Any], seen: Seen) -> list[dict[str, str]]:
         found.append(_problem(ECC_PENDING, address, current=ecc["current"] or "unknown", pending=ecc["pending"]))
     action = gpu["recovery_action"]
     if action:
-        remedy = _RECOVERY_REMEDIES.get(action, "See NVIDIA's documentation of the GPU's recovery actions.")
-        found.append(_problem(RECOVERY_NEEDED, address, action=action, remedy=remedy.format(gpu=address)))
+        found.append(_problem(RECOVERY_NEEDED, address, action=action))
     if seen.remaps.get(address) == "failed":
         found.append(_problem(ROW_REMAP_FAILED, address))
     elif seen.remaps.get(address) == "pending":
@@ -328,9 +353,9 @@ def _gpu(gpu: Mapping[str, Any], seen: Seen) -> list[dict[str, str]]:
 
 
 def _xids(seen: Seen, lost: Sequence[str]) -> list[dict[str, str]]:
-    last = {(xid.bus_id, xid.number): xid.text for xid in seen.xids if xid.number in _XID_REMEDIES}
+    last = {(xid.bus_id, xid.number): xid.text for xid in seen.xids if xid.number in _XIDS}
     return [
-        _problem(XID, gpu, number=number, text=f": {text}".rstrip(".") if text else "", remedy=_XID_REMEDIES[number])
+        _problem(XID, gpu, number=number, meaning=_XIDS[number], text=f" ({text.rstrip('.')})" if text else "")
         for (gpu, number), text in last.items()
         if not (number == 79 and gpu in lost)
     ]
@@ -340,10 +365,15 @@ def judge(seen: Seen) -> list[dict[str, str]]:
     """Everything that is wrong, as dictionaries of id, message and gpu, what explains the most first."""
     lost = _lost(seen)
     addresses = [problem["gpu"] for problem in lost]
-    found = [*_driver(seen), *_smi(seen), *lost, *_inforom(seen)]
+    misfits = [
+        _problem(WRONG_FLAVOUR, gpu["bus_id"], flavour=seen.host.flavour, name=gpu["name"], modules=gpu["modules"])
+        for gpu in _misfits(seen)
+    ]
+    found = [*_driver(seen), *misfits, *_smi(seen), *lost, *_inforom(seen)]
+    addresses += [problem["gpu"] for problem in misfits]
     if seen.driven is not None:
         bound = [gpu["bus_id"] for gpu in seen.gpus if gpu["driver_bound"] != "vfio-pci"]
-        # What is known to be lost is said already.
+        # Why they are missing is said already.
         bound = [gpu for gpu in bound if gpu not in addresses]
         missing = [gpu for gpu in bound if gpu not in seen.driven]
         if missing and seen.driven:
