@@ -83,8 +83,12 @@ GENERATION_BRANCHES = {
 OPEN_RECOMMENDED = 560
 
 _NVIDIA_OWN = ("nvidia-driver-cuda", "nvidia-kernel-open-dkms", "nvidia-open", "cuda-drivers", "nvidia-driver-pinning-")
-_DEBIAN_OWN = ("nvidia-open-kernel-dkms", "nvidia-smi", "nvidia-alternative", "nvidia-tesla-")
-_UBUNTU_OWN = ("nvidia-headless-", "nvidia-kernel-source-", "nvidia-compute-utils-", "linux-modules-nvidia-")
+# Names that both sources use, as nvidia-kernel-dkms and libcuda1, tell nothing.
+_DEBIAN_OWN = ("nvidia-open-kernel-dkms", "nvidia-smi", "nvidia-tesla-")
+_UBUNTU_BRANCHES = ("580", "590", "570", "550", "535")
+_UBUNTU_OWN = tuple(
+    f"{name}-{branch}-server" for branch in _UBUNTU_BRANCHES for name in ("nvidia-utils", "nvidia-dkms")
+)
 _DEBIAN_COMPONENTS = ("contrib", "non-free", "non-free-firmware")
 _DEBIAN_LIBRARIES = ("nvidia-smi", "libcuda1", "libnvidia-ptxjitcompiler1", "nvidia-persistenced")
 _TESLA_535_LIBRARIES = (
@@ -151,7 +155,7 @@ def _nvidia(folder: str, branches: tuple[Branch, ...]) -> Source:
 
 
 def _ubuntu(folder: str) -> Distribution:
-    server = tuple(_ubuntu_server(branch) for branch in ("580", "590", "570", "550", "535"))
+    server = tuple(_ubuntu_server(branch) for branch in _UBUNTU_BRANCHES)
     nvidia = tuple(_nvidia_ubuntu(branch) for branch in NVIDIA_BRANCHES)
     sources = {
         NVIDIA: _nvidia(folder, nvidia),

@@ -16,12 +16,14 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._driver_choice imp
 )
 from ansible_collections.mistralrs.stack.plugins.module_utils._driver_methods import DISTRIBUTIONS, GENERATION_BRANCHES
 from ansible_collections.mistralrs.stack.plugins.module_utils._driver_plan import (
+    Package,
+    check_state,
     choose_version,
     upstream,
     versions_by_package,
 )
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
-from ansible_collections.mistralrs.stack.plugins.module_utils._gpu_table import GENERATION_MODULES
+from ansible_collections.mistralrs.stack.plugins.module_utils._gpu_table import GENERATION_MODULES, OPEN, PROPRIETARY
 
 REPOSITORIES = Path(__file__).resolve().parents[4] / "tests" / "nvidia" / "recordings" / "repositories"
 FACTS = {
@@ -224,10 +226,17 @@ def test_fabric_manager_is_that_of_the_driver_or_said_to_be_missing() -> None:
     assert choose("Debian-12", branch="580").fabric_manager == ""
 
 
-def test_sources_exclude_each_other() -> None:
-    nvidia, debian = choose("Debian-12"), choose("Debian-12", source="distribution")
-    assert nvidia.foreign == debian.own
-    assert debian.foreign == nvidia.own
-    assert not set(debian.own) & set(nvidia.own)
-    assert not set(debian.packages) & set(debian.foreign)
-    assert not set(nvidia.packages) & set(nvidia.foreign)
+@pytest.mark.parametrize("key", ["Debian-12", "Debian-13", "Ubuntu-22.04", "Ubuntu-24.04"])
+def test_sources_exclude_each_other_and_never_themselves(key: str) -> None:
+    sources = DISTRIBUTIONS[key].sources
+    for name, source in sources.items():
+        for branch in source.branches:
+            flavours = ((OPEN, branch.open), (PROPRIETARY, branch.proprietary))
+            for modules in [flavour for flavour, row in flavours if row and not row.problem]:
+                choice = choose(key, source=name, branch=branch.name, modules=modules, fabric_manager=True)
+                (other,) = [one for one in sources if one != name]
+                assert choice.foreign == list(sources[other].own)
+                packages = {package: Package(package, "1", "install", "installed") for package in choice.packages}
+                check_state(packages, name, choice.foreign, {})
+                with pytest.raises(StackError, match=r"\[driver.sources_mixed\]"):
+                    check_state(packages, other, choice.own, {})
