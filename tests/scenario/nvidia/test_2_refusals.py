@@ -1,0 +1,202 @@
+"""Each broken state or bad wish gets its own id and sentence, before anything is changed."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+ROOT = "/run/scene"
+SCENE = f"cat >/run/scene.sh <<'END'\n{(HERE / 'scene.sh').read_text()}END\nsh /run/scene.sh {ROOT} "
+HOST_13 = "nvidia13"
+HOST_12 = "nvidia12"
+
+PACKAGE = (
+    "mkdir -p /run/{name}/DEBIAN && cd /run/{name} && "
+    "printf 'Package: {name}\\nVersion: 1\\nArchitecture: all\\nMaintainer: a test\\nDescription: stands for one\\n' "
+    ">DEBIAN/control && {more} dpkg-deb --build --root-owner-group . /run/{name}.deb && "
+)
+INSTALLED = PACKAGE.format(name="nvidia-driver-cuda", more="") + "dpkg --install /run/nvidia-driver-cuda.deb"
+UNFINISHED = (
+    PACKAGE.format(
+        name="unfinished", more="printf '#!/bin/sh\\nexit 1\\n' >DEBIAN/postinst && chmod 755 DEBIAN/postinst &&"
+    )
+    + "{ dpkg --install /run/unfinished.deb || true; }"
+)
+# The headers stay, and make stops at their first line.
+BREAK_HEADERS = "sed -i '1i $(error error: planted by a test)' /lib/modules/*/build/Makefile; "
+MEND_HEADERS = "sed -i 1d /lib/modules/*/build/Makefile; "
+DKMS_FAILED = (
+    BREAK_HEADERS + "DEBIAN_FRONTEND=noninteractive apt-get --yes --quiet --no-install-recommends install "
+    "nvidia-tesla-535-kernel-dkms </dev/null; test $? = 100"
+)
+DKMS_MENDED = (
+    MEND_HEADERS + "apt-get --yes purge nvidia-tesla-535-kernel-dkms nvidia-tesla-535-kernel-support "
+    "nvidia-tesla-535-alternative firmware-nvidia-tesla-535-gsp </dev/null"
+)
+
+# Name: host, how the state is made, the role's variables, the id, and what the sentence has to say.
+CASES: dict[str, tuple[str, dict[str, Any], str, list[str]]] = {
+    "unknown branch": (HOST_12, {"branch": "999"}, "driver.branch_unavailable", ["999", "535"]),
+    "version of another branch": (
+        HOST_12,
+        {"version": "550.163.01", "branch": "535"},
+        "driver.version_branch_differs",
+        ["550.163.01", "535"],
+    ),
+    "no version": (HOST_12, {"version": "latest"}, "driver.version_invalid", ["'latest'"]),
+    "version nowhere": (
+        HOST_12,
+        {"version": "535.1.1"},
+        "driver.version_unavailable",
+        ["nvidia-kernel-dkms 535.1.1", "535.261.03"],
+    ),
+    "gpu too new": (
+        HOST_12,
+        {"gpus": ["Blackwell"]},
+        "driver.branch_too_old_for_gpu",
+        ["Blackwell", "570", "535", "'nvidia_driver_source' to nvidia"],
+    ),
+    "gpu too old": (
+        HOST_12,
+        {"gpus": ["Volta"], "source": "nvidia", "branch": "620"},
+        "driver.branch_too_new_for_gpu",
+        ["Volta", "580"],
+    ),
+    "gpus that no driver runs": (
+        HOST_12,
+        {"gpus": ["Volta", "Blackwell"], "source": "nvidia", "branch": "580"},
+        "driver.gpus_conflict",
+        ["Volta", "Blackwell"],
+    ),
+    "modules that the gpu does not take": (
+        HOST_12,
+        {"gpus": ["Volta"], "source": "nvidia", "modules": "open"},
+        "driver.flavour_unfit",
+        ["Volta", "proprietary"],
+    ),
+    "no gpu": (HOST_12, {"gpus": ["Banana"]}, "driver.gpu_unknown", ["'Banana'", "Hopper"]),
+    "modules that don't compile": (
+        HOST_13,
+        {"modules": "open"},
+        "driver.flavour_unavailable",
+        ["pci_resize_resource", "550"],
+    ),
+    "modules that can't be installed": (HOST_12, {"modules": "open"}, "driver.flavour_unavailable", ["firmware"]),
+    "gpu that needs modules that don't compile": (
+        HOST_13,
+        {"gpus": ["Grace Hopper"]},
+        "driver.flavour_unavailable",
+        ["Grace Hopper", "open"],
+    ),
+    "no room in /boot": (
+        HOST_12,
+        {
+            "version": "535.261.03",
+            "scene": "mount -t tmpfs -o size=5m tmpfs /boot",
+            "undo": "umount /boot",
+        },
+        "driver.boot_full",
+        ["/boot", "5 MB", "100 MB"],
+    ),
+    "packages of the other source": (
+        HOST_12,
+        {"scene": INSTALLED, "undo": "dpkg --purge nvidia-driver-cuda"},
+        "driver.sources_mixed",
+        ["nvidia-driver-cuda", "'distribution'"],
+    ),
+    "dpkg not finished": (
+        HOST_12,
+        {"scene": UNFINISHED, "undo": "dpkg --purge --force-all unfinished"},
+        "driver.packages_broken",
+        ["unfinished", "dpkg --configure -a"],
+    ),
+    "driver of the run file": (
+        HOST_12,
+        {"scene": "touch /usr/bin/nvidia-uninstall", "undo": "rm /usr/bin/nvidia-uninstall"},
+        "driver.runfile_installed",
+        ["/usr/bin/nvidia-uninstall"],
+    ),
+    "headers nowhere": (
+        HOST_12,
+        {"root": ROOT, "force": False, "scene": SCENE + "- - 6.1.99-foreign no_headers"},
+        "driver.headers_unavailable",
+        ["6.1.99-foreign"],
+    ),
+    "repository that does not answer": (
+        HOST_12,
+        {
+            "version": "535.261.03",
+            "sources": "Types: deb\nURIs: http://127.0.0.1:9/debian\nSuites: x/\nTrusted: yes\n",
+        },
+        "driver.repository_unreachable",
+        ["127.0.0.1"],
+    ),
+    "build that failed": (
+        HOST_13,
+        {"scene": DKMS_FAILED, "undo": DKMS_MENDED},
+        "driver.dkms_failed",
+        ["nvidia-tesla-535-kernel-dkms", "planted by a test"],
+    ),
+    "secure boot": (
+        HOST_13,
+        {"root": ROOT, "force": False, "scene": SCENE + "- - 6.12.1-test secure_boot"},
+        "driver.secure_boot_not_enrolled",
+        ["Secure Boot", "mokutil --import", "console"],
+    ),
+    "partitions of a gpu that is not there": (
+        HOST_13,
+        {
+            "root": ROOT,
+            "force": False,
+            "scene": SCENE + "- - 6.12.1-test",
+            "mig": [{"gpu": 7, "profiles": ["3g.40gb"]}],
+        },
+        "driver.mig_impossible",
+        ["GPU 7"],
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def said(play: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What the role said to each case."""
+    results = tmp_path_factory.mktemp("refusals")
+    cases = [{"name": name, "host": host, **case} for name, (host, case, _id, _words) in CASES.items()]
+    done = play("nvidia12,nvidia13", "refusals.yml", cases=cases, results=str(results))
+    assert done.status == 0, done.output[-3000:]
+    assert done.changes == 0
+    found = {}
+    for host in (HOST_12, HOST_13):
+        found.update(json.loads((results / f"{host}.json").read_text()))
+    return found
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_refused(said: dict[str, str], name: str) -> None:
+    _host, _case, error_id, words = CASES[name]
+    sentence = re.sub(r"\s+", " ", said[name])
+    assert sentence.endswith(f"[{error_id}]"), sentence
+    for word in words:
+        assert word in sentence, sentence
+
+
+def test_a_distribution_without_a_row(play: Callable[..., Any]) -> None:
+    done = play(HOST_13, "../endpoint/unsupported_distribution.yml", role_under_test="nvidia_driver")
+    # Without a GPU there is nothing to refuse.
+    assert done.status == 0
+    done = play(
+        HOST_13,
+        "../endpoint/unsupported_distribution.yml",
+        role_under_test="nvidia_driver",
+        nvidia_driver_force=True,
+    )
+    assert done.status != 0
+    assert "does not support Slackware" in done.output
+    assert "[driver.unsupported_distribution]" in done.output
+    assert done.changes == 0

@@ -1,0 +1,161 @@
+"""Reboots that are not allowed, another version, a build that fails, and the removal."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+On = Callable[..., str]
+Play = Callable[..., Any]
+HERE = Path(__file__).resolve().parent
+ROOT = "/run/scene"
+SCENE = f"cat >/run/scene.sh <<'END'\n{(HERE / 'scene.sh').read_text()}END\nsh /run/scene.sh {ROOT} "
+OLDER = "535.261.03"
+
+
+@pytest.fixture(scope="module")
+def downgrade(play: Play) -> Iterator[Future[Any]]:
+    """The older version of Debian 12's driver, which builds while the tests of the other host go on."""
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(play, "nvidia12", nvidia_driver_version=OLDER)
+
+
+def test_a_host_without_a_gpu_is_left_alone(play: Play) -> None:
+    done = play("nvidia12,nvidia13", force=False)
+    assert done.status == 0, done.output[-2000:]
+    assert done.changes == 0
+    assert done.output.count("has no NVIDIA GPU that it uses itself") == 2
+
+
+@pytest.mark.parametrize(
+    ("scene", "error_id", "words"),
+    [
+        (
+            "535.309.01 550.163.01 6.12.1-test",
+            "driver.reboot_needed",
+            "the driver 550.163.01 is installed, and the kernel has loaded 535.309.01",
+        ),
+        (
+            "- 550.163.01 6.12.1-test nouveau",
+            "driver.reboot_needed",
+            "the kernel has loaded nouveau, which has the GPUs",
+        ),
+        (
+            "- 550.163.01 6.12.1-test no_module",
+            "driver.module_missing",
+            "has no kernel module for 6.12.1-test",
+        ),
+    ],
+)
+def test_not_loaded(on: On, play: Play, downgrade: Any, scene: str, error_id: str, words: str) -> None:
+    on("nvidia13", SCENE + scene)
+    done = play("nvidia13", force=False, nvidia_driver_root=ROOT)
+    assert done.status != 0
+    assert f"[{error_id}]" in done.output, done.output[-3000:]
+    assert words in done.output
+    assert done.changes == 0
+
+
+def test_the_controller_is_never_rebooted(tmp_path: Path) -> None:
+    root = tmp_path / "scene"
+    subprocess.run(["sh", str(HERE / "scene.sh"), str(root), "-", "-", "6.12.1-test"], check=True)
+    variables = f'{{"nvidia_driver_root": "{root}", "nvidia_driver_reboot": true}}'
+    command = ["ansible", "localhost", "--connection", "local", "--extra-vars", variables]
+    command += ["--module-name", "include_role", "--args", "name=mistralrs.stack.nvidia_driver tasks_from=preflight"]
+    environment = {**os.environ, "ANSIBLE_CONFIG": str(HERE.parents[2] / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
+    assert done.returncode != 0
+    assert "[driver.reboot_of_controller]" in re.sub(r"\s+", " ", done.stdout + done.stderr)
+
+
+def test_removal(on: On, play: Play) -> None:
+    done = play("nvidia13", nvidia_driver_state="absent")
+    assert done.status == 0, done.output[-3000:]
+    left = on("nvidia13", "dpkg-query --show --showformat '${db:Status-Status} ${Package}\\n'")
+    assert not re.search(r"^installed .*(nvidia|libcuda|glx-)", left, re.M)
+    assert on("nvidia13", "apt-mark showhold").strip() == ""
+    assert on("nvidia13", "find /etc /usr/local -name '*mistral*' -o -name '*nvidia*.conf'").strip() == ""
+    assert on("nvidia13", "dkms status").strip() == ""
+    assert "linux-image" in left
+    on("nvidia13", "apt-get check")
+    again = play("nvidia13", nvidia_driver_state="absent")
+    assert again.status == 0
+    assert again.changes == 0
+
+
+def test_a_build_that_fails_is_quoted_and_taken_back(on: On, play: Play) -> None:
+    makefile = "/lib/modules/*/build/Makefile"
+    on("nvidia13", f"sed -i '1i $(error error: planted by a test)' {makefile}")
+    done = play("nvidia13")
+    on("nvidia13", f"sed -i 1d {makefile}")
+    assert done.status != 0
+    assert "[driver.install_failed]" in done.output, done.output[-3000:]
+    assert "planted by a test" in done.output
+    assert "What was installed is removed again" in done.output
+    left = on("nvidia13", "dpkg-query --show --showformat '${db:Status-Status} ${Package}\\n'")
+    assert "nvidia-kernel-dkms" not in re.sub(r"(not-installed|config-files) \S+", "", left)
+    on("nvidia13", "apt-get check")
+    assert on("nvidia13", "dpkg --audit").strip() == ""
+    assert on("nvidia13", "find /etc/apt -name '*mistral*' ! -name '52*'").strip() == ""
+
+
+def test_downgrade(on: On, downgrade: Future[Any]) -> None:
+    done = downgrade.result()
+    assert done.status == 0, done.output[-3000:]
+    assert f"The driver {OLDER}" in done.output
+    status = on("nvidia12", "dkms status").strip()
+    assert re.fullmatch(rf"nvidia-current/{re.escape(OLDER)}, \S+, x86_64: installed", status)
+    installed = on(
+        "nvidia12", "dpkg-query --show 'nvidia-*' 'libnvidia-*' libcuda1 'firmware-nvidia-*' | grep 535.309 || true"
+    )
+    assert installed == ""
+    assert "libcuda1" in on("nvidia12", "apt-mark showhold")
+
+
+def test_the_older_version_stays(play: Play) -> None:
+    done = play("nvidia12", nvidia_driver_version=OLDER)
+    assert done.status == 0, done.output[-3000:]
+    assert done.changes == 0
+    # Without a version the one that is there is kept.
+    done = play("nvidia12")
+    assert done.status == 0, done.output[-3000:]
+    assert done.changes == 0
+
+
+@pytest.mark.skipif("SLOW" not in os.environ, reason="three more builds of minutes each; make test-all sets SLOW")
+class TestSlow:
+    def test_upgrade(self, on: On, play: Play) -> None:
+        newest = on("nvidia12", "apt-cache madison nvidia-kernel-dkms").split("|")[1].strip().split("-")[0]
+        assert newest != OLDER
+        done = play("nvidia12", nvidia_driver_version=newest)
+        assert done.status == 0, done.output[-3000:]
+        assert f"nvidia-current/{newest}" in on("nvidia12", "dkms status")
+
+    def test_another_branch_replaces_the_first(self, on: On, play: Play) -> None:
+        assert play("nvidia13").status == 0
+        done = play("nvidia13", nvidia_driver_branch="535")
+        assert done.status == 0, done.output[-3000:]
+        status = on("nvidia13", "dkms status").strip()
+        assert re.fullmatch(r"nvidia-tesla-535/535\.\S+, \S+, x86_64: installed", status)
+        assert "550.163" not in on("nvidia13", "dpkg-query --show 'libnvidia-*' 'nvidia-kernel*'")
+
+    def test_the_former_driver_comes_back_if_the_new_one_fails(self, on: On, play: Play) -> None:
+        on(
+            "nvidia12",
+            "mkdir -p /etc/dkms && echo 'MAKE[0]=\"echo error: planted by a test; false\"' "
+            f">/etc/dkms/nvidia-current-{OLDER}.conf",
+        )
+        former = on("nvidia12", "dkms status")
+        done = play("nvidia12", nvidia_driver_version=OLDER)
+        assert done.status != 0
+        assert "planted by a test" in done.output
+        assert "is back" in done.output
+        assert on("nvidia12", "dkms status") == former
+        on("nvidia12", "apt-get check")
