@@ -11,7 +11,8 @@ author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
   - From the result of M(mistralrs.stack.gpu_info), the GPUs that the driver lists; in place of a partitioned GPU its
     MIG devices.
-  - Where no driver is loaded yet, the GPUs of the PCI bus as a driver will find them, so that a bare host can be planned.
+  - Where no driver is loaded yet, the GPUs of the PCI bus as a driver will find them, so that a bare host can be
+    planned.
 positional: _input
 options:
   _input:

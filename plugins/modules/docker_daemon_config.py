@@ -42,12 +42,10 @@ options:
     default: {}
   secret_settings:
     description:
-      - More settings to merge in, that hold a password, such as C(proxies). They are in no log and in no
-      difference, and the
-        file that gets them becomes readable for its owner only.
+      - More settings to merge in that hold a password, such as V(proxies). They are in no log and in no difference, and
+        the file that gets them becomes readable for its owner only.
     type: dict
     default: {}
-    version_added: 0.2.0
   lists:
     description:
       - What to do with a list that the file already has.
