@@ -47,12 +47,25 @@ RELOADABLE = frozenset(
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:]')
 
 
+_PASSWORD = re.compile(r'(://[^/\s:@"]*:)[^\s"]+(?=@)')
+
+
+def masked(value: Any) -> Any:
+    """C(value) with C(***) in place of the passwords in URLs: proxies may carry one, and it belongs in no log."""
+    if isinstance(value, str):
+        return _PASSWORD.sub(r"\1***", value)
+    if isinstance(value, dict):
+        return {key: masked(item) for key, item in value.items()}
+    return [masked(item) for item in value] if isinstance(value, list) else value
+
+
 class Plan(NamedTuple):
     """What the file is to become."""
 
     before: str
     after: str
     settings: dict[str, Any]
+    settings_before: dict[str, Any]
     changed_keys: list[str]
 
     @property
@@ -167,7 +180,7 @@ def plan(
         after = remove(after, dotted)
     after = merge(after, settings, append_lists)
     changed = [key for key in {**before, **after} if _differs(before, after, key)]
-    return Plan(text, _render(after, text) if changed else text, after, changed)
+    return Plan(text, _render(after, text) if changed else text, after, before, changed)
 
 
 def _differs(before: dict[str, Any], after: dict[str, Any], key: str) -> bool:

@@ -40,6 +40,14 @@ options:
       - The settings to merge in. Dictionaries are merged at every depth, other values replace what is there.
     type: dict
     default: {}
+  secret_settings:
+    description:
+      - More settings to merge in, that hold a password, such as C(proxies). They are in no log and in no
+      difference, and the
+        file that gets them becomes readable for its owner only.
+    type: dict
+    default: {}
+    version_added: 0.2.0
   lists:
     description:
       - What to do with a list that the file already has.
@@ -96,11 +104,17 @@ path:
   type: str
   sample: /etc/docker/daemon.json
 settings:
-  description: All settings in the file, those of others included.
+  description: All settings in the file, those of others included. Passwords in URLs are not shown.
   returned: success
   type: dict
   sample:
     live-restore: true
+settings_before:
+  description: The settings that were in the file. Passwords in URLs are not shown.
+  returned: success
+  type: dict
+  sample: {}
+  version_added: 0.2.0
 changed_keys:
   description: The top-level keys that were added, changed or removed.
   returned: success
@@ -124,12 +138,20 @@ error_id:
   sample: docker.daemon_json_invalid
 """
 
+import json
 import os
 import re
 import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mistralrs.stack.plugins.module_utils._daemon_config import INVALID, REFUSED, Plan, plan
+from ansible_collections.mistralrs.stack.plugins.module_utils._daemon_config import (
+    INVALID,
+    REFUSED,
+    Plan,
+    masked,
+    merge,
+    plan,
+)
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 
 NOT_WRITTEN = Fault(
@@ -167,8 +189,8 @@ def check_with_docker(module: AnsibleModule, path: str, text: str) -> None:
     raise StackError(REFUSED, path=path, problem=words.rstrip("."))
 
 
-def write(module: AnsibleModule, path: str, text: str) -> None:
-    """Put the text in place of the file in one step; it is on the disk when this returns."""
+def write(module: AnsibleModule, path: str, text: str, mode: int) -> None:
+    """Put the text in place of the file in one step; it is on the disk when this returns. A new file gets C(mode)."""
     folder = os.path.dirname(path)
     os.makedirs(folder, mode=0o755, exist_ok=True)
     is_new = not os.path.exists(path)
@@ -181,7 +203,7 @@ def write(module: AnsibleModule, path: str, text: str) -> None:
     # Keeps mode, owner and SELinux context of a file that is replaced.
     module.atomic_move(staged, path)
     if is_new:
-        os.chmod(path, 0o644)
+        os.chmod(path, mode)
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -189,27 +211,42 @@ def write(module: AnsibleModule, path: str, text: str) -> None:
         os.close(handle)
 
 
+def is_open(path: str) -> bool:
+    """Whether others than its owner may read the file."""
+    try:
+        return bool(os.stat(path).st_mode & 0o077)
+    except FileNotFoundError:
+        return False
+
+
 def apply(module: AnsibleModule, path: str, wanted: Plan) -> dict[str, object]:
+    is_secret = bool(module.params["secret_settings"])
+    is_to_close = is_secret and is_open(path)
     result: dict[str, object] = {
-        "changed": wanted.changed,
+        "changed": wanted.changed or is_to_close,
         "path": path,
-        "settings": wanted.settings,
+        "settings": masked(wanted.settings),
+        "settings_before": masked(wanted.settings_before),
         "changed_keys": wanted.changed_keys,
         "restart_required": wanted.restart_required,
     }
     if module._diff:
         result["diff"] = {
-            "before": wanted.before,
-            "after": wanted.after,
+            "before": masked(wanted.before),
+            "after": masked(wanted.after),
             "before_header": path,
             "after_header": path,
         }
     if wanted.changed:
         check_with_docker(module, path, wanted.after)
-        if not module.check_mode:
+    if not module.check_mode:
+        # Before the new text is there, and before the old one is copied.
+        if is_to_close:
+            os.chmod(path, 0o600)
+        if wanted.changed:
             if module.params["backup"] and os.path.exists(path):
                 result["backup_file"] = module.backup_local(path)
-            write(module, path, wanted.after)
+            write(module, path, wanted.after, 0o600 if is_secret else 0o644)
     return result
 
 
@@ -218,6 +255,7 @@ def main() -> None:
         argument_spec={
             "path": {"type": "path", "default": "/etc/docker/daemon.json"},
             "settings": {"type": "dict", "default": {}},
+            "secret_settings": {"type": "dict", "default": {}, "no_log": True},
             "lists": {"type": "str", "default": "replace", "choices": ["replace", "append"]},
             "absent": {"type": "list", "elements": "str", "default": [], "no_log": False},
             "backup": {"type": "bool", "default": False},
@@ -228,9 +266,10 @@ def main() -> None:
     params = module.params
     path = os.path.realpath(params["path"])
     try:
-        wanted = plan(read(path), path, params["settings"], params["absent"], params["lists"] == "append")
-        # Proxies and mirrors may carry a password, which is nobody's business in a log or a difference.
-        secrets = re.findall(r"://[^/\s:@\"]*:([^/\s@\"]+)@", wanted.before + wanted.after)
+        settings = merge(params["settings"], params["secret_settings"])
+        wanted = plan(read(path), path, settings, params["absent"], params["lists"] == "append")
+        # What Ansible says of the module's options shows no password either.
+        secrets = re.findall(r"://[^/\s:@\"]*:([^\s@\"]+)@", json.dumps(params["settings"]))
         module.no_log_values.update(secrets)
         result = apply(module, path, wanted)
     except StackError as error:

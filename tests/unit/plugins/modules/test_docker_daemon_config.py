@@ -127,3 +127,33 @@ def test_passwords_in_urls_are_not_shown(tmp_path: Path, run: Run, check: bool) 
     assert result["changed"]
     assert "S3cret" not in json.dumps(result)
     assert ("n3wS3cret" in path.read_text()) is not check
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_secret_settings_close_the_file(tmp_path: Path, run: Run, is_there: bool) -> None:
+    path = tmp_path / "daemon.json"
+    if is_there:
+        path.write_text('{"debug": true}')
+        path.chmod(0o644)
+    secret = {"proxies": {"http-proxy": "http://me:n3wS3cret@proxy:3128"}}
+    first = run(path, secret_settings=secret, backup=True)
+    assert first["changed"]
+    assert "n3wS3cret" in path.read_text()
+    assert "n3wS3cret" not in json.dumps(first)
+    assert {entry.stat().st_mode & 0o777 for entry in tmp_path.glob("daemon.json*")} == {0o600}
+    second = run(path, secret_settings=secret)
+    assert not second["changed"]
+    path.chmod(0o644)
+    assert run(path, check=True, secret_settings=secret)["changed"]
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert run(path, secret_settings=secret)["changed"]
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_short_password_damages_nothing_else(tmp_path: Path, run: Run) -> None:
+    path = tmp_path / "daemon.json"
+    path.write_text('{"data-root": "/srv/docker", "proxies": {"http-proxy": "http://me:docker@proxy:3128"}}')
+    result = run(path, settings={"debug": True})
+    assert result["settings"]["data-root"] == "/srv/docker"
+    assert result["settings"]["proxies"] == {"http-proxy": "http://me:***@proxy:3128"}
+    assert result["settings_before"]["data-root"] == "/srv/docker"

@@ -1,0 +1,83 @@
+# Copyright (c) 2026, the mistralrs.stack maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: docker_plan
+short_description: Decide what is done about Docker on a host
+version_added: 0.2.0
+author: The mistralrs.stack maintainers (@mistralrs-stack)
+description:
+  - Turns the variables of the role P(mistralrs.stack.docker_engine#role) and what was found on a host into Docker's
+    settings and the version of its package, or says what is wrong. Nothing is touched.
+positional: _input, found, info, former, offer
+options:
+  _input:
+    description: The role's variables, without C(docker_engine_) before their names.
+    type: dict
+    required: true
+  found:
+    description: What the role's script found on the host, by name.
+    type: dict
+    required: true
+  info:
+    description: What C(docker info) said, empty if it said nothing.
+    type: dict
+    required: true
+  former:
+    description: The settings in the host's C(daemon.json).
+    type: dict
+    required: true
+  offer:
+    description: What the distribution or Docker's repository offers, as the role's table has it.
+    type: dict
+    required: true
+seealso:
+  - plugin: mistralrs.stack.docker_engine
+    plugin_type: role
+"""
+
+EXAMPLES = r"""
+- name: Stop if something is in the way
+  ansible.builtin.assert:
+    that: plan.errors | length == 0
+    fail_msg: "{{ plan.errors | join(' ') }}"
+  vars:
+    plan: "{{ variables | mistralrs.stack.docker_plan(found, info, former, offer) }}"
+"""
+
+RETURN = r"""
+_value:
+  description: The plan.
+  type: dict
+  contains:
+    settings:
+      description: Settings for C(daemon.json).
+      type: dict
+    secret_settings:
+      description: More of them, that hold a password.
+      type: dict
+    environment:
+      description: Lines for the environment of a Docker that takes no proxies from its settings.
+      type: list
+      elements: str
+    version:
+      description: The package's version to install, empty if any will do.
+      type: str
+    errors:
+      description: What is wrong, one line each.
+      type: list
+      elements: str
+"""
+
+from typing import Any, Callable
+
+from ansible_collections.mistralrs.stack.plugins.module_utils._docker_plan import docker_plan
+
+
+class FilterModule:
+    """The filter docker_plan."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {"docker_plan": docker_plan}
