@@ -149,7 +149,7 @@ FAULTS: tuple[tuple[str, Fault], ...] = (
         Fault(
             "toolkit.cdi_not_enabled",
             "{where}: Docker's CDI feature is off ({words}).",
-            f"Set 'features': {{{{'cdi': true}}}} in /etc/docker/daemon.json, as this role does. {_RESTART}.",
+            f"Set 'cdi' to true under 'features' in /etc/docker/daemon.json, as this role does. {_RESTART}.",
         ),
     ),
     (

@@ -104,7 +104,7 @@ INCOMPLETE = Fault(
     "'nvidia-ctk cdi list' shows what Docker can give, 'nvidia-smi -L' what the host has.",
 )
 NO_DOCKER = Fault(
-    "toolkit.docker_missing",
+    "toolkit.docker_client_missing",
     "There is no program {docker} on this host to start a container with.",
     "Install Docker first, with the role docker_engine for instance.",
 )
