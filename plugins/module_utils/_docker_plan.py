@@ -91,6 +91,12 @@ VERSION_UNAVAILABLE = Fault(
     "'docker_engine_version' is {version}, and the package repositories of the host have {package} in {available}.",
     "Set one of those, or add the repository that has it.",
 )
+VERSION_NEEDS_APT = Fault(
+    "docker.version_needs_apt",
+    "'docker_engine_version' is {version}, and this host installs with dnf, where the role cannot pin a version.",
+    "Install that version by hand (dnf install docker-ce-{version}; dnf versionlock add docker-ce): an existing Docker is "
+    "left as it is. Then unset the variable.",
+)
 OTHER_SOURCE = Fault(
     "docker.other_source",
     "'docker_engine_version' is {version}, and the Docker {present} on the host {origin}, not from the source "
@@ -385,6 +391,8 @@ def version_wanted(values: Mapping[str, Any], host: Host, offer: Mapping[str, An
         return ""
     if not re.fullmatch(r"[0-9][A-Za-z0-9.+~:-]*", version):
         raise _invalid("version", f"'{version}' is not a version such as 26.1.5")
+    if offer.get("format") == "rpm":
+        raise StackError(VERSION_NEEDS_APT, version=version)
     present = host.version(package)
     if present and resolve(version, [present]):
         return present

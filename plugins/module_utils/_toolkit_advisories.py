@@ -5,7 +5,7 @@
 
 Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 
-Source: NVIDIA's security bulletins 5582, 5585, 5599, 5616, 5659 and 5850, and the toolkit's release notes.
+Source: NVIDIA's security bulletins on the toolkit, which its release notes list with the versions that fix them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ ADVISORIES = (
     Advisory("CVE-2025-23359", "1.17.4", "an image gets access to the host's files"),
     Advisory("CVE-2025-23266", "1.17.8", "an image runs code as root on the host"),
     Advisory("CVE-2025-23267", "1.17.8", "an image changes files on the host"),
-    Advisory("CVE-2026-24260", "1.19.1", "an image runs code as root on the host"),
 )
 
 

@@ -148,7 +148,7 @@ def test_only_one_specification() -> None:
 
 
 def test_vulnerable_version() -> None:
-    refused("toolkit.version_vulnerable", "CVE-2025-23266", "1.19.1", nvidia_container_toolkit_version="1.17.4")
+    refused("toolkit.version_vulnerable", "CVE-2025-23266", "1.17.8", nvidia_container_toolkit_version="1.17.4")
 
 
 def test_version_that_is_none() -> None:

@@ -300,3 +300,9 @@ def test_the_table(release: str) -> None:
     assert own["format"] == ("rpm" if own["path"] == "rhel" else "deb")
     assert own["compose"] == "docker-compose-plugin"
     assert ("distribution" in sources) is (own["format"] == "deb")
+
+
+def test_a_version_is_not_silently_ignored_where_dnf_installs() -> None:
+    offer = {**TABLE["Rocky-9"]["docker"], "repository": "present"}
+    (error,) = plan(offer=offer, version="26.1.5")["errors"]
+    assert error.endswith("[docker.version_needs_apt]")

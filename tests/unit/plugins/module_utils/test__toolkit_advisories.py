@@ -16,12 +16,11 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._toolkit_advisorie
     [
         ("1.20.0", []),
         ("1.19.1", []),
-        ("1.19.0", ["CVE-2026-24260"]),
-        ("1.19.1~rc.2", ["CVE-2026-24260"]),
-        ("1.17.8", ["CVE-2026-24260"]),
-        ("1.17.7", ["CVE-2025-23266", "CVE-2025-23267", "CVE-2026-24260"]),
-        ("1.17.4", ["CVE-2025-23266", "CVE-2025-23267", "CVE-2026-24260"]),
-        ("1.17.3", ["CVE-2025-23359", "CVE-2025-23266", "CVE-2025-23267", "CVE-2026-24260"]),
+        ("1.17.8", []),
+        ("1.17.8~rc.2", ["CVE-2025-23266", "CVE-2025-23267"]),
+        ("1.17.7", ["CVE-2025-23266", "CVE-2025-23267"]),
+        ("1.17.4", ["CVE-2025-23266", "CVE-2025-23267"]),
+        ("1.17.3", ["CVE-2025-23359", "CVE-2025-23266", "CVE-2025-23267"]),
     ],
 )
 def test_open_in_a_version(version: str, ids: list[str]) -> None:
@@ -32,7 +31,7 @@ def test_open_in_a_version(version: str, ids: list[str]) -> None:
 def test_the_oldest_has_all_and_the_minimum_none() -> None:
     assert open_advisories("1.16.1") == list(ADVISORIES)
     assert open_advisories(minimum_version()) == []
-    assert minimum_version() == "1.19.1"
+    assert minimum_version() == "1.17.8"
 
 
 def test_order() -> None:
