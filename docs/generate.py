@@ -1,5 +1,6 @@
-"""Writes the pages that are made from the code: README.md of each role (from its argument_specs) and
-docs/errors.md (from the faults of the plugins and the messages in roles, playbooks and scripts).
+"""Writes the pages that are made from the code: README.md of each role (from its argument_specs), docs/errors.md
+(from the faults of the plugins and the messages in roles, playbooks and scripts) and docs/engine-versions.md (from the
+tables of engine and CUDA versions).
 
 Usage: generate.py [--check]; with --check nothing is written and stale pages are named with exit code 1.
 """
@@ -90,12 +91,17 @@ def role_readme(role: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
+def plugin(name: str) -> Any:
+    """The Python module of a plugin, such as module_utils._errors."""
+    if str(ROOT / "tests") not in sys.path:
+        sys.path.insert(0, str(ROOT / "tests"))
+    importlib.import_module("conftest")
+    return importlib.import_module(f"ansible_collections.mistralrs.stack.plugins.{name}")
+
+
 def code_errors() -> dict[str, tuple[str, str, str]]:
     """Fault constants of the plugins: id -> (sentence, remedy, where)."""
-    sys.path.insert(0, str(ROOT / "tests"))
-    importlib.import_module("conftest")
-    prefix = "ansible_collections.mistralrs.stack.plugins"
-    fault_type = importlib.import_module(f"{prefix}.module_utils._errors").Fault
+    fault_type = plugin("module_utils._errors").Fault
     found: dict[str, tuple[str, str, str]] = {}
 
     def collect(value: Any, where: str) -> None:
@@ -116,7 +122,7 @@ def code_errors() -> dict[str, tuple[str, str, str]]:
 
     for folder in ("module_utils", "modules", "filter"):
         for path in sorted((ROOT / "plugins" / folder).glob("*.py")):
-            module = importlib.import_module(f"{prefix}.{folder}.{path.stem}")
+            module = plugin(f"{folder}.{path.stem}")
             for value in vars(module).values():
                 collect(value, str(path.relative_to(ROOT)))
     return found
@@ -180,9 +186,79 @@ def errors_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def ranges(versions: list[str]) -> str:
+    """Versions as ranges: 12.0 to 12.6, 12.8."""
+    parts: list[list[str]] = []
+    for version in versions:
+        major, minor = version.split(".")
+        if parts and parts[-1][-1] == f"{major}.{int(minor) - 1}":
+            parts[-1].append(version)
+        else:
+            parts.append([version])
+    return ", ".join(part[0] if len(part) == 1 else f"{part[0]} to {part[-1]}" for part in parts)
+
+
+def engine_versions_page() -> str:
+    versions, cuda = plugin("module_utils._engine_versions"), plugin("module_utils._cuda_choice")
+    lines = [
+        "# Versions of mistral.rs, CUDA and GPUs",
+        "",
+        GENERATED.replace("the source it names", "plugins/module_utils/_engine_versions.py and _cuda_choice.py"),
+        "",
+        "What `mistral_image_source: build` can build. The newest CUDA is chosen that the version builds with, that",
+        "compiles for the GPUs and that the driver runs in full; `mistral_image_cuda_version` sets another one, within",
+        "the limits below.",
+        "",
+        "## Versions",
+        "",
+        "For a build, `mistral_image_mistralrs_version` is one of these. With `mistral_image_commit` it may be any",
+        "other from 0.6.0 on; it is then built like the nearest older one that is known, with a warning.",
+        "",
+        "| version | commit | program | Rust | CUDA | compute capability | features |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for one in versions.ENGINE_VERSIONS:
+        lines.append(
+            f"| {one.version} | `{one.commit[:8]}` | `{one.binary}` | {one.rust_version} | "
+            f"{ranges(one.cuda_versions)} | {one.compute_minimum} or newer | {', '.join(one.features)} |"
+        )
+    lines += ["", "## Known defects", ""]
+    for first, fixed, sentence in versions.DEFECTS:
+        until = f", fixed in {'.'.join(map(str, fixed))}" if fixed else ""
+        lines.append(f"- From {'.'.join(map(str, first))} on{until}: {sentence}")
+    lines += [
+        "",
+        "## Drivers",
+        "",
+        "| NVIDIA driver, at least | newest CUDA |",
+        "|---|---|",
+    ]
+    newest = {driver: name for name, driver in cuda.TOOLKIT_DRIVERS.items()}
+    lines += [f"| {driver} | {name} |" for driver, name in newest.items()]
+    floors = ", ".join(f"{driver} ({major}.x)" for major, driver in cuda.MAJOR_DRIVERS.items())
+    lines += [
+        "",
+        f"A CUDA set by hand may be newer than that, with a warning, from these drivers on: {floors}.",
+        "",
+        "## GPUs",
+        "",
+        "An image is for one compute capability. GPUs of 8.x run code for an older 8.x, so there",
+        "`mistral_image_compute_capability` lets different GPUs share an image.",
+        "",
+        "| compute capability | CUDA, at least |",
+        "|---|---|",
+    ]
+    lines += [f"| {one} | {minimum} |" for one, minimum in cuda.CAPABILITY_CUDA.items()]
+    return "\n".join(lines) + "\n"
+
+
 def pages() -> dict[Path, str]:
     roles = sorted(path.parent.parent for path in (ROOT / "roles").glob("*/meta/argument_specs.yml"))
-    return {**{role / "README.md": role_readme(role) for role in roles}, ROOT / "docs" / "errors.md": errors_page()}
+    return {
+        **{role / "README.md": role_readme(role) for role in roles},
+        ROOT / "docs" / "errors.md": errors_page(),
+        ROOT / "docs" / "engine-versions.md": engine_versions_page(),
+    }
 
 
 def main() -> int:

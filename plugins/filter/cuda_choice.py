@@ -57,13 +57,16 @@ options:
   compute_capability:
     description:
       - The value of C(mistral_image_compute_capability), what to build for if the GPUs differ.
-      - GPUs run code for an older capability of the same major number.
+      - GPUs of 8.x run code for an older 8.x; others need an image of their own.
     type: str
     default: ""
-  cudnn:
-    description: Whether the engine is built with the feature C(cudnn), which needs other base images.
-    type: bool
-    default: false
+  features:
+    description:
+      - The Cargo features that the engine is built with.
+      - V(cudnn) takes base images with cuDNN 9, V(flash-attn) needs compute capability 8.0.
+    type: list
+    elements: str
+    default: []
   fail:
     description:
       - Whether what is wrong makes the filter fail.
@@ -141,7 +144,7 @@ def _filter(
     commit: Any = "",
     driver_cuda: Any = "",
     compute_capability: Any = "",
-    cudnn: bool = False,
+    features: Any = (),
     fail: bool = True,
 ) -> dict[str, Any]:
     try:
@@ -154,7 +157,7 @@ def _filter(
             str(architecture),
             driver_cuda=oldest(driver_cuda),
             compute_capability=str(compute_capability or ""),
-            cudnn=cudnn,
+            features=[str(one) for one in features or []],
         )
     except StackError as error:
         if fail:

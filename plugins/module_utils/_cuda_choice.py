@@ -88,6 +88,11 @@ NO_CUDNN_IMAGE = Fault(
     "NVIDIA has no base image of CUDA {cuda} with cuDNN 9, which the feature cudnn needs.",
     "Use CUDA {minimum} or newer, or leave cudnn out of mistral_image_features.",
 )
+FEATURE_UNSUPPORTED = Fault(
+    "image.feature_unsupported",
+    "The feature {feature} can't be built here: {reason}.",
+    "Leave it out of mistral_image_features.",
+)
 NO_PUBLISHED_IMAGE = Fault(
     "image.no_published_image",
     "Upstream has no image of mistral.rs {engine} for this host: {reason}.",
@@ -158,6 +163,8 @@ DISTRIBUTIONS: Mapping[str, str] = {
 }
 # Tags with cuDNN 9; those of 12.3 and before have cuDNN 8, and 12.4.0 has none.
 _CUDNN_SINCE: Triple = (12, 4, 1)
+# What can't be built with this one can't be built with any.
+_LAST_BEFORE_13: Triple = (12, 9, 1)
 ARCHITECTURES: Mapping[str, str] = {
     "x86_64": "x86_64",
     "amd64": "x86_64",
@@ -233,7 +240,6 @@ def _releases() -> tuple[Release, ...]:
 
 
 RELEASES = _releases()
-_MINORS: Mapping[str, Pair] = {f"{r.number[0]}.{r.number[1]}": r.number[:2] for r in RELEASES}
 _DRIVER = re.compile(r"\d{1,5}(\.\d{1,5}){0,3}\Z", re.ASCII)
 _CUDA = re.compile(r"\d{1,3}\.\d{1,3}(\.\d{1,3})?\Z", re.ASCII)
 _CAPABILITY = re.compile(r"(\d{1,2})\.(\d)\Z|(\d{1,2})(\d)\Z", re.ASCII)
@@ -248,46 +254,43 @@ def capability(text: str) -> Pair:
     return int(major), int(minor)
 
 
-def _driver(driver: str) -> tuple[int, ...]:
-    """The numbers of a driver's version, none if there is no driver."""
-    if not driver:
-        return ()
-    if not _DRIVER.match(driver):
-        raise StackError(DRIVER_VERSION_INVALID, driver=driver)
-    return _numbers(driver)
+class Driver(NamedTuple):
+    """A driver: its version as text and numbers (none if there is no driver), and the CUDA that nvidia-smi reports."""
+
+    text: str = ""
+    numbers: tuple[int, ...] = ()
+    cuda: Pair | None = None
+
+    def runs(self, release: Release) -> bool:
+        """Whether it runs all that this CUDA compiles.
+
+        What is reported decides about the minor version, since it is right also for drivers that the table doesn't know
+        and where a compatibility package is installed; the table decides about the update.
+        """
+        if not self.numbers:
+            return True
+        if self.cuda is None or release.number[:2] == self.cuda:
+            return self.numbers >= release.driver or (self.cuda is not None and release.number[2] == 0)
+        return release.number[:2] < self.cuda
 
 
-def _reported(driver_cuda: str) -> Pair | None:
-    """What nvidia-smi says about the driver; anything else than two numbers ("N/A") counts as nothing."""
-    numbers = _numbers(driver_cuda) if _CUDA.match(driver_cuda) else ()
-    return (numbers[0], numbers[1]) if numbers else None
-
-
-def _runs(release: Release, driver: tuple[int, ...], reported: Pair | None) -> bool:
-    """Whether the driver runs all that this CUDA compiles.
-
-    What nvidia-smi reports counts for the minor version, the table for the update: drivers older than the table's row
-    can report a newer CUDA if a compatibility package is installed, and then have its first release.
-    """
-    if not driver:
-        return True
-    if reported is not None and release.number[:2] > reported:
-        return False
-    if reported is not None and release.number[:2] < reported:
-        return True
-    return driver >= release.driver or (reported is not None and release.number[2] == 0)
-
-
-def newest_cuda(driver: str, driver_cuda: str = "") -> str:
-    """The newest CUDA, as C(12.4), that the driver runs in full; empty if it is older than all that is known.
+def driver_of(driver: str, driver_cuda: str = "") -> Driver:
+    """A driver by its version; C(driver_cuda) other than a version ("N/A") counts as nothing.
 
     Raises StackError C(image.driver_version_invalid).
     """
-    numbers, reported = _driver(driver), _reported(driver_cuda)
-    if not numbers:
-        return ""
-    names = [release.number for release in RELEASES if _runs(release, numbers, reported)]
-    return _text(names[-1][:2]) if names else ""
+    if not driver:
+        return Driver()
+    if not _DRIVER.match(driver):
+        raise StackError(DRIVER_VERSION_INVALID, driver=driver)
+    reported = _numbers(driver_cuda) if _CUDA.match(driver_cuda) else ()
+    return Driver(driver, _numbers(driver), (reported[0], reported[1]) if reported else None)
+
+
+def newest_cuda(driver: Driver) -> str:
+    """The newest CUDA, as C(12.4), that the driver runs in full; empty if there is none, or none is known."""
+    runs = [release.number for release in RELEASES if driver.numbers and driver.runs(release)]
+    return _text(runs[-1][:2]) if runs else ""
 
 
 class _Gpu(NamedTuple):
@@ -310,7 +313,8 @@ def _the_capability(
     if not gpus and chosen is None:
         errors.append(StackError(CAPABILITY_UNKNOWN))
         return _Gpu(None, ())
-    errors.extend(_too_old(engine, one, minimum) for one in gpus or [chosen or (0, 0)] if one < _pair(minimum))
+    asked = sorted({*gpus, *([chosen] if chosen else [])})
+    errors.extend(_too_old(engine, one, minimum) for one in asked if one < _pair(minimum))
     # The others are judged as if those that can't run the engine were left out.
     gpus = [one for one in gpus if one >= _pair(minimum)]
     if chosen is None and len(gpus) > 1:
@@ -320,8 +324,7 @@ def _the_capability(
     target = chosen or gpus[0]
     warnings: tuple[str, ...] = ()
     others = [one for one in gpus if one != target]
-    # Machine code runs on GPUs of the same major capability and the same minor one or a newer.
-    unfit = [one for one in others if one[0] != target[0] or one[1] < target[1]]
+    unfit = [one for one in others if not _shares(one, target)]
     if unfit:
         errors.append(
             StackError(
@@ -346,9 +349,18 @@ def _list(capabilities: Iterable[Pair]) -> str:
     return ", ".join(_text(one) for one in capabilities)
 
 
+def _shares(gpu: Pair, target: Pair) -> bool:
+    """Whether a GPU runs the machine code for another capability.
+
+    In CUDA that is so within a major capability for a newer minor one; but from 9.0 on kernels are also compiled for
+    C(sm_90a), C(sm_100a) and such, which run nowhere else.
+    """
+    return gpu == target or (gpu[0] == target[0] < 9 and gpu[1] >= target[1])
+
+
 def _one_of_several(gpus: Sequence[Pair]) -> str:
-    """How to go on with GPUs of several capabilities."""
-    if all(one[0] == gpus[0][0] for one in gpus):
+    """How to go on with GPUs of several capabilities, given in order."""
+    if all(_shares(one, gpus[0]) for one in gpus):
         return (
             f"Set mistral_image_compute_capability to {_text(gpus[0])}, whose code all of them run, or leave the "
             "others out with gpu.devices."
@@ -384,15 +396,13 @@ def _wanted(
     engine: EngineVersion,
     target: Pair | None,
     capabilities: Sequence[str],
-    driver: str,
-    driver_cuda: str,
+    driver: Driver,
     errors: list[StackError],
 ) -> tuple[str, list[str]]:
     """The CUDA that was set by hand, checked against everything; with what to know about it."""
     if not _CUDA.match(wanted):
         errors.append(StackError(CUDA_VERSION_INVALID, wanted=wanted))
         return "", []
-    numbers, reported = _driver(driver), _reported(driver_cuda)
     parts = _numbers(wanted)
     minor: Pair = (parts[0], parts[1])
     if _text(minor) not in engine.cuda_versions:
@@ -417,26 +427,26 @@ def _wanted(
     releases = [release for release in RELEASES if release.number[:2] == minor]
     if len(parts) == 2 and releases:
         # The newest update that the driver runs, else the newest that there is.
-        parts = ([r for r in releases if _runs(r, numbers, reported)] or releases)[-1].number
+        parts = ([one for one in releases if driver.runs(one)] or releases)[-1].number
     elif len(parts) == 2:
         parts = (*parts, 0)
     name = _text(parts)
     warnings = []
     exact = [release for release in releases if release.number == parts]
-    if minor[0] in MAJOR_DRIVERS and numbers and numbers < _numbers(MAJOR_DRIVERS[minor[0]]):
+    if minor[0] in MAJOR_DRIVERS and driver.numbers and driver.numbers < _numbers(MAJOR_DRIVERS[minor[0]]):
         errors.append(
             StackError(
                 DRIVER_TOO_OLD,
-                driver=driver,
+                driver=driver.text,
                 wants=f"CUDA {name} (mistral_image_cuda_version)",
                 needed=MAJOR_DRIVERS[minor[0]],
                 way_out="Update the driver, or set mistral_image_cuda_version to '' for the newest that fits.",
             )
         )
-    elif exact and not _runs(exact[0], numbers, reported):
+    elif exact and not driver.runs(exact[0]):
         warnings.append(
-            f"NVIDIA driver {driver} is older than {TOOLKIT_DRIVERS[name]}, which came with CUDA {name}: code that the "
-            "driver has to translate (PTX) may fail with CUDA_ERROR_UNSUPPORTED_PTX_VERSION."
+            f"NVIDIA driver {driver.text} is older than {TOOLKIT_DRIVERS[name]}, which came with CUDA {name}: code "
+            "that the driver has to translate (PTX) may fail with CUDA_ERROR_UNSUPPORTED_PTX_VERSION."
         )
     if not exact:
         warnings.append(
@@ -452,24 +462,22 @@ def _valid(capabilities: Sequence[str]) -> list[Pair]:
 def _chosen(
     engine: EngineVersion,
     target: Pair,
-    driver: str,
-    driver_cuda: str,
+    driver: Driver,
     distribution: str,
-    cudnn: bool,
+    features: Sequence[str],
     errors: list[StackError],
 ) -> str:
     """The newest CUDA that the engine builds with, that compiles for the GPU and that the driver runs."""
-    numbers, reported = _driver(driver), _reported(driver_cuda)
     first = _pair(DISTRIBUTIONS[distribution])
     builds = [
         release
         for release in RELEASES
         if f"{release.number[0]}.{release.number[1]}" in engine.cuda_versions
         and release.number[:2] >= first
-        and (not cudnn or release.number >= _CUDNN_SINCE)
+        and not _feature_errors(engine, target, release.number, features)
     ]
     fits = [release for release in builds if _compiles(release.number[:2], target)]
-    runs = [release for release in fits if _runs(release, numbers, reported)]
+    runs = [release for release in fits if driver.runs(release)]
     if runs:
         return runs[-1].name
     if not builds:
@@ -494,7 +502,7 @@ def _chosen(
         errors.append(
             StackError(
                 DRIVER_TOO_OLD,
-                driver=driver,
+                driver=driver.text,
                 wants=f"CUDA {fits[0].name}, the oldest with which mistral.rs {engine.version} can be built on "
                 f"{distribution} for compute capability {_text(target)},",
                 needed=TOOLKIT_DRIVERS[fits[0].name],
@@ -502,6 +510,22 @@ def _chosen(
             )
         )
     return ""
+
+
+def _feature_errors(
+    engine: EngineVersion, target: Pair, cuda: tuple[int, ...], features: Sequence[str]
+) -> list[StackError]:
+    """What is wrong with building these features for a capability with a CUDA (three numbers)."""
+    errors = []
+    if "cudnn" in features and cuda < _CUDNN_SINCE:
+        errors.append(StackError(NO_CUDNN_IMAGE, cuda=_text(cuda), minimum=_text(_CUDNN_SINCE)))
+    if "flash-attn" in features and target < (8, 0):
+        reason = f"FlashAttention needs compute capability 8.0 or newer, and the GPU has {_text(target)}"
+        errors.append(StackError(FEATURE_UNSUPPORTED, feature="flash-attn", reason=reason))
+    elif "flash-attn" in features and cuda >= (13,) and number_of(engine.version) < (0, 8, 0):
+        reason = f"in mistral.rs {engine.version} FlashAttention does not compile with CUDA 13"
+        errors.append(StackError(FEATURE_UNSUPPORTED, feature="flash-attn", reason=reason))
+    return errors
 
 
 def cuda_choice(
@@ -514,7 +538,7 @@ def cuda_choice(
     *,
     driver_cuda: str = "",
     compute_capability: str = "",
-    cudnn: bool = False,
+    features: Sequence[str] = (),
 ) -> CudaChoice:
     """The CUDA to build the engine with.
 
@@ -522,7 +546,7 @@ def cuda_choice(
     nvidia-smi reports as its CUDA. C(compute_capabilities) are those of all GPUs that are to run the image, as C(8.9)
     or C(89). C(wanted) is C(mistral_image_cuda_version), C(compute_capability) C(mistral_image_compute_capability);
     empty, the newest CUDA and the capability of the GPUs are taken. C(distribution) and C(architecture) are the
-    image's. C(cudnn) says whether the engine is built with the feature of that name.
+    image's, C(features) the Cargo features that the engine is built with.
 
     Raises ChoiceError, a StackError that has one error for each conflict in C(errors).
     """
@@ -535,37 +559,39 @@ def cuda_choice(
             StackError(BASE_UNSUPPORTED, distribution=repr(distribution), which="", known=", ".join(DISTRIBUTIONS))
         )
     try:
-        _driver(driver)
+        runs_on = driver_of(driver, driver_cuda)
     except StackError as error:
         errors.append(error)
-        driver = ""
+        runs_on = Driver()
     gpu = _the_capability(
         compute_capabilities, compute_capability, engine_version.compute_minimum, engine_version, errors
     )
     warnings.extend(gpu.warnings)
     version = ""
     if wanted:
-        version, more = _wanted(wanted, engine_version, gpu.target, compute_capabilities, driver, driver_cuda, errors)
+        version, more = _wanted(wanted, engine_version, gpu.target, compute_capabilities, runs_on, errors)
         warnings.extend(more)
-    elif not errors and gpu.target is not None:
-        version = _chosen(engine_version, gpu.target, driver, driver_cuda, distribution, cudnn, errors)
-        if not driver:
+        if version and gpu.target is not None:
+            errors.extend(_feature_errors(engine_version, gpu.target, _numbers(version), features))
+    elif gpu.target is not None and distribution in DISTRIBUTIONS:
+        errors.extend(_feature_errors(engine_version, gpu.target, _LAST_BEFORE_13, features))
+        if not errors:
+            version = _chosen(engine_version, gpu.target, runs_on, distribution, features, errors)
+        if version and not runs_on.numbers:
             warnings.append(
-                f"No NVIDIA driver is known; CUDA {version} needs {TOOLKIT_DRIVERS.get(version, 'a newer one')} or "
-                "newer on the hosts that run the image. Set mistral_image_cuda_version if they have an older one."
+                f"No NVIDIA driver is known; CUDA {version} needs {TOOLKIT_DRIVERS[version]} or newer on the hosts "
+                "that run the image. Set mistral_image_cuda_version if they have an older one."
             )
-    number = _numbers(version) if version else ()
-    if number and cudnn and number < _CUDNN_SINCE:
-        errors.append(StackError(NO_CUDNN_IMAGE, cuda=version, minimum=_text(_CUDNN_SINCE)))
     if errors:
         raise ChoiceError(errors)
+    number = _numbers(version)
     if number[:2] < _pair(DISTRIBUTIONS[distribution]):
         warnings.append(
             f"nvidia/cuda has been seen with {distribution} from CUDA {DISTRIBUTIONS[distribution]} on; whether there "
             f"is an image of {version} shows the build."
         )
     target = gpu.target or (0, 0)
-    flavour = "cudnn-" if cudnn else ""
+    flavour = "cudnn-" if "cudnn" in features else ""
     return CudaChoice(
         cuda_version=version,
         devel=f"nvidia/cuda:{version}-{flavour}devel-{distribution}",
@@ -581,7 +607,7 @@ def oldest(versions: Any) -> str:
 
     What is no version counts as the oldest, so that it is found out.
     """
-    if isinstance(versions, (list, tuple)):
+    if isinstance(versions, Iterable) and not isinstance(versions, str):
         given = [str(one) for one in versions if one]
         return min(given, key=lambda one: _numbers(one) if _DRIVER.match(one) else (), default="")
     return str(versions or "")
@@ -654,10 +680,10 @@ def published_tag(
     if architecture not in ARCHITECTURES:
         raise ChoiceError([StackError(ARCHITECTURE_UNSUPPORTED, architecture=architecture, known="x86_64 or aarch64")])
     try:
-        numbers = _driver(driver)
+        runs_on = driver_of(driver, driver_cuda)
     except StackError as error:
         errors.append(error)
-        numbers = ()
+        runs_on = Driver()
     gpu = _the_capability(compute_capabilities, compute_capability, "0.0", engine_version, errors)
     if errors or gpu.target is None:
         raise ChoiceError(errors)
@@ -680,6 +706,8 @@ def published_tag(
         way_out = "Set mistral_image_source: build."
         if gpu.target < _pair(engine_version.compute_minimum):
             way_out = f"Use a GPU of {engine_version.compute_minimum} or newer."
+            if sm in PUBLISHED[0].capabilities.get(kind, ()):
+                way_out = f"{way_out[:-1]}, or set mistral_image_mistralrs_version: 0.6.0."
         raise none(
             f"on {kind} they are for compute capability {_list(capability(one) for one in there)}, and the GPU has "
             f"{_text(gpu.target)}",
@@ -687,8 +715,8 @@ def published_tag(
         )
     lanes = [cuda for cuda, capabilities in row.lanes if sm in capabilities]
     warnings = (*engine_version.warnings, *gpu.warnings)
-    if numbers:
-        newest = newest_cuda(driver, driver_cuda)
+    if runs_on.numbers:
+        newest = newest_cuda(runs_on)
         fits = [cuda for cuda in lanes if newest and _pair(cuda) <= _pair(newest)]
         if not fits:
             runs = f"runs CUDA {newest} at most" if newest else "is older than CUDA 11.7"
