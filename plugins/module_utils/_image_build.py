@@ -6,8 +6,8 @@
 Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 
 A build is known by the hash of its inputs. Its files are in C(<path>/builds/<first 16 digits>/): C(context/), the
-script C(run) that the unit runs, C(log) and the logs of earlier attempts (C(log.1), ...), C(attempt.json) (when it began), and
-when docker has ended C(status), its exit code, and C(image), the image's id. Secrets and proxies are in
+script C(run) that the unit runs, C(log) and the logs of earlier attempts (C(log.1), ...), C(attempt.json) (when it
+began), and when docker has ended C(status), its exit code, and C(image), the image's id. Secrets and proxies are in
 C(/run/<unit>/), which systemd removes with the unit, also if that is killed.
 
 What the unit leaves is only an image without a name. Whoever asks next proves the image and then names it: so an image
@@ -153,30 +153,6 @@ class State(NamedTuple):
 def jobs_for(memory: int, cores: int) -> int:
     """How many compilers may run at once on a builder with so many bytes of memory."""
     return max(1, min(cores, memory // _MEMORY_A_JOB))
-
-
-def image_result(inspected: Mapping[str, Any], reference: str) -> dict[str, Any]:
-    """The role's result from C(docker image inspect): what the labels say, and the image's digest.
-
-    Without a registry's digest it is the image's id, which is one of its configuration.
-    """
-    labels = (inspected.get("Config") or {}).get("Labels") or {}
-
-    def label(name: str) -> str:
-        return str(labels.get(f"io.mistralrs.stack.{name}") or "")
-
-    digests = inspected.get("RepoDigests") or []
-    return {
-        "reference": reference,
-        "digest": str(digests[0]).rpartition("@")[2] if digests else str(inspected.get("Id") or ""),
-        "engine_version": label("engine_version"),
-        "source": label("source"),
-        "evaluation": label("source") == "evaluation",
-        "command_generation": label("command_generation"),
-        "cuda_version": label("cuda"),
-        "compute_capabilities": [one for one in label("compute_capabilities").split(",") if one],
-        "labels": dict(labels),
-    }
 
 
 def missing_libraries(ldd: str) -> list[str]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 import urllib.parse
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._cuda_choice import (
@@ -25,6 +26,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._cuda_choice impor
     oldest,
     published_tag,
 )
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine_plan import engine_of
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine_versions import (
     DEFAULT_VERSION,
     EngineVersion,
@@ -409,6 +411,36 @@ def image_plan(source: str, settings: Mapping[str, Any]) -> dict[str, Any]:
         "commit": engine.commit,
         "defects": list(engine.defects),
         "errors": [],
+    }
+
+
+def image_result(inspected: Mapping[str, Any], reference: str) -> dict[str, Any]:
+    """The role's result from C(docker image inspect): what the labels say, and the image's digest.
+
+    Without a registry's digest it is the image's id, which is one of its configuration. C(command_generation) follows
+    from the engine's version where no label has it.
+    """
+    labels = (inspected.get("Config") or {}).get("Labels") or {}
+
+    def label(name: str) -> str:
+        return str(labels.get(f"io.mistralrs.stack.{name}") or "")
+
+    version = label("engine_version")
+    generation = label("command_generation")
+    if version and not generation:
+        with suppress(StackError):
+            generation = ".".join(str(part) for part in engine_of(version).since)
+    digests = inspected.get("RepoDigests") or []
+    return {
+        "reference": reference,
+        "digest": str(digests[0]).rpartition("@")[2] if digests else str(inspected.get("Id") or ""),
+        "engine_version": version,
+        "source": label("source"),
+        "evaluation": label("source") == "evaluation",
+        "command_generation": generation,
+        "cuda_version": label("cuda"),
+        "compute_capabilities": [one for one in label("compute_capabilities").split(",") if one],
+        "labels": dict(labels),
     }
 
 
