@@ -198,7 +198,7 @@ class Builder:
 
     def _write(self, name: str, text: str, folder: str = "", mode: int = 0o600) -> None:
         path = os.path.join(folder or self.folder, name)
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        os.makedirs(os.path.dirname(path), mode=0o700 if mode & 0o077 == 0 else 0o755, exist_ok=True)
         staged = f"{path}.new"
         with open(os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w", encoding="utf-8") as file:
             file.write(text)
@@ -466,7 +466,7 @@ class Builder:
             "reference": wanted.reference,
             "id": image,
             "inputs": wanted.inputs,
-            "bases": self._records(),
+            "bases": self._attempt().get("bases", {}),
             "labels": dict(wanted.labels),
             "built": _now(),
             "seconds": round(seconds),

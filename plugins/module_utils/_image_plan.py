@@ -58,7 +58,7 @@ TOOLCHAIN_CHECKSUM_MISSING = Fault(
 # How each family of base images gets packages. `installed` fails if one of the packages after it is missing.
 FAMILIES: Mapping[str, Mapping[str, Any]] = {
     "apt": {
-        "installed": "dpkg-query --show --showformat ''",
+        "installed": "dpkg --status",
         "install": "apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends",
         "clean": "rm -rf /var/lib/apt/lists/*",
         # The toolkit is in the base already; its repository would only be one more that has to be reachable.
@@ -73,7 +73,7 @@ FAMILIES: Mapping[str, Mapping[str, Any]] = {
         "lint": "DL3008",
     },
     "dnf": {
-        "installed": "rpm --query --quiet",
+        "installed": "rpm --query",
         "install": "dnf install --assumeyes --setopt=install_weak_deps=False --nodocs",
         "clean": "dnf clean all",
         "forget": "/etc/yum.repos.d/cuda*",
@@ -263,7 +263,7 @@ def _build(settings: Mapping[str, Any], engine: EngineVersion) -> dict[str, Any]
         _text(settings, "architecture"),
         driver_cuda=oldest(settings.get("driver_cuda")),
         compute_capability=_text(settings, "compute_capability"),
-        cudnn="cudnn" in features,
+        features=features,
     )
     expected = "the reference of an image, with tag or digest"
     devel = _checked(settings, "devel_base", _REFERENCE, expected, False) or choice.devel

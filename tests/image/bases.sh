@@ -10,7 +10,7 @@ make() {
     shift
     archive=$cache/$name-$(cat "$0" "$here/nvcc" | sha256sum | cut -c 1-16).tar
     if [ ! -f "$archive" ]; then
-        mmdebstrap --variant=minbase --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
+        mmdebstrap --variant=minbase --format=tar --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
             --dpkgopt='path-exclude=/usr/share/locale/*' "$@" trixie "$archive.new"
         mv "$archive.new" "$archive"
     fi
