@@ -207,6 +207,7 @@ _OWN: dict[str, Fault] = {
 _GENERIC = re.compile(r"(error(\[E\d+\])?:|E:|fatal:|thread '.*' panicked at|.*\berror:)\s*\S")
 _TIMED = re.compile(r"#\d+ \d+\.\d+ (.*)")
 _STEP = re.compile(r"#\d+ \[(?:(?P<stage>\S+) )?(?P<step>\d+/\d+)\] (?P<what>\S+)")
+_BUILDKIT = re.compile(r"(#\d+ )?ERROR: ")
 _LAST = re.compile(r"ERROR: (?:failed to solve: )?(.*)")
 _COMPILING = re.compile(r"\s*Compiling (\S+) v")
 _STAGES = {
@@ -287,23 +288,22 @@ def diagnose(lines: Iterable[str], host: str, log: str, jobs: int) -> StackError
     """
     quoted, last = "", ""
     outer = {"host": host, "log": log, "jobs": jobs}
-    marked: StackError | None = None
     for line, text in _texts(lines):
-        if text.startswith(f"{_MARK}error "):
-            marked = marked or _own_error(text)
-            # A cause that was named before says more than that it failed.
-            if marked:
-                break
-        for pattern, fault in _CAUSES:
-            if pattern.search(text):
-                return StackError(fault, line=_short(text), **outer)
-        if not quoted and line is not text and _GENERIC.match(text):
-            quoted = text
+        marked = _own_error(text) if text.startswith(f"{_MARK}error ") else None
+        if marked:
+            return marked
         ended = _LAST.match(text)
         if ended:
             last = ended.group(1)
-    if marked:
-        return marked
+        # Of BuildKit's own lines those count that tell of an error; some of them repeat the whole command.
+        is_own = line is text
+        if is_own and (not _BUILDKIT.match(text) or "process " in text):
+            continue
+        for pattern, fault in _CAUSES:
+            if pattern.search(text):
+                return StackError(fault, line=_short(text), **outer)
+        if not quoted and not is_own and _GENERIC.match(text):
+            quoted = text
     return StackError(BUILD_FAILED, line=_short(quoted or last or "docker build said nothing"), **outer)
 
 

@@ -36,7 +36,9 @@ def test_second_run_looks_once(role: Any, first: dict[str, Any], on_host: On) ->
     played = role.play()
     assert played.code == 0
     assert played.changed == 0
-    assert played.result["seconds"] < 2, "a run without a change takes too long"
+    # On a machine where several programs wait for each core, everything takes so many times longer.
+    waiting = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+    assert played.result["seconds"] < 2 * waiting, "a run without a change takes too long"
     assert played.result["digest"] == first["digest"]
     assert on_host("sh", "-c", f"stat -c '%n %Y' {LOGS}/*/log") == before
 
@@ -128,9 +130,11 @@ def test_what_is_wrong_is_said(
 ) -> None:
     if "mistral_image_devel_base" in variables and "runtime" in variables["mistral_image_devel_base"]:
         variables = {**variables, "mistral_image_build_packages": ["no-such-package"]}
-    images = on_host("docker", "image", "ls", "mistralrs-stack/engine")
-    role.refused(variables, error_id, *words)
-    assert on_host("docker", "image", "ls", "mistralrs-stack/engine") == images
+    listing = ["docker", "image", "ls", "--format", "{{.ID}} {{.Tag}}", "mistralrs-stack/engine"]
+    images = sorted(on_host(*listing).splitlines())
+    # An image that is there is not built again, whatever is wrong by now with where its source came from.
+    role.refused({**role.fresh(), **variables}, error_id, *words)
+    assert sorted(on_host(*listing).splitlines()) == images
 
 
 @pytest.mark.parametrize(

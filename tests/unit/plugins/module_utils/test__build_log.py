@@ -62,7 +62,8 @@ def test_progress_to_the_end() -> None:
 
 
 SUMMARY = [
-    '#12 ERROR: process "/bin/bash -euo pipefail -c /build/compile.sh" did not complete successfully: exit code: 101',
+    '#12 ERROR: process "/bin/bash -euo pipefail -c CUDA_COMPUTE_CAP=89 /build/compile.sh" did not complete successfully: '
+    "exit code: 101",
     "------",
     " > [builder 5/5] RUN /build/compile.sh:",
     "9.1 warning: build failed, waiting for other jobs to finish...",
@@ -132,8 +133,15 @@ def test_a_moved_tag_is_told_in_full() -> None:
 
 def test_what_is_not_known_is_quoted() -> None:
     said = diagnosed("note: fine", "error[E0425]: cannot find value `x` in this scope.", "error: could not compile `a`")
-    assert said.startswith("The build of the engine's image failed: error[E0425]: cannot find value `x` in this scope. ")
+    assert said.startswith(
+        "The build of the engine's image failed: error[E0425]: cannot find value `x` in this scope. "
+    )
     assert "/var/lib/mistral/builds/x/log on b1" in said
+
+
+def test_a_command_without_a_word_leaves_buildkits() -> None:
+    last = SUMMARY[-1].partition("solve: ")[2]
+    assert f"failed: {last}. " in str(_build_log.diagnose([*RECORDED, *SUMMARY], "b1", "l", 1))
 
 
 def test_docker_itself_fails() -> None:
@@ -145,7 +153,9 @@ def test_docker_itself_fails() -> None:
 
 
 def test_tail_has_what_commands_said() -> None:
-    assert _build_log.tail([*RECORDED, *SUMMARY], 1) == ["   Compiling mistralrs-core v0.9.2 (/build/source/mistralrs-core)"]
+    assert _build_log.tail([*RECORDED, *SUMMARY], 1) == [
+        "   Compiling mistralrs-core v0.9.2 (/build/source/mistralrs-core)"
+    ]
 
 
 def test_lines_for_people() -> None:

@@ -69,7 +69,7 @@ def test_where_things_come_from_makes_no_difference() -> None:
     assert (mirrored["dockerfile"], mirrored["labels"]) == (plan()["dockerfile"], plan()["labels"])
     assert "pass" not in str({**mirrored, "secrets": {}})
     assert mirrored["secrets"]["git-credentials"] == "https://me:pass@git.example.org\nhttps://x:y@git.example.org\n"
-    assert 'insteadOf = https://github.com/' in mirrored["secrets"]["gitconfig"]
+    assert "insteadOf = https://github.com/" in mirrored["secrets"]["gitconfig"]
     assert 'registry = "sparse+https://crates.example.org/index/"' in mirrored["secrets"]["cargo-config"]
     assert mirrored["secrets"]["cargo-credentials"] == '[registries.mirror]\ntoken = "t0ken"\n'
     assert "crate index" not in mirrored["reach"]
