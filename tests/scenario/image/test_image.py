@@ -86,7 +86,7 @@ def test_what_is_in_it_is_written_down(first: dict[str, Any], on_host: On) -> No
 
 def test_a_dry_run_says_what_it_would_do(role: Any, on_host: On) -> None:
     images = on_host("docker", "image", "ls", "--quiet")
-    played = role.play({"mistral_image_features": ["cuda", "nccl"]}, "--check", "--diff")
+    played = role.play({**role.fresh(), "mistral_image_features": ["cuda", "nccl"]}, "--check", "--diff")
     assert played.code == 0
     assert played.changed == 1
     assert "+mistralrs-stack/engine:0.9.2-cuda12.8.1-sm89-" in played.text

@@ -62,8 +62,8 @@ def test_progress_to_the_end() -> None:
 
 
 SUMMARY = [
-    '#12 ERROR: process "/bin/bash -euo pipefail -c CUDA_COMPUTE_CAP=89 /build/compile.sh" did not complete successfully: '
-    "exit code: 101",
+    '#12 ERROR: process "/bin/bash -euo pipefail -c CUDA_COMPUTE_CAP=89 /build/compile.sh" did not complete '
+    "successfully: exit code: 101",
     "------",
     " > [builder 5/5] RUN /build/compile.sh:",
     "9.1 warning: build failed, waiting for other jobs to finish...",
