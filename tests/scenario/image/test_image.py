@@ -85,12 +85,12 @@ def test_what_is_in_it_is_written_down(first: dict[str, Any], on_host: On) -> No
 
 
 def test_a_dry_run_says_what_it_would_do(role: Any, on_host: On) -> None:
-    images = on_host("docker", "image", "ls", "--quiet")
+    images = sorted(on_host("docker", "image", "ls", "--quiet").split())
     played = role.play({**role.fresh(), "mistral_image_features": ["cuda", "nccl"]}, "--check", "--diff")
     assert played.code == 0
     assert played.changed == 1
     assert "+mistralrs-stack/engine:0.9.2-cuda12.8.1-sm89-" in played.text
-    assert on_host("docker", "image", "ls", "--quiet") == images
+    assert sorted(on_host("docker", "image", "ls", "--quiet").split()) == images
 
 
 def test_another_feature_builds_what_it_must(role: Any, first: dict[str, Any], on_host: On) -> None:
@@ -206,9 +206,9 @@ def test_a_token_leaves_no_trace(role: Any, on_host: On) -> None:
 
 
 def test_an_image_is_pulled_by_digest_once(role: Any, first: dict[str, Any], on_host: On, until: Any) -> None:
-    published = "localhost:5000/mistral.rs:cuda128-sm89-0.9.2"
-    until("curl --fail --silent http://localhost:5000/v2/ >/dev/null || python3 -c \"import urllib.request;"
-          "urllib.request.urlopen('http://localhost:5000/v2/')\"", 20)  # fmt: skip
+    published = "localhost:5001/mistral.rs:cuda128-sm89-0.9.2"
+    answers = "import urllib.request; urllib.request.urlopen('http://localhost:5001/v2/')"
+    until(f'python3 -c "{answers}" 2>/dev/null', 20)
     on_host("docker", "tag", first["reference"], published)
     on_host("docker", "push", "--quiet", published)
     on_host("docker", "image", "rm", published)

@@ -21,7 +21,7 @@ fi
 
 # Cargo takes what it compiled from other source for fresh, if that is older: so what is in the cache of the engine's own
 # crates is forgotten when the source is another one. What comes from elsewhere is known by its version.
-source_id=$(find . -type f -print0 | sort --zero-terminated | xargs --null sha256sum | sha256sum)
+source_id=$(find . -path ./.git -prune -o -type f -print0 | sort --zero-terminated | xargs --null sha256sum | sha256sum)
 if [ "$(cat /build/target/source 2>/dev/null)" != "$source_id" ]; then
     awk '/^\[\[package\]\]/ { name = "" } /^name = / { name = $3 } /^source = / { name = "" }
          /^$/ { if (name) print name; name = "" } END { if (name) print name }' Cargo.lock | tr -d '"' |

@@ -17,7 +17,7 @@ echo "$RUSTUP_SHA256 $work/rustup-init" | sha256sum --check --status || {
     exit 1
 }
 chmod 0755 "$work/rustup-init"
-if [ -n "$RUSTUP_SERVER" ]; then
+if [ -n "${RUSTUP_SERVER:-}" ]; then
     export RUSTUP_DIST_SERVER=$RUSTUP_SERVER
 fi
 "$work/rustup-init" -y --quiet --no-modify-path --profile minimal --default-toolchain "$RUST_VERSION"
