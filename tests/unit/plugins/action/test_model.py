@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleConnectionFailure
-from ansible_collections.mistralrs.stack.plugins.action import model as subject
+from ansible_collections.mistralrs.stack.plugins.action import model
+from ansible_collections.mistralrs.stack.plugins.plugin_utils import _followed as subject
 
 DONE = {"changed": True, "model": {"name": "m"}, "job": {"state": "finished"}}
 
@@ -22,7 +23,7 @@ def running(done: int) -> dict[str, Any]:
     return {"changed": False, "job": {"state": "running", "progress": progress}}
 
 
-class Action(subject.ActionModule):
+class Action(model.ActionModule):
     """The action with a host that answers from a list."""
 
     def __init__(self, answers: list[Any], check: bool = False, **arguments: Any) -> None:

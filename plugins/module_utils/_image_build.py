@@ -1,0 +1,654 @@
+# Copyright (c) 2026, the mistralrs.stack maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The build of one image as a unit of the host's systemd, which goes on without the controller.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+
+A build is known by the hash of its inputs. Its files are in C(<path>/builds/<first 16 digits>/): C(context/), the
+script C(run) that the unit runs, C(log) and the logs of earlier attempts (C(log.1), ...), C(attempt.json) (when it
+began), and when docker has ended C(status), its exit code, and C(image), the image's id. Secrets and proxies are in
+C(/run/<unit>/), which systemd removes with the unit, also if that is killed.
+
+What the unit leaves is only an image without a name. Whoever asks next proves the image and then names it: so an image
+with the name is always a whole and proven one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import shlex
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any, Callable, NamedTuple
+
+from ansible_collections.mistralrs.stack.plugins.module_utils import _build_log, _image_sbom
+from ansible_collections.mistralrs.stack.plugins.module_utils._build_log import BASE_UNREACHABLE
+from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._image_checks import Network, check_git, check_reach
+
+NO_DOCKER = Fault(
+    "image.docker_not_answering",
+    "Docker on {host} does not answer: {why}.",
+    "Run the role docker_engine first, or see 'journalctl -u docker' on the host.",
+)
+BUILDKIT_MISSING = Fault(
+    "image.buildkit_missing",
+    "Docker {version} on {host} has no buildx, without which it can't build with BuildKit.",
+    "Install the package docker-buildx (Debian, Ubuntu) or docker-buildx-plugin (Docker's own repository).",
+)
+CROSS_BUILDING = Fault(
+    "image.cross_building",
+    "The image is for {platform}, but {host} is {own} and its buildx can't build for others ({known}).",
+    "Build on a host of that architecture, or set up emulation (package qemu-user-static), which is many times slower.",
+)
+NOT_STARTED = Fault(
+    "image.build_not_started",
+    "systemd of {host} did not start the build: {why}.",
+    "See 'journalctl -xe' on the host.",
+)
+CANCELLED = Fault(
+    "image.build_cancelled",
+    "The build of {reference} was cancelled.",
+    "What was compiled is kept; run it again to go on.",
+)
+INTERRUPTED = Fault(
+    "image.build_interrupted",
+    "The build of {reference} on {host} was ended from outside.",
+    "Run it again; what was compiled is kept. The whole log is {log}.",
+)
+DOES_NOT_START = Fault(
+    "image.does_not_start",
+    "The image that was built does not start: '{program} {argument}' ends with {status}: {line}.",
+    "The image has not been named; its build's log is {log} on {host}.",
+)
+LIBRARY_MISSING = Fault(
+    "image.library_missing",
+    "The engine that was built needs {libraries}, which the image does not have.",
+    "Use a mistral_image_runtime_base of the same distribution and CUDA as mistral_image_devel_base, or add the "
+    "package to mistral_image_runtime_packages.",
+)
+VERSION_DIFFERS = Fault(
+    "image.version_differs",
+    "The engine that was built says that it is {found}, not {wanted}.",
+    "Check mistral_image_git_url and mistral_image_commit.",
+)
+BUILT_WITHOUT_CUDA = Fault(
+    "image.built_without_cuda",
+    "The engine that was built says that it was built without CUDA.",
+    "Check mistral_image_features.",
+)
+CHECK_FAILED = Fault(
+    "image.doctor_complains",
+    "The engine that was built finds something wrong with {host}: {line}.",
+    "Check the driver and the container toolkit there.",
+)
+RUNS_AS_ROOT = Fault(
+    "image.runs_as_root",
+    "The image would run as root.",
+    "This is a defect of the collection; report it.",
+)
+VULNERABLE = Fault(
+    "image.vulnerable",
+    "The scanner {scanner} found vulnerabilities of severity {severity} or above in the image: {line}.",
+    "The report is {report} on {host}; update the bases, or raise mistral_image_scan_fail_on.",
+)
+
+Run = Callable[..., "tuple[int, str, str]"]
+INPUTS_LABEL = "io.mistralrs.stack.inputs"
+_REPOSITORY = "mistralrs-stack/engine"
+# What one CUDA compiler takes, in bytes (upstream's release.yml: "flash-attn hdim512 kernels peak ~5GB each").
+_MEMORY_A_JOB = 5 << 30
+# Libraries that the host's driver gives to a container.
+_OF_THE_DRIVER = re.compile(r"lib(cuda|nvidia-\w+)\.so(\.\d+)*\Z")
+_VERSION = re.compile(r"\b\d+\.\d+\.\d+\b")
+_SEVERITIES = ("low", "medium", "high", "critical")
+# Says what an image consists of; it has either dpkg or rpm.
+_INVENTORY = r"""
+. /etc/os-release 2>/dev/null; echo "$ID"
+dpkg-query --show --showformat 'deb\t${Package}\t${Version}\t${Architecture}\n' 2>/dev/null ||
+rpm --query --all --queryformat 'rpm\t%{NAME}\t%{VERSION}-%{RELEASE}\t%{ARCH}\n' 2>/dev/null
+echo '# Cargo.lock'
+cat /usr/share/mistralrs/Cargo.lock 2>/dev/null || true
+"""
+
+
+class Wanted(NamedTuple):
+    """What is to be built, and how; the module image_build documents each."""
+
+    reference: str
+    inputs: str
+    context: Mapping[str, str]
+    labels: Mapping[str, str]
+    bases: Mapping[str, str]
+    arguments: Mapping[str, str]
+    secrets: Mapping[str, str]
+    environment: Mapping[str, str]
+    git: Mapping[str, str]
+    reach: Mapping[str, str]
+    authorities: str
+    platform: str
+    jobs: int
+    program: str
+    version: str
+    gpu: bool
+    scan_fail_on: str
+    keep: int
+    path: str
+    host: str
+
+
+class State(NamedTuple):
+    """How a build is: none, running, succeeded, failed or interrupted; C(seconds) since it began."""
+
+    name: str
+    seconds: float = 0.0
+
+
+def jobs_for(memory: int, cores: int) -> int:
+    """How many compilers may run at once on a builder with so many bytes of memory."""
+    return max(1, min(cores, memory // _MEMORY_A_JOB))
+
+
+def missing_libraries(ldd: str) -> list[str]:
+    """The libraries that C(ldd) did not find, but those that the driver gives to a container."""
+    names = (line.split("=>")[0].strip() for line in ldd.splitlines() if "not found" in line)
+    versions = [line.strip() for line in ldd.splitlines() if "version `" in line and "not found" in line]
+    return sorted({name for name in names if not _OF_THE_DRIVER.match(name) and "version `" not in name}) + versions
+
+
+class Builder:
+    """One build on this host. C(run) runs a program: C(run(argv) -> (status, output, errors))."""
+
+    def __init__(self, wanted: Wanted, run: Run, runtime: str = "/run") -> None:
+        self.wanted = wanted
+        self.run = run
+        self.id = wanted.inputs[:16]
+        self.unit = f"mistral-image-build-{self.id}"
+        self.folder = os.path.join(wanted.path, "builds", self.id)
+        self.images = os.path.join(wanted.path, "images")
+        self.log = os.path.join(self.folder, "log")
+        self.runtime = os.path.join(runtime, self.unit)
+
+    # What is there
+
+    def present(self) -> dict[str, Any]:
+        """The image of these inputs, as docker describes it; empty if there is none."""
+        status, out, _err = self.run(["docker", "image", "inspect", self.wanted.reference])
+        found: list[dict[str, Any]] = json.loads(out) if status == 0 and out.strip() else []
+        labels = (found[0].get("Config") or {}).get("Labels") or {} if found else {}
+        return found[0] if labels.get(INPUTS_LABEL) == self.wanted.inputs else {}
+
+    def is_built(self) -> bool:
+        """Whether the image that the last attempt left, which has no name yet, is still there."""
+        image = self._read("image").strip()
+        return bool(image) and self.run(["docker", "image", "inspect", "--format", "{{.Id}}", image])[0] == 0
+
+    def _read(self, name: str) -> str:
+        try:
+            with open(os.path.join(self.folder, name), encoding="utf-8", errors="replace") as file:
+                return file.read()
+        except FileNotFoundError:
+            return ""
+
+    def _write(self, name: str, text: str, folder: str = "", mode: int = 0o600) -> None:
+        path = os.path.join(folder or self.folder, name)
+        os.makedirs(os.path.dirname(path), mode=0o700 if mode & 0o077 == 0 else 0o755, exist_ok=True)
+        staged = f"{path}.new"
+        with open(os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(staged, mode)
+        os.replace(staged, path)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Nobody else starts or ends this build meanwhile."""
+        os.makedirs(self.folder, mode=0o700, exist_ok=True)
+        with open(os.path.join(self.folder, "lock"), "w", encoding="ascii") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _attempt(self) -> dict[str, Any]:
+        try:
+            found = json.loads(self._read("attempt.json") or "{}")
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def state(self) -> State:
+        """How the last attempt is."""
+        attempt = self._attempt()
+        if not attempt:
+            return State("none")
+        seconds = max(0.0, time.time() - float(attempt.get("began", 0)))
+        # First the unit and then what it wrote: the other way round it may end in between.
+        _status, out, _err = self.run(["systemctl", "is-active", f"{self.unit}.service"])
+        is_active = out.strip() in ("active", "activating", "deactivating", "reloading")
+        status = self._read("status").strip()
+        if status:
+            return State("succeeded" if status == "0" else "failed", seconds)
+        return State("running" if is_active else "interrupted", seconds)
+
+    def progress(self) -> dict[str, Any]:
+        """What is shown while it runs."""
+        now = _build_log.progress(self._read("log").splitlines())
+        return {"name": self.wanted.reference, "elapsed": round(self.state().seconds), **now.as_data()}
+
+    # Before it starts
+
+    def _docker(self) -> tuple[str, str]:
+        """The client's version and the server's platform."""
+        template = "{{.Client.Version}} {{.Server.Os}}/{{.Server.Arch}}"
+        status, out, err = self.run(["docker", "version", "--format", template])
+        words = out.split()
+        if status != 0 or len(words) != 2:
+            lines = err.strip().splitlines() or ["it says nothing"]
+            raise StackError(NO_DOCKER, host=self.wanted.host, why=lines[-1].rstrip("."))
+        return words[0], words[1]
+
+    def check(self) -> dict[str, str]:
+        """Everything that can be known before a build begins; the bases by digest.
+
+        Raises StackError, for each thing that is wrong one with an id of its own.
+        """
+        wanted = self.wanted
+        version, own = self._docker()
+        # Since 23.0 the client builds with buildx, a program of its own.
+        major = version.split(".")[0]
+        status, _out, _err = self.run(["docker", "buildx", "version"])
+        if status != 0 and (not major.isdigit() or int(major) >= 23):
+            raise StackError(BUILDKIT_MISSING, version=version, host=wanted.host)
+        if wanted.platform and wanted.platform != own:
+            self._check_platform(own)
+        network = Network(wanted.environment, wanted.authorities)
+        if wanted.git:
+            check_git(
+                network,
+                wanted.git["url"],
+                wanted.git.get("tag", ""),
+                wanted.git.get("commit", ""),
+                wanted.secrets.get("git-credentials", ""),
+            )
+        check_reach(network, wanted.host, wanted.reach)
+        return {name: self._resolve(base) for name, base in wanted.bases.items()}
+
+    def _check_platform(self, own: str) -> None:
+        _status, out, _err = self.run(["docker", "buildx", "inspect", "default"])
+        match = re.search(r"^Platforms:\s*(.*)$", out, re.MULTILINE)
+        known = [one.strip().rstrip("*") for one in match.group(1).split(",")] if match else [own]
+        if self.wanted.platform not in known:
+            raise StackError(
+                CROSS_BUILDING,
+                platform=self.wanted.platform,
+                host=self.wanted.host,
+                own=own,
+                known=", ".join(known),
+            )
+
+    def _resolve(self, base: str) -> str:
+        """The base by digest: the one that was recorded, else the one that the registry names now."""
+        if "@sha256:" in base:
+            return base
+        records = self._records()
+        if base in records:
+            return str(records[base]["reference"])
+        name = base.rpartition(":")[0] if ":" in base.rpartition("/")[2] else base
+        status, out, _err = self.run(["docker", "image", "inspect", base])
+        if status == 0:
+            found = json.loads(out)[0]
+            digests = found.get("RepoDigests") or []
+            # One that was made here has no digest of a registry, and is taken as it is.
+            resolved, digest = (str(digests[0]), str(digests[0])) if digests else (base, str(found.get("Id")))
+        else:
+            template = "{{json .Manifest}}"
+            status, out, err = self.run(["docker", "buildx", "imagetools", "inspect", "--format", template, base])
+            digest = str(json.loads(out).get("digest", "")) if status == 0 and out.startswith("{") else ""
+            if not digest:
+                digest, err = self._pulled(base)
+            if not digest:
+                words = err.strip().splitlines() or ["no answer"]
+                raise StackError(BASE_UNREACHABLE, line=f"{base}: {words[-1].removeprefix('ERROR: ').rstrip('.')}")
+            resolved = f"{name}@{digest}"
+        if resolved != base:
+            records[base] = {"reference": resolved, "digest": digest, "resolved": _now()}
+            self._write("bases.json", json.dumps(records, indent=2) + "\n", self.images, 0o644)
+        return resolved
+
+    def _pulled(self, base: str) -> tuple[str, str]:
+        """The digest of a base that is fetched, where there is no buildx to ask; and what docker said."""
+        status, _out, err = self.run(["docker", "pull", "--quiet", base])
+        if status != 0:
+            return "", err
+        _status, out, err = self.run(["docker", "image", "inspect", "--format", "{{index .RepoDigests 0}}", base])
+        return out.strip().rpartition("@")[2], err
+
+    def _records(self) -> dict[str, Any]:
+        try:
+            with open(os.path.join(self.images, "bases.json"), encoding="utf-8") as file:
+                found = json.load(file)
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    # Start and stop
+
+    def jobs(self) -> int:
+        """How many compilers run at once."""
+        if self.wanted.jobs > 0:
+            return self.wanted.jobs
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        return jobs_for(memory, len(os.sched_getaffinity(0)))
+
+    def start(self, bases: Mapping[str, str]) -> None:
+        """Start a new attempt; the caller has the lock."""
+        wanted = self.wanted
+        shutil.rmtree(os.path.join(self.folder, "context"), ignore_errors=True)
+        for name in ("status", "image"):
+            with suppress(FileNotFoundError):
+                os.remove(os.path.join(self.folder, name))
+        self._rotate()
+        for name, text in wanted.context.items():
+            self._write(os.path.join("context", name), text, mode=0o755 if text.startswith("#!") else 0o644)
+        jobs = str(self.jobs())
+        arguments = {**wanted.arguments, **bases, "JOBS": jobs, "THREADS": jobs}
+        environment = {
+            **{key: os.environ[key] for key in ("DOCKER_HOST", "DOCKER_CONFIG", "DOCKER_CONTEXT") if key in os.environ},
+            "HOME": os.path.expanduser("~"),
+            "DOCKER_BUILDKIT": "1",
+            # A builder in a container of its own would not see bases that were made here.
+            "BUILDX_BUILDER": "default",
+            **arguments,
+            **wanted.environment,
+        }
+        os.makedirs(self.runtime, mode=0o700, exist_ok=True)
+        lines = "".join(f"{key}={shlex.quote(value)}\n" for key, value in environment.items())
+        self._write("environment", lines, self.runtime)
+        for name, text in wanted.secrets.items():
+            self._write(f"secret-{name}", text, self.runtime)
+        self._write("run", self._script([*arguments, *wanted.environment], bases), mode=0o700)
+        self._write(
+            "attempt.json", json.dumps({"began": time.time(), "reference": wanted.reference, "jobs": int(jobs)})
+        )
+        # A unit that failed or was killed is forgotten, or its name would be taken.
+        self.run(["systemctl", "reset-failed", f"{self.unit}.service"])
+        status, _out, err = self.run(
+            [
+                "systemd-run",
+                f"--unit={self.unit}",
+                f"--description=Build of {wanted.reference}",
+                "--collect",
+                "--quiet",
+                f"--property=RuntimeDirectory={self.unit}",
+                "--property=RuntimeDirectoryMode=0700",
+                "--property=UMask=0077",
+                os.path.join(self.folder, "run"),
+            ]
+        )
+        if status != 0:
+            shutil.rmtree(self.runtime, ignore_errors=True)
+            with suppress(FileNotFoundError):
+                os.remove(os.path.join(self.folder, "attempt.json"))
+            why = (err.strip().splitlines() or ["it says nothing"])[-1].rstrip(".")
+            raise StackError(NOT_STARTED, host=wanted.host, why=why)
+
+    def _script(self, arguments: list[str], bases: Mapping[str, str]) -> str:
+        """The unit's program. Values of arguments come from the environment: everybody can see a command line."""
+        wanted = self.wanted
+        command = ["docker", "build", "--progress", "plain", "--iidfile", "image"]
+        if wanted.platform:
+            command += ["--platform", wanted.platform]
+        for name in dict.fromkeys(arguments):
+            command += ["--build-arg", name]
+        labels = {**wanted.labels, INPUTS_LABEL: wanted.inputs}
+        last = list(bases.values())[-1:]
+        if last:
+            labels["org.opencontainers.image.base.name"] = last[0]
+        for name, value in sorted(labels.items()):
+            command += ["--label", f"{name}={value}"]
+        for name in sorted(wanted.secrets):
+            command += ["--secret", f"id={name},src={self.runtime}/secret-{name}"]
+        return (
+            "#!/bin/sh\n"
+            f"cd {shlex.quote(self.folder)} || exit 1\n"
+            f"set -a\n. {shlex.quote(self.runtime)}/environment\nset +a\n"
+            f"{shlex.join([*command, 'context'])} >log 2>&1\n"
+            "echo $? >status.new\nmv status.new status\n"
+        )
+
+    def _rotate(self, keep: int = 5) -> None:
+        """Keep the logs of earlier attempts."""
+        for number in range(keep - 1, 0, -1):
+            with suppress(FileNotFoundError):
+                os.replace(f"{self.log}.{number}", f"{self.log}.{number + 1}")
+        with suppress(FileNotFoundError):
+            os.replace(self.log, f"{self.log}.1")
+
+    def cancel(self) -> bool:
+        """Stop the unit; whether there was one."""
+        if self.state().name != "running":
+            return False
+        self.run(["systemctl", "stop", f"{self.unit}.service"])
+        with suppress(FileNotFoundError):
+            os.remove(os.path.join(self.folder, "attempt.json"))
+        return True
+
+    # How it ended
+
+    def failure(self, state: State) -> StackError:
+        """Why the last attempt did not succeed."""
+        if state.name == "interrupted":
+            return StackError(INTERRUPTED, reference=self.wanted.reference, host=self.wanted.host, log=self.log)
+        jobs = int(self._attempt().get("jobs", 1))
+        return _build_log.diagnose(self._read("log").splitlines(), self.wanted.host, self.log, jobs)
+
+    def tail(self, count: int = 20) -> list[str]:
+        """The last lines of the build's commands."""
+        return _build_log.tail(self._read("log").splitlines(), count)
+
+    def finish(self, seconds: float) -> dict[str, Any]:
+        """Prove the image that was built, write what is in it, name it; the caller has the lock.
+
+        Returns what C(docker image inspect) says and the proof.
+        """
+        wanted = self.wanted
+        image = self._read("image").strip()
+        proof = self._proof(image)
+        bill, scan = self._inventory(image)
+        status, _out, err = self.run(["docker", "tag", image, wanted.reference])
+        if status != 0:
+            raise StackError(NO_DOCKER, host=wanted.host, why=err.strip().rstrip("."))
+        record = {
+            "reference": wanted.reference,
+            "id": image,
+            "inputs": wanted.inputs,
+            "bases": self._attempt().get("bases", {}),
+            "labels": dict(wanted.labels),
+            "built": _now(),
+            "seconds": round(seconds),
+            "proof": proof,
+            "scan": scan,
+            "sbom": bill,
+        }
+        self._write(f"{self.id}.json", json.dumps(record, indent=2) + "\n", self.images, 0o644)
+        shutil.rmtree(os.path.join(self.folder, "context"), ignore_errors=True)
+        for name in ("attempt.json", "status", "image", "run"):
+            with suppress(FileNotFoundError):
+                os.remove(os.path.join(self.folder, name))
+        self._prune_logs()
+        return record
+
+    def _container(self, image: str, entrypoint: str, *arguments: str, gpu: bool = False) -> tuple[int, str, str]:
+        """Run a program in the image as the engine will run: without rights, root file system or network."""
+        return self.run(
+            [
+                *("docker", "run", "--rm", "--network", "none", "--read-only", "--cap-drop", "ALL"),
+                *("--security-opt", "no-new-privileges", "--tmpfs", "/tmp:mode=1777", "--workdir", "/tmp"),
+                *(("--device", "nvidia.com/gpu=all") if gpu else ()),
+                *(("--platform", self.wanted.platform) if self.wanted.platform else ()),
+                *(("--entrypoint", entrypoint) if entrypoint else ()),
+                image,
+                *arguments,
+            ]
+        )
+
+    def _proof(self, image: str) -> dict[str, Any]:
+        """Start the image; what it said. Raises StackError if it isn't what was wanted."""
+        wanted = self.wanted
+        _status, out, _err = self.run(["docker", "image", "inspect", "--format", "{{.Config.User}}", image])
+        user = out.strip()
+        if user.partition(":")[0] in ("", "0", "root"):
+            raise StackError(RUNS_AS_ROOT)
+        script = f'ldd "$(command -v {shlex.quote(wanted.program)})"'
+        _status, out, err = self._container(image, "/bin/sh", "-c", script)
+        missing = missing_libraries(out + err)
+        if missing:
+            raise StackError(LIBRARY_MISSING, libraries=", ".join(missing))
+        needs_driver = "libcuda.so.1 => not found" in out
+        proof: dict[str, Any] = {"user": user, "version": "", "doctor": {}, "gpu": wanted.gpu}
+        if needs_driver and not wanted.gpu:
+            # It can't be started without the driver, but all that it needs besides is there.
+            return {**proof, "skipped": "the engine needs the NVIDIA driver to start, and the builder has no GPU"}
+        proof["version"] = self._asked(image, "--version").strip()
+        found = _VERSION.search(proof["version"])
+        if wanted.version and found and found.group(0) != wanted.version:
+            raise StackError(VERSION_DIFFERS, found=found.group(0), wanted=wanted.version)
+        if wanted.labels.get("io.mistralrs.stack.command_generation", "") != "0.6.0":
+            proof["doctor"] = self._doctor(image)
+        return proof
+
+    def _asked(self, image: str, *arguments: str) -> str:
+        status, out, err = self._container(image, "", *arguments, gpu=self.wanted.gpu)
+        if status != 0:
+            lines = (err.strip() or out.strip() or "it says nothing").splitlines()
+            raise StackError(
+                DOES_NOT_START,
+                program=self.wanted.program,
+                argument=" ".join(arguments),
+                status=status,
+                line=lines[0].rstrip("."),
+                log=self.log,
+                host=self.wanted.host,
+            )
+        return out
+
+    def _doctor(self, image: str) -> dict[str, Any]:
+        """What the engine's own check says. Without a GPU in the container its complaints about that don't count."""
+        out = self._asked(image, "doctor", "--json")
+        try:
+            said = json.loads(out[out.index("{") :])
+            checks = [dict(check) for check in said.get("checks") or []]
+            build = dict((said.get("system") or {}).get("build") or {})
+        except (ValueError, TypeError, AttributeError):
+            return {"unreadable": out[:2000]}
+        if self.wanted.labels.get("io.mistralrs.stack.cuda") and build.get("cuda") is False:
+            raise StackError(BUILT_WITHOUT_CUDA)
+        wrong = [check for check in checks if str(check.get("status", "")).lower() in ("fail", "failed", "error")]
+        if wrong and self.wanted.gpu:
+            line = "; ".join(f"{check.get('name')}: {check.get('message')}" for check in wrong)
+            raise StackError(CHECK_FAILED, host=self.wanted.host, line=line.rstrip("."))
+        return {"build": build, "checks": checks}
+
+    def _inventory(self, image: str) -> tuple[str, dict[str, Any]]:
+        """Write the image's bill of materials; its path, and what a scanner says of it, if there is one."""
+        _status, out, _err = self._container(image, "/bin/sh", "-c", _INVENTORY)
+        packages, _, lock = out.partition("# Cargo.lock\n")
+        version = self.wanted.labels.get("io.mistralrs.stack.engine_version", "")
+        distribution = packages.partition("\n")[0].strip()
+        document = _image_sbom.sbom(self.wanted.reference, image, version, lock, packages, distribution)
+        name = f"{self.id}.cdx.json"
+        self._write(name, json.dumps(document, indent=1) + "\n", self.images, 0o644)
+        path = os.path.join(self.images, name)
+        return path, self._scan(path)
+
+    def _scan(self, bill: str) -> dict[str, Any]:
+        """What trivy or grype says of the bill of materials; empty if neither is installed."""
+        report = bill.replace(".cdx.json", ".scan.json")
+        commands = {
+            "trivy": ["trivy", "sbom", "--quiet", "--format", "json", "--output", report, bill],
+            "grype": ["grype", f"sbom:{bill}", "--quiet", "--output", f"json={report}"],
+        }
+        scanner = next((name for name in commands if shutil.which(name)), "")
+        if not scanner:
+            return {}
+        status, _out, err = self.run(commands[scanner])
+        if status != 0:
+            return {"scanner": scanner, "problem": (err.strip().splitlines() or ["it says nothing"])[-1]}
+        with open(report, encoding="utf-8") as file:
+            found = severities(json.load(file))
+        limit = self.wanted.scan_fail_on
+        above = [key for key in _SEVERITIES[_SEVERITIES.index(limit) :] if found.get(key)] if limit else []
+        if above:
+            line = ", ".join(f"{found[key]} {key}" for key in reversed(above))
+            raise StackError(
+                VULNERABLE, scanner=scanner, severity=limit, line=line, report=report, host=self.wanted.host
+            )
+        return {"scanner": scanner, "found": found, "report": report}
+
+    def _prune_logs(self, keep: int = 10) -> None:
+        """Forget all but the newest builds."""
+        place = os.path.dirname(self.folder)
+        with suppress(FileNotFoundError):
+            found = sorted((entry for entry in os.scandir(place)), key=lambda entry: entry.stat().st_mtime)
+            for entry in found[: max(0, len(found) - keep)]:
+                if entry.path != self.folder and not os.path.exists(os.path.join(entry.path, "attempt.json")):
+                    shutil.rmtree(entry.path, ignore_errors=True)
+
+    # Old images
+
+    def prunable(self) -> list[str]:
+        """Names of engine images beyond the newest C(keep), without those of containers and of generations."""
+        if self.wanted.keep <= 0:
+            return []
+        template = "{{.ID}} {{.Repository}}:{{.Tag}}"
+        _status, out, _err = self.run(
+            ["docker", "image", "ls", "--no-trunc", "--filter", f"reference={_REPOSITORY}", "--format", template]
+        )
+        rows = [tuple(line.split(" ", 1)) for line in out.splitlines() if " " in line]
+        old = [(image, name) for image, name in rows if name != self.wanted.reference][max(0, self.wanted.keep - 1) :]
+        if not old:
+            return []
+        _status, out, _err = self.run(["docker", "ps", "--all", "--no-trunc", "--quiet"])
+        containers = out.split()
+        used = self._generations()
+        if containers:
+            template = "{{.Image}} {{.Config.Image}}"
+            _status, out, _err = self.run(["docker", "inspect", "--format", template, *containers])
+            used += out
+        return [name for image, name in old if name not in used and image not in used]
+
+    def _generations(self) -> str:
+        """All that the generations say; an image that one of them names can be wanted again."""
+        texts = []
+        for place, _folders, files in os.walk(os.path.join(self.wanted.path, "generations")):
+            for name in files:
+                with suppress(OSError), open(os.path.join(place, name), encoding="utf-8", errors="replace") as file:
+                    texts.append(file.read(1 << 20))
+        return "\n".join(texts)
+
+    def prune(self) -> list[str]:
+        """Remove old images; which ones. One that is in use after all is left."""
+        return [name for name in self.prunable() if self.run(["docker", "image", "rm", name])[0] == 0]
+
+
+def severities(report: Mapping[str, Any]) -> dict[str, int]:
+    """How many vulnerabilities of each severity a report of trivy or grype has."""
+    found: dict[str, int] = {}
+    names = [
+        vulnerability.get("Severity")
+        for result in report.get("Results") or []
+        for vulnerability in result.get("Vulnerabilities") or []
+    ]
+    names += [(match.get("vulnerability") or {}).get("severity") for match in report.get("matches") or []]
+    for name in names:
+        key = str(name or "unknown").lower()
+        found[key] = found.get(key, 0) + 1
+    return found
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

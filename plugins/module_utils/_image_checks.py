@@ -1,0 +1,156 @@
+# Copyright (c) 2026, the mistralrs.stack maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an image's build needs from the network, looked at from the builder before it starts.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+
+The refs of a git repository are asked for by HTTP as git itself does it (gitprotocol-http(5), version 0), since git
+need not be installed on the builder. Other transports are left to the build, which has git.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import ssl
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.mistralrs.stack.plugins.module_utils._build_log import (
+    COMMIT_DIFFERS,
+    GIT_UNREACHABLE,
+    TAG_MISSING,
+)
+from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
+
+CRATE_INDEX_UNREACHABLE = Fault(
+    "image.crate_index_unreachable",
+    "The builder {host} can't reach the index of crates at {url}: {why}.",
+    "Check its network and proxy, or set mistral_image_cargo_registry_url to a mirror of crates.io.",
+)
+DOWNLOAD_UNREACHABLE = Fault(
+    "image.download_unreachable",
+    "The builder {host} can't fetch the {what} from {url}: {why}.",
+    "Check its network and proxy, or set the address to a mirror's.",
+)
+
+_TIMEOUT = 20
+_LARGEST = 32 << 20
+
+
+def _bypasses(host: str, no_proxy: str) -> bool:
+    """Whether a host is reached without the proxy, as curl and Go read the variable: names and what ends with them."""
+    name = host.partition(":")[0].lower()
+    entries = [entry.strip().lower().lstrip(".") for entry in no_proxy.split(",")]
+    return any(entry == "*" or (entry and (name == entry or name.endswith(f".{entry}"))) for entry in entries)
+
+
+class Network:
+    """Requests by HTTP, with the build's proxies and authorities."""
+
+    def __init__(self, environment: Mapping[str, str], authorities: str) -> None:
+        self._context = ssl.create_default_context()
+        if authorities.strip():
+            self._context.load_verify_locations(cadata=authorities.encode("ascii", "ignore").decode("ascii"))
+        proxies = {}
+        for scheme in ("http", "https"):
+            name = f"{scheme}_proxy"
+            proxy = environment.get(name) or environment.get(name.upper()) or os.environ.get(name)
+            if proxy:
+                proxies[scheme] = proxy
+        self._proxies = proxies
+        self._no_proxy = environment.get("no_proxy") or environment.get("NO_PROXY") or os.environ.get("no_proxy") or ""
+
+    def get(self, url: str, headers: Mapping[str, str] | None = None, method: str = "GET") -> bytes:
+        """The body of an answer. Raises OSError with the reason in words."""
+        request = urllib.request.Request(url, headers=dict(headers or {}), method=method)
+        host = (request.host or "").rpartition("@")[2]
+        bypass = _bypasses(host, self._no_proxy)
+        opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({} if bypass else self._proxies),
+            urllib.request.HTTPSHandler(context=self._context),
+        )
+        try:
+            with opener.open(request, timeout=_TIMEOUT) as answer:
+                return bytes(answer.read(_LARGEST))
+        except urllib.error.HTTPError as error:
+            raise OSError(f"the server answers {error.code} {error.reason}") from None
+        except urllib.error.URLError as error:
+            raise OSError(str(getattr(error.reason, "strerror", None) or error.reason)) from None
+        except ValueError as error:
+            raise OSError(str(error)) from None
+
+
+def parse_refs(answer: bytes) -> dict[str, str]:
+    """The refs that a server tells, name to commit; tags that are objects also as C(refs/tags/NAME^{}).
+
+    Reads both the smart protocol's answer (pkt-lines) and the plain file of a server without git.
+    """
+    lines = []
+    if answer[4:].startswith(b"# service="):
+        place = 0
+        while place + 4 <= len(answer):
+            try:
+                size = int(answer[place : place + 4], 16)
+            except ValueError:
+                break
+            lines.append(answer[place + 4 : place + size] if size > 4 else b"")
+            place += max(size, 4)
+    else:
+        lines = answer.splitlines()
+    refs = {}
+    for line in lines:
+        commit, _, name = line.partition(b"\0")[0].strip().decode("utf-8", "replace").replace("\t", " ").partition(" ")
+        if len(commit) >= 40 and name:
+            refs[name] = commit
+    return refs
+
+
+def check_git(network: Network, url: str, tag: str, commit: str, credentials: str = "") -> str:
+    """That the repository can be reached and its tag points to the commit; the commit in full if the tag tells it.
+
+    C(credentials) are addresses with users and passwords, one a line, as git keeps them.
+    Raises StackError C(image.git_unreachable), C(image.tag_missing) and C(image.commit_differs).
+    """
+    if not url.startswith(("http://", "https://")):
+        return ""
+    headers = {"User-Agent": "git/2.40.0"}
+    for line in credentials.split():
+        parts = urllib.parse.urlsplit(line)
+        if url.startswith(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/"):
+            both = urllib.parse.unquote(parts.netloc.rpartition("@")[0])
+            headers["Authorization"] = "Basic " + base64.b64encode(both.encode()).decode()
+    try:
+        refs = parse_refs(network.get(f"{url.rstrip('/')}/info/refs?service=git-upload-pack", headers))
+    except OSError as error:
+        raise StackError(GIT_UNREACHABLE, line=f"{url}: {error}") from None
+    if not refs:
+        raise StackError(GIT_UNREACHABLE, line=f"{url} is no git repository")
+    if not tag:
+        return ""
+    found = refs.get(f"refs/tags/{tag}^{{}}") or refs.get(f"refs/tags/{tag}", "")
+    if not found:
+        raise StackError(TAG_MISSING, line=f"{tag} at {url}")
+    if not found.startswith(commit):
+        raise StackError(COMMIT_DIFFERS, tag=tag, found=found, wanted=commit)
+    return found
+
+
+def check_reach(network: Network, host: str, wanted: Mapping[str, Any]) -> None:
+    """That what the build downloads can be reached (what it is: address).
+
+    Raises StackError C(image.crate_index_unreachable) and C(image.download_unreachable).
+    """
+    for what, url in wanted.items():
+        address = str(url)
+        if not address.startswith(("http://", "https://")):
+            continue
+        try:
+            network.get(address, method="GET" if what == "crate index" else "HEAD")
+        except OSError as error:
+            fault = CRATE_INDEX_UNREACHABLE if what == "crate index" else DOWNLOAD_UNREACHABLE
+            raise StackError(fault, host=host, what=what, url=address, why=error) from None

@@ -1,0 +1,449 @@
+# Copyright (c) 2026, the mistralrs.stack maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From the role's variables to what goes into the engine's image: the Dockerfile's variables and the labels.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+
+What makes a difference to the image is in the plan's C(dockerfile) and C(labels), and so in the hash that names it.
+What only says where things are fetched from (mirrors, tokens, proxies) or how fast is in C(arguments) and C(secrets):
+another mirror is no reason to build again, since commit, checksums and Cargo.lock pin what comes from it.
+"""
+
+from __future__ import annotations
+
+import re
+import urllib.parse
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from ansible_collections.mistralrs.stack.plugins.module_utils._cuda_choice import (
+    ARCHITECTURE_UNSUPPORTED,
+    ARCHITECTURES,
+    ChoiceError,
+    cuda_choice,
+    oldest,
+    published_tag,
+)
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine_plan import engine_of
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine_versions import (
+    DEFAULT_VERSION,
+    EngineVersion,
+    engine_version,
+)
+from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
+
+VALUE_INVALID = Fault(
+    "image.value_invalid",
+    "{variable} is {value!r}, but must be {expected}.",
+    "Correct it in the inventory.",
+)
+ARCHIVE_CHECKSUM_MISSING = Fault(
+    "image.archive_checksum_missing",
+    "{variable} is set, and {variable_sha256} is {value!r}, which is no SHA-256.",
+    "Set it to the 64 hexadecimal digits that belong to the archive.",
+)
+BASE_FAMILY_UNKNOWN = Fault(
+    "image.base_family_unknown",
+    "The package manager of the base image {base} isn't known by its name.",
+    "Set mistral_image_base_family to apt (Debian, Ubuntu) or dnf (UBI and the like).",
+)
+TOOLCHAIN_CHECKSUM_MISSING = Fault(
+    "image.toolchain_checksum_missing",
+    "There is no checksum of rustup-init for {architecture} in mistral_image_rustup_sha256.",
+    "Add it, from the file's address with .sha256 behind it, or set mistral_image_rust_toolchain: distribution.",
+)
+
+# How each family of base images gets packages. `installed` fails if one of the packages after it is missing.
+FAMILIES: Mapping[str, Mapping[str, Any]] = {
+    "apt": {
+        "installed": "dpkg --status",
+        "install": "apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends",
+        "clean": "rm -rf /var/lib/apt/lists/*",
+        # The toolkit is in the base already; its repository would only be one more that has to be reachable.
+        "forget": "/etc/apt/sources.list.d/cuda*",
+        "authorities": "/usr/local/share/ca-certificates",
+        "trust": "update-ca-certificates",
+        "build": ["build-essential", "ca-certificates", "curl", "git", "libssl-dev", "pkg-config"],
+        # `openssl` depends on the library under its name in each release.
+        "runtime": ["ca-certificates", "libgomp1", "openssl"],
+        "toolchain": ["cargo", "rustc"],
+        # hadolint: versions of packages can't be pinned, the repositories keep only the newest.
+        "lint": "DL3008",
+    },
+    "dnf": {
+        "installed": "rpm --query",
+        "install": "dnf install --assumeyes --setopt=install_weak_deps=False --nodocs",
+        "clean": "dnf clean all",
+        "forget": "/etc/yum.repos.d/cuda*",
+        "authorities": "/etc/pki/ca-trust/source/anchors",
+        "trust": "update-ca-trust",
+        "build": ["ca-certificates", "gcc", "gcc-c++", "git-core", "make", "openssl-devel", "pkgconf-pkg-config"],
+        "runtime": ["ca-certificates", "libgomp", "openssl-libs"],
+        "toolchain": ["cargo", "rust"],
+        "lint": "DL3041",
+    },
+}
+_FAMILY_OF = (("apt", re.compile(r"debian|ubuntu")), ("dnf", re.compile(r"ubi\d|rocky|alma|centos|fedora|rhel")))
+_RUST_TARGETS = {"x86_64": "x86_64-unknown-linux-gnu", "arm64": "aarch64-unknown-linux-gnu"}
+_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
+# What gets into a Dockerfile or a shell line has no characters that mean something there.
+_REFERENCE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._/:@-]*\Z")
+_WORD = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9_+./-]*\Z")
+_RUST_VERSION = re.compile(r"\d+\.\d+(\.\d+)?\Z")
+_FLAGS = re.compile(r"[A-Za-z0-9_+=,./ :-]*\Z")
+_REGISTRY = re.compile(r"(sparse\+)?(https?|file)://[^\s'\"\\$`]+\Z")
+_URL = re.compile(r"(https?|git|ssh|file)://[^\s'\"\\$`]+\Z")
+
+
+class Split(NamedTuple):
+    """An address without the user and password that it may have, and these."""
+
+    url: str
+    user: str
+    password: str
+
+
+def split_credentials(url: str) -> Split:
+    """Take user and password out of an address. The user stays in ssh addresses, where it is no secret."""
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme not in ("http", "https") or "@" not in parts.netloc:
+        return Split(url, "", "")
+    host = parts.netloc.rpartition("@")[2]
+    return Split(
+        urllib.parse.urlunsplit(parts._replace(netloc=host)),
+        urllib.parse.unquote(parts.username or ""),
+        urllib.parse.unquote(parts.password or ""),
+    )
+
+
+def family_of(base: str, wanted: str) -> str:
+    """The family of a base image: as it was said, or by the image's name."""
+    if wanted:
+        return wanted
+    name = base.lower().partition("@")[0]
+    for family, pattern in _FAMILY_OF:
+        if pattern.search(name):
+            return family
+    raise StackError(BASE_FAMILY_UNKNOWN, base=base)
+
+
+def _text(settings: Mapping[str, Any], key: str) -> str:
+    return str(settings.get(key) or "").strip()
+
+
+def _checked(settings: Mapping[str, Any], key: str, pattern: re.Pattern[str], expected: str, required: bool) -> str:
+    value = _text(settings, key)
+    if (value or required) and not pattern.match(value):
+        raise StackError(VALUE_INVALID, variable=f"mistral_image_{key}", value=value, expected=expected)
+    return value
+
+
+def _words(settings: Mapping[str, Any], key: str) -> list[str]:
+    values = [str(value) for value in settings.get(key) or []]
+    for value in values:
+        if not _WORD.match(value):
+            raise StackError(
+                VALUE_INVALID, variable=f"mistral_image_{key}", value=value, expected="a list of plain names"
+            )
+    return values
+
+
+def _url(settings: Mapping[str, Any], key: str, required: bool = False) -> str:
+    return _checked(settings, key, _URL, "an address that begins with https:// (or http://, git://, ssh://)", required)
+
+
+def _git_files(urls: Sequence[str], mirrors: Mapping[str, str]) -> dict[str, str]:
+    """The secrets C(gitconfig) and C(git-credentials) for addresses and for mirrors (prefix: prefix instead)."""
+    credentials, config = [], []
+    for url in [*urls, *mirrors.values()]:
+        parts = split_credentials(url)
+        if parts.user or parts.password:
+            scheme, _, rest = parts.url.partition("://")
+            user, password = (urllib.parse.quote(text, safe="") for text in (parts.user, parts.password))
+            credentials.append(f"{scheme}://{user}:{password}@{rest.partition('/')[0]}\n")
+    for original, mirror in sorted(mirrors.items()):
+        config.append(f'[url "{split_credentials(mirror).url}"]\n\tinsteadOf = {original}\n')
+    if credentials:
+        config.append('[credential]\n\thelper = "store --file=/run/secrets/git-credentials"\n')
+    return {
+        **({"gitconfig": "".join(config)} if config else {}),
+        **({"git-credentials": "".join(credentials)} if credentials else {}),
+    }
+
+
+def _cargo_files(registry: str, token: str) -> dict[str, str]:
+    """The secrets C(cargo-config) and C(cargo-credentials) for a mirror of crates.io."""
+    if not registry:
+        return {}
+    address = registry if registry.startswith("sparse+") else f"sparse+{registry}"
+    files = {
+        "cargo-config": '[source.crates-io]\nreplace-with = "mirror"\n[source.mirror]\n'
+        f'registry = "{address}"\n[registries.mirror]\nindex = "{address}"\n'
+    }
+    if token:
+        files["cargo-credentials"] = f'[registries.mirror]\ntoken = "{token}"\n'
+    return files
+
+
+def _source(settings: Mapping[str, Any], engine: EngineVersion) -> tuple[dict[str, str], dict[str, str]]:
+    """Where the source comes from: what is in the Dockerfile, and what is an argument of the build."""
+    archive = _url(settings, "archive_url")
+    sha256 = _text(settings, "archive_sha256").lower()
+    if archive:
+        if not _SHA256.match(sha256):
+            raise StackError(
+                ARCHIVE_CHECKSUM_MISSING,
+                variable="mistral_image_archive_url",
+                variable_sha256="mistral_image_archive_sha256",
+                value=sha256,
+            )
+        return {"SOURCE_SHA256": sha256, "SOURCE_COMMIT": engine.commit, "SOURCE_TAG": ""}, {"SOURCE_ARCHIVE": archive}
+    git = split_credentials(_url(settings, "git_url", required=True)).url
+    # A commit of the operator's own needn't be what the tag points to.
+    tag = "" if _text(settings, "commit") else engine.tag
+    return {"SOURCE_SHA256": "", "SOURCE_COMMIT": engine.commit, "SOURCE_TAG": tag}, {"SOURCE_GIT": git}
+
+
+def _toolchain(settings: Mapping[str, Any], engine: EngineVersion, kind: str) -> tuple[dict[str, str], dict[str, str]]:
+    """The Rust toolchain: what is in the Dockerfile, and what is an argument of the build."""
+    toolchain = _text(settings, "rust_toolchain") or "rustup"
+    if toolchain == "distribution":
+        return {"RUST_VERSION": "distribution", "RUSTUP_SHA256": ""}, {}
+    version = _checked(settings, "rust_version", _RUST_VERSION, "a version such as 1.94.0", False)
+    sha256 = str((settings.get("rustup_sha256") or {}).get(_RUST_TARGETS[kind].partition("-")[0], "")).lower()
+    if not _SHA256.match(sha256):
+        raise StackError(TOOLCHAIN_CHECKSUM_MISSING, architecture=_RUST_TARGETS[kind].partition("-")[0])
+    url = _url(settings, "rustup_url", required=True)
+    return (
+        {"RUST_VERSION": version or engine.rust_version, "RUSTUP_SHA256": sha256},
+        {"RUSTUP_INIT": url.format(target=_RUST_TARGETS[kind]), "RUSTUP_SERVER": _url(settings, "rust_server")},
+    )
+
+
+def _kind(settings: Mapping[str, Any]) -> str:
+    architecture = _text(settings, "architecture")
+    if architecture not in ARCHITECTURES:
+        raise StackError(ARCHITECTURE_UNSUPPORTED, architecture=architecture, known="x86_64 or aarch64")
+    return ARCHITECTURES[architecture]
+
+
+def _docker_platform(kind: str) -> str:
+    return "linux/arm64" if kind == "arm64" else "linux/amd64"
+
+
+def _labels(engine: EngineVersion, source: str, cuda: str, capabilities: Sequence[str], **more: str) -> dict[str, str]:
+    prefix = "io.mistralrs.stack."
+    own = {
+        "source": source,
+        "engine_version": engine.version,
+        "command_generation": engine.command_generation,
+        "cuda": cuda,
+        "compute_capabilities": ",".join(capabilities),
+        **more,
+    }
+    return {
+        "org.opencontainers.image.title": "mistral.rs",
+        "org.opencontainers.image.version": engine.version,
+        "org.opencontainers.image.licenses": "MIT",
+        **{prefix + key: value for key, value in own.items()},
+    }
+
+
+def _build(settings: Mapping[str, Any], engine: EngineVersion) -> dict[str, Any]:
+    kind = _kind(settings)
+    features = _words(settings, "features") or list(engine.features)
+    choice = cuda_choice(
+        oldest(settings.get("driver")),
+        [str(one) for one in settings.get("compute_capabilities") or []],
+        engine,
+        _text(settings, "cuda_version"),
+        _text(settings, "base_distribution"),
+        _text(settings, "architecture"),
+        driver_cuda=oldest(settings.get("driver_cuda")),
+        compute_capability=_text(settings, "compute_capability"),
+        features=features,
+    )
+    expected = "the reference of an image, with tag or digest"
+    devel = _checked(settings, "devel_base", _REFERENCE, expected, False) or choice.devel
+    runtime = _checked(settings, "runtime_base", _REFERENCE, expected, False) or choice.runtime
+    family = FAMILIES[family_of(devel, _text(settings, "base_family"))]
+    pinned, from_where = _source(settings, engine)
+    rust, rust_from = _toolchain(settings, engine, kind)
+    packages = _words(settings, "build_packages") or family["build"]
+    if rust["RUST_VERSION"] == "distribution":
+        packages = [*packages, *family["toolchain"]]
+    git_url = "" if "SOURCE_ARCHIVE" in from_where else _text(settings, "git_url")
+    registry = _checked(settings, "cargo_registry_url", _REGISTRY, "an address or sparse+ and an address", False)
+    mirrors = {str(key): str(value) for key, value in (settings.get("git_mirrors") or {}).items()}
+    return {
+        "dockerfile": {
+            "devel": devel,
+            "runtime": runtime,
+            "family": dict(family),
+            "build_packages": packages,
+            "runtime_packages": _words(settings, "runtime_packages") or family["runtime"],
+            "binary": engine.binary,
+            "source": pinned,
+            "rust": rust,
+            "build": {
+                "PACKAGE": engine.package,
+                "BINARY": engine.binary,
+                "FEATURES": ",".join(features),
+                "DEFAULT_FEATURES": str(engine.default_features).lower(),
+                "CUDA_COMPUTE_CAP": choice.capabilities[0],
+                "THREADS_VARIABLE": engine.threads_variable,
+                "RUSTFLAGS": _checked(settings, "rustflags", _FLAGS, "plain compiler flags", False),
+                "CUDA_NVCC_FLAGS": _checked(settings, "nvcc_flags", _FLAGS, "plain compiler flags", False),
+            },
+        },
+        "labels": _labels(
+            engine,
+            "build",
+            choice.cuda_version,
+            choice.capabilities,
+            commit=engine.commit,
+            features=",".join(features),
+        ),
+        "bases": {"DEVEL_IMAGE": devel, "RUNTIME_IMAGE": runtime},
+        "arguments": {**from_where, **rust_from},
+        "secrets": {
+            **_git_files([git_url] if git_url else [], mirrors),
+            **_cargo_files(registry, _text(settings, "cargo_registry_token")),
+        },
+        "git": {}
+        if not git_url
+        else {"url": from_where["SOURCE_GIT"], "tag": pinned["SOURCE_TAG"], "commit": engine.commit},
+        "reach": {
+            key: value
+            for key, value in {
+                "crate index": _text(settings, "crate_index_url") if not registry else "",
+                "Rust toolchain": rust_from.get("RUSTUP_INIT", ""),
+                "source archive": from_where.get("SOURCE_ARCHIVE", ""),
+            }.items()
+            if value
+        },
+        "tag": f"{engine.version}-cuda{choice.cuda_version}-sm{choice.capabilities[0]}",
+        "cuda_version": choice.cuda_version,
+        "compute_capabilities": list(choice.capabilities),
+        "platform": _text(settings, "platform") or _docker_platform(kind),
+        "warnings": list(choice.warnings),
+    }
+
+
+def _pull(settings: Mapping[str, Any], engine: EngineVersion) -> dict[str, Any]:
+    kind = _kind(settings)
+    wanted = _checked(settings, "published", _REFERENCE, "the reference of an image, with tag or digest", False)
+    warnings: list[str] = []
+    capabilities: list[str] = []
+    cuda = ""
+    if not wanted:
+        published = published_tag(
+            oldest(settings.get("driver")),
+            [str(one) for one in settings.get("compute_capabilities") or []],
+            engine,
+            _text(settings, "architecture"),
+            driver_cuda=oldest(settings.get("driver_cuda")),
+            compute_capability=_text(settings, "compute_capability"),
+        )
+        wanted, cuda = published.reference, published.cuda_version
+        capabilities, warnings = list(published.capabilities), list(published.warnings)
+    return {
+        "dockerfile": {"published": wanted, "binary": engine.binary},
+        "labels": _labels(engine, "pull", cuda, capabilities, commit="", features=""),
+        "bases": {"PUBLISHED_IMAGE": wanted},
+        "arguments": {},
+        "secrets": {},
+        "git": {},
+        "reach": {},
+        "tag": f"{engine.version}-published",
+        "cuda_version": cuda,
+        "compute_capabilities": capabilities,
+        "platform": _text(settings, "platform") or _docker_platform(kind),
+        "warnings": warnings,
+    }
+
+
+def _load(settings: Mapping[str, Any], engine: EngineVersion) -> dict[str, Any]:
+    sha256 = _text(settings, "load_sha256").lower()
+    if not _text(settings, "load_archive"):
+        raise StackError(
+            VALUE_INVALID,
+            variable="mistral_image_load_archive",
+            value="",
+            expected="the path of an archive on the controller, or its address (https:// or file:// on the host)",
+        )
+    if not _SHA256.match(sha256):
+        raise StackError(
+            ARCHIVE_CHECKSUM_MISSING,
+            variable="mistral_image_load_archive",
+            variable_sha256="mistral_image_load_sha256",
+            value=sha256,
+        )
+    return {
+        "tag": f"{engine.version}-loaded",
+        "cuda_version": "",
+        "compute_capabilities": [],
+        "warnings": [],
+        "labels": {},
+        "inputs": sha256,
+    }
+
+
+_PLANS = {"build": _build, "pull": _pull, "load": _load}
+
+
+def image_plan(source: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The plan of an image from C(build), C(pull) or C(load).
+
+    C(settings) are the role's variables without C(mistral_image_) before their names, C(version) and C(architecture)
+    besides. Beside what the source needs the plan has C(engine_version), C(command_generation), C(tag) (of the image,
+    without the hash), C(cuda_version), C(compute_capabilities) and C(warnings). Raises StackError; a ChoiceError has
+    several in C(errors).
+    """
+    engine = engine_version(_text(settings, "version") or DEFAULT_VERSION, _text(settings, "commit"))
+    plan = _PLANS[source](settings, engine)
+    return {
+        **plan,
+        "engine_version": engine.version,
+        "command_generation": engine.command_generation,
+        "commit": engine.commit,
+        "defects": list(engine.defects),
+        "errors": [],
+    }
+
+
+def image_result(inspected: Mapping[str, Any], reference: str) -> dict[str, Any]:
+    """The role's result from C(docker image inspect): what the labels say, and the image's digest.
+
+    Without a registry's digest it is the image's id, which is one of its configuration. C(command_generation) follows
+    from the engine's version where no label has it.
+    """
+    labels = (inspected.get("Config") or {}).get("Labels") or {}
+
+    def label(name: str) -> str:
+        return str(labels.get(f"io.mistralrs.stack.{name}") or "")
+
+    version = label("engine_version")
+    generation = label("command_generation")
+    if version and not generation:
+        with suppress(StackError):
+            generation = ".".join(str(part) for part in engine_of(version).since)
+    digests = inspected.get("RepoDigests") or []
+    return {
+        "reference": reference,
+        "digest": str(digests[0]).rpartition("@")[2] if digests else str(inspected.get("Id") or ""),
+        "engine_version": version,
+        "source": label("source"),
+        "evaluation": label("source") == "evaluation",
+        "command_generation": generation,
+        "cuda_version": label("cuda"),
+        "compute_capabilities": [one for one in label("compute_capabilities").split(",") if one],
+        "labels": dict(labels),
+    }
+
+
+def image_errors(error: StackError) -> list[str]:
+    """The lines of an error, one for each thing that is wrong."""
+    return [str(one) for one in (error.errors if isinstance(error, ChoiceError) else [error])]

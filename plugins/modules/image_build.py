@@ -1,0 +1,331 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the mistralrs.stack maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: image_build
+short_description: Build an image once, and survive what happens meanwhile
+version_added: 0.1.0
+author: The mistralrs.stack maintainers (@mistralrs-stack)
+description:
+  - Builds an image from a Dockerfile with BuildKit, unless there is one from the same inputs already.
+  - The build is a unit of the host's systemd. It goes on when the connection or the controller is lost, and the next
+    run attaches to it. One that was killed is started again and goes on with what BuildKit and cargo have kept.
+  - Before it begins, Docker, the git repository with its tag, the addresses in O(reach) and the base images are looked
+    at; what is wrong with them is said before anything is changed.
+  - The bases are resolved to digests once; these are kept in C(images/bases.json) below O(path).
+  - When it is built, the image is started without rights, network or writable root, its libraries are checked, a bill
+    of materials (CycloneDX) is written to C(images/) below O(path), and only then it gets its name.
+  - The whole log is kept in C(builds/) below O(path), with those of the four attempts before.
+  - While it runs, the phase, the crates compiled and the time are shown on the controller, unless the environment
+    variable E(MISTRALRS_STACK_PROGRESS) is C(never). Ctrl-C on the controller ends the build.
+extends_documentation_fragment:
+  - mistralrs.stack.attributes
+  - mistralrs.stack.attributes.action_group
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+options:
+  reference:
+    description: The name and tag that the image gets.
+    type: str
+    required: true
+  inputs:
+    description:
+      - The hash of all that the image is made of, in hexadecimal digits.
+      - It becomes the label C(io.mistralrs.stack.inputs).
+    type: str
+    required: true
+  context:
+    description: The files of the build's context, name to text, among them C(Dockerfile). Scripts become executable.
+    type: dict
+    default: {}
+  labels:
+    description: Labels of the image.
+    type: dict
+    default: {}
+  bases:
+    description: The base images. Each becomes a build argument of its key's name, by digest.
+    type: dict
+    default: {}
+  arguments:
+    description: Further build arguments.
+    type: dict
+    default: {}
+  secrets:
+    description: Secrets of the build, id to text. They are kept in memory (C(/run)) while it runs.
+    type: dict
+    default: {}
+  environment:
+    description:
+      - The proxies of the build (V(HTTP_PROXY), V(HTTPS_PROXY), V(NO_PROXY)), which stay in no layer.
+    type: dict
+    default: {}
+  git:
+    description:
+      - The repository to look at before the build, with C(url), C(tag) and C(commit).
+      - A user and password come from the secret C(git-credentials).
+    type: dict
+    default: {}
+  reach:
+    description: Addresses that must answer before the build, what it is to address.
+    type: dict
+    default: {}
+  authorities:
+    description: PEM text of authorities to trust besides the host's own.
+    type: str
+    default: ""
+  platform:
+    description: The platform of the image, V(linux/amd64) for example. Empty is the host's own.
+    type: str
+    default: ""
+  jobs:
+    description:
+      - How many compilers run at once, as the build arguments C(JOBS) and C(THREADS).
+      - V(0) is one for each core, but not more than the memory holds (5 GiB for each).
+    type: int
+    default: 0
+  program:
+    description: The program in the image, whose libraries are checked.
+    type: str
+    default: mistralrs
+  version:
+    description: The version that the program has to report; empty if any will do.
+    type: str
+    default: ""
+  gpu:
+    description: Whether the image is started with the host's GPUs to prove it.
+    type: bool
+    default: false
+  scan_fail_on:
+    description:
+      - The least severity of vulnerabilities that makes the image be refused.
+      - They are looked for if C(trivy) or C(grype) is installed on the host.
+    type: str
+    choices: ["", low, medium, high, critical]
+    default: ""
+  keep:
+    description:
+      - How many images of C(mistralrs-stack/engine) to keep, this one included. V(0) keeps all.
+      - Images of containers and of generations are never removed.
+    type: int
+    default: 0
+  path:
+    description: Where logs, records and bills of materials are kept.
+    type: path
+    default: /var/lib/mistral
+  host:
+    description: The host's name for messages.
+    type: str
+    default: the host
+  job:
+    description: How to deal with the build. Used by this module's action.
+    type: str
+    default: wait
+    choices:
+      wait: Wait until it has ended.
+      start: Start it, or attach to the one that runs, and return.
+      poll: Say how it is.
+      cancel: End it.
+"""
+
+EXAMPLES = r"""
+- name: Build an image
+  mistralrs.stack.image_build:
+    reference: mistralrs-stack/engine:mine-1
+    inputs: "{{ my_dockerfile | ansible.builtin.hash('sha256') }}"
+    context:
+      Dockerfile: "{{ my_dockerfile }}"
+    bases:
+      DEVEL_IMAGE: nvidia/cuda:12.8.1-devel-ubuntu22.04
+"""
+
+RETURN = r"""
+image:
+  description: What C(docker image inspect) says of the image; empty in check mode if it would be built.
+  returned: success, unless a build goes on
+  type: dict
+pruned:
+  description: The old images that were (in check mode would be) removed.
+  returned: success
+  type: list
+  elements: str
+proof:
+  description: What the image said when it was started.
+  returned: when it was built
+  type: dict
+job:
+  description: How the build is, C(state) and C(progress).
+  returned: O(job=start) and O(job=poll)
+  type: dict
+log:
+  description: The build's log on the host.
+  returned: always
+  type: str
+  sample: /var/lib/mistral/builds/0123456789abcdef/log
+log_tail:
+  description: The last lines of the build's log.
+  returned: when the build failed
+  type: list
+  elements: str
+error_id:
+  description: Identifies what went wrong.
+  returned: failure
+  type: str
+  sample: image.build_out_of_memory
+"""
+
+import time
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._image_build import CANCELLED, Builder, Wanted
+
+INPUTS_INVALID = Fault(
+    "image.inputs_invalid",
+    "The option 'inputs' of the module 'image_build' is {inputs!r}, which is no hash.",
+    "Give 16 hexadecimal digits or more.",
+)
+_POLL_SECONDS = 2
+
+
+def _texts(values: dict[str, Any]) -> dict[str, str]:
+    return {str(key): str(value) for key, value in values.items()}
+
+
+def builder_of(module: AnsibleModule) -> Builder:
+    """The build that the module's options describe."""
+    params = module.params
+    if len(params["inputs"]) < 16 or set(params["inputs"]) - set("0123456789abcdef"):
+        raise StackError(INPUTS_INVALID, inputs=params["inputs"])
+    dicts = ("context", "labels", "bases", "arguments", "secrets", "environment", "git", "reach")
+    values: dict[str, Any] = {name: _texts(params[name]) if name in dicts else params[name] for name in Wanted._fields}
+    return Builder(Wanted(**values), module.run_command)
+
+
+def _begin(module: AnsibleModule, builder: Builder) -> None:
+    """Have an attempt that runs or has succeeded."""
+    bases = None
+    state = builder.state().name
+    if state not in ("running", "succeeded"):
+        bases = builder.check()
+    with builder.lock():
+        state = builder.state().name
+        if state == "running" or (state == "succeeded" and builder.is_built()):
+            return
+        if state == "interrupted":
+            module.warn(
+                f"The build of {builder.wanted.reference} was ended from outside; it begins again and goes on with "
+                "what was kept."
+            )
+        builder.start(bases if bases is not None else builder.check())
+
+
+def _done(
+    module: AnsibleModule, builder: Builder, changed: bool, proof: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """The result when the image is there."""
+    image = builder.present()
+    pruned = builder.prunable() if module.check_mode else builder.prune()
+    before = "" if changed else builder.wanted.reference + "\n"
+    return {
+        "changed": changed or bool(pruned),
+        "image": image,
+        "pruned": pruned,
+        "log": builder.log,
+        **({"proof": proof} if proof is not None else {}),
+        "diff": {
+            "before": before + "".join(f"{name}\n" for name in pruned),
+            "after": builder.wanted.reference + "\n",
+            "before_header": "images",
+            "after_header": "images",
+        },
+    }
+
+
+def look(module: AnsibleModule, builder: Builder) -> dict[str, Any] | None:
+    """The result if the build has ended; None while it runs. A failure of the build is raised."""
+    state = builder.state()
+    if state.name == "running":
+        return None
+    with builder.lock():
+        state = builder.state()
+        if builder.present():
+            # Somebody else who waited for it has finished it.
+            return _done(module, builder, changed=True)
+        if state.name == "none":
+            raise StackError(CANCELLED, reference=builder.wanted.reference)
+        if state.name != "succeeded":
+            raise builder.failure(state)
+        proof = builder.finish(state.seconds)["proof"]
+    return _done(module, builder, changed=True, proof=proof)
+
+
+def run(module: AnsibleModule, builder: Builder) -> dict[str, Any]:
+    """Do what the module is asked to; its result."""
+    job = module.params["job"]
+    if job == "cancel":
+        return {"changed": builder.cancel(), "log": builder.log, "pruned": []}
+    if job != "poll":
+        if builder.present():
+            return _done(module, builder, changed=False)
+        if module.check_mode:
+            return _done(module, builder, changed=True)
+        _begin(module, builder)
+    while True:
+        result = look(module, builder)
+        if result is not None:
+            return result
+        if job != "wait":
+            status = {"state": "running", "progress": builder.progress()}
+            return {"changed": False, "job": status, "log": builder.log, "pruned": []}
+        time.sleep(_POLL_SECONDS)
+
+
+def main() -> None:
+    empty: dict[str, Any] = {"type": "dict", "default": {}}
+    module = AnsibleModule(
+        argument_spec={
+            "reference": {"type": "str", "required": True},
+            "inputs": {"type": "str", "required": True},
+            "context": empty,
+            "labels": empty,
+            "bases": empty,
+            "arguments": empty,
+            "secrets": {**empty, "no_log": True},
+            "environment": {**empty, "no_log": True},
+            "git": {**empty, "no_log": False},
+            "reach": empty,
+            "authorities": {"type": "str", "default": ""},
+            "platform": {"type": "str", "default": ""},
+            "jobs": {"type": "int", "default": 0},
+            "program": {"type": "str", "default": "mistralrs"},
+            "version": {"type": "str", "default": ""},
+            "gpu": {"type": "bool", "default": False},
+            "scan_fail_on": {"type": "str", "choices": ["", "low", "medium", "high", "critical"], "default": ""},
+            "keep": {"type": "int", "default": 0},
+            "path": {"type": "path", "default": "/var/lib/mistral"},
+            "host": {"type": "str", "default": "the host"},
+            "job": {"type": "str", "choices": ["wait", "start", "poll", "cancel"], "default": "wait"},
+        },
+        supports_check_mode=True,
+    )
+    builder = None
+    try:
+        builder = builder_of(module)
+        result = run(module, builder)
+    except StackError as error:
+        details = {"log": builder.log, "log_tail": builder.tail()} if builder else {}
+        module.fail_json(msg=str(error), error_id=error.id, **details)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

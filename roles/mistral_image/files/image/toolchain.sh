@@ -1,0 +1,24 @@
+#!/bin/bash
+# Installs the Rust toolchain RUST_VERSION with the rustup-init at RUSTUP_INIT, whose SHA-256 is RUSTUP_SHA256.
+set -euo pipefail
+echo "mistral-build: stage toolchain"
+if [ "$RUST_VERSION" = distribution ]; then
+    cargo --version
+    exit
+fi
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+curl --fail --silent --show-error --location --retry 5 --output "$work/rustup-init" "$RUSTUP_INIT" || {
+    echo "mistral-build: error toolchain_unreachable $RUSTUP_INIT"
+    exit 1
+}
+echo "$RUSTUP_SHA256 $work/rustup-init" | sha256sum --check --status || {
+    echo "mistral-build: error toolchain_differs $(sha256sum <"$work/rustup-init")"
+    exit 1
+}
+chmod 0755 "$work/rustup-init"
+if [ -n "${RUSTUP_SERVER:-}" ]; then
+    export RUSTUP_DIST_SERVER=$RUSTUP_SERVER
+fi
+"$work/rustup-init" -y --quiet --no-modify-path --profile minimal --default-toolchain "$RUST_VERSION"
+rustc --version

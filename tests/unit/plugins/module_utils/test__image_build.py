@@ -1,0 +1,247 @@
+"""The builder, with a host that answers from a table: states, checks before a build, proof, old images."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.mistralrs.stack.plugins.module_utils import _image_build as subject
+from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._image_build import Builder, Wanted
+
+DIGEST = f"sha256:{'1' * 64}"
+WANTED = Wanted(
+    reference="mistralrs-stack/engine:1",
+    inputs="0123456789abcdef0123",
+    context={"Dockerfile": "FROM x\n", "run.sh": "#!/bin/sh\n"},
+    labels={"io.mistralrs.stack.cuda": "12.8.1", "io.mistralrs.stack.engine_version": "0.9.2"},
+    bases={"DEVEL_IMAGE": "nvidia/cuda:12.8.1-devel-ubuntu22.04"},
+    arguments={"SOURCE_GIT": "https://example.org/x.git"},
+    secrets={"git-credentials": "https://u:s3cret@example.org\n"},
+    environment={"HTTPS_PROXY": "http://u:pr0xy@proxy:3128"},
+    git={},
+    reach={},
+    authorities="",
+    platform="linux/amd64",
+    jobs=0,
+    program="mistralrs",
+    version="0.9.2",
+    gpu=False,
+    scan_fail_on="",
+    keep=2,
+    path="",
+    host="b1",
+)
+
+
+class Host:
+    """Answers commands by the first entry whose words are in the command."""
+
+    def __init__(self, *answers: tuple[str, tuple[int, str, str]]) -> None:
+        self.answers = list(answers)
+        self.asked: list[list[str]] = []
+
+    def __call__(self, command: list[str]) -> tuple[int, str, str]:
+        self.asked.append(command)
+        text = " ".join(command)
+        return next((answer for words, answer in self.answers if words in text), (0, "", ""))
+
+
+DOCKER = ("docker version", (0, "26.1.5 linux/amd64\n", ""))
+
+
+def builder(tmp_path: Path, *answers: tuple[str, tuple[int, str, str]], **changes: Any) -> Builder:
+    wanted = WANTED._replace(path=str(tmp_path / "mistral"), **changes)
+    return Builder(wanted, Host(*answers, DOCKER), runtime=str(tmp_path / "run"))
+
+
+def error_of(build: Builder) -> str:
+    with pytest.raises(StackError) as caught:
+        build.check()
+    return caught.value.id
+
+
+@pytest.mark.parametrize(
+    ("gib", "cores", "jobs"), [(4, 8, 1), (12, 8, 2), (64, 32, 12), (64, 4, 4)], ids=lambda value: str(value)
+)
+def test_jobs(gib: int, cores: int, jobs: int) -> None:
+    # The third is upstream's own figure for a machine with 64 GB.
+    assert subject.jobs_for(gib << 30, cores) == jobs
+
+
+def test_a_build_is_started_without_secrets_in_sight(tmp_path: Path) -> None:
+    build = builder(tmp_path)
+    with build.lock():
+        build.start({"DEVEL_IMAGE": f"nvidia/cuda@{DIGEST}"})
+    started = next(command for command in build.run.asked if command[0] == "systemd-run")  # type: ignore[attr-defined]
+    assert "--unit=mistral-image-build-0123456789abcdef" in started
+    script = Path(build.folder, "run").read_text()
+    for secret in ("s3cret", "pr0xy"):
+        assert secret not in script
+        assert secret not in " ".join(started)
+    for path in Path(build.runtime).iterdir():
+        assert path.stat().st_mode & 0o077 == 0
+    environment = Path(build.runtime, "environment").read_text()
+    assert f"DEVEL_IMAGE=nvidia/cuda@{DIGEST}" in environment
+    assert "HTTPS_PROXY=http://u:pr0xy@proxy:3128" in environment
+    assert "--build-arg HTTPS_PROXY " in script
+    assert f"--label io.mistralrs.stack.inputs={WANTED.inputs}" in script
+    assert os.access(Path(build.folder, "context", "run.sh"), os.X_OK)
+
+
+def test_states(tmp_path: Path) -> None:
+    active = ("is-active", (0, "active\n", ""))
+    build = builder(tmp_path, active)
+    assert build.state().name == "none"
+    build.start({})
+    assert build.state().name == "running"
+    # The unit is gone and docker's word is not there: somebody killed it.
+    build.run = Host(("is-active", (3, "inactive\n", "")))
+    assert build.state().name == "interrupted"
+    assert build.failure(build.state()).id == "image.build_interrupted"
+    Path(build.folder, "status").write_text("0\n")
+    assert build.state().name == "succeeded"
+    Path(build.folder, "status").write_text("1\n")
+    Path(build.log).write_text("#12 9.1 error: No space left on device\n")
+    assert build.failure(build.state()).id == "image.build_disk_full"
+    assert build.tail() == ["error: No space left on device"]
+
+
+def test_logs_are_kept_by_count(tmp_path: Path) -> None:
+    build = builder(tmp_path)
+    for number in range(8):
+        build.start({})
+        Path(build.log).write_text(str(number))
+    logs = {path.name: path.read_text() for path in Path(build.folder).glob("log*")}
+    assert logs == {"log": "7", "log.1": "6", "log.2": "5", "log.3": "4", "log.4": "3", "log.5": "2"}
+
+
+def test_cancel(tmp_path: Path) -> None:
+    build = builder(tmp_path, ("is-active", (0, "active\n", "")))
+    assert not build.cancel()
+    build.start({})
+    assert build.cancel()
+    assert ["systemctl", "stop", f"{build.unit}.service"] in build.run.asked  # type: ignore[attr-defined]
+    assert build.state().name == "none"
+
+
+def test_systemd_refuses(tmp_path: Path) -> None:
+    build = builder(tmp_path, ("systemd-run", (1, "", "Failed to start transient service unit: no.\n")))
+    with pytest.raises(StackError, match="transient service unit: no") as caught:
+        build.start({})
+    assert caught.value.id == "image.build_not_started"
+    assert build.state().name == "none"
+    assert not Path(build.runtime).exists()
+
+
+def test_checks(tmp_path: Path) -> None:
+    assert error_of(builder(tmp_path, ("docker version", (1, "", "Cannot connect\n")))) == "image.docker_not_answering"
+    assert error_of(builder(tmp_path, ("buildx version", (1, "", "")))) == "image.buildkit_missing"
+    platforms = ("buildx inspect", (0, "Name: default\nPlatforms: linux/amd64, linux/386\n", ""))
+    assert error_of(builder(tmp_path, platforms, platform="linux/arm64")) == "image.cross_building"
+    none = ("image inspect", (1, "", "No such image"))
+    refused = ("imagetools", (1, "", "ERROR: lookup registry-1.docker.io: no such host\n"))
+    unpulled = ("docker pull", (1, "", "no such host\n"))
+    assert error_of(builder(tmp_path, none, refused, unpulled)) == "image.base_unreachable"
+
+
+def test_docker_20_10_builds_without_buildx(tmp_path: Path) -> None:
+    build = builder(
+        tmp_path,
+        ("docker version", (0, "20.10.24 linux/amd64\n", "")),
+        ("buildx version", (1, "", "")),
+        bases={},
+    )
+    assert build.check() == {}
+
+
+def test_a_base_keeps_the_digest_that_it_had(tmp_path: Path) -> None:
+    none = ("image inspect", (1, "", "No such image"))
+    build = builder(tmp_path, none, ("imagetools", (0, json.dumps({"digest": DIGEST}), "")))
+    expected = {"DEVEL_IMAGE": f"nvidia/cuda@{DIGEST}"}
+    assert build.check() == expected
+    # The tag moves.
+    moved = builder(tmp_path, none, ("imagetools", (0, json.dumps({"digest": "sha256:2"}), "")))
+    assert moved.check() == expected
+    fixed = builder(tmp_path, bases={"X": f"a/b@{DIGEST}"})
+    assert fixed.check() == {"X": f"a/b@{DIGEST}"}
+    local = builder(
+        tmp_path, ("image inspect", (0, json.dumps([{"Id": DIGEST, "RepoDigests": []}]), "")), bases={"X": "a:1"}
+    )
+    assert local.check() == {"X": "a:1"}
+
+
+LDD = """\
+\tlinux-vdso.so.1 (0x00007ffd)
+\tlibcuda.so.1 => not found
+\tlibnvidia-ml.so.1 => not found
+\tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f)
+"""
+
+
+def test_libraries() -> None:
+    assert subject.missing_libraries(LDD) == []
+    assert subject.missing_libraries(f"{LDD}\tlibcudnn.so.9 => not found\n") == ["libcudnn.so.9"]
+    # 1948
+    line = "/usr/local/bin/mistralrs: /lib/x86_64-linux-gnu/libc.so.6: version `GLIBC_2.38' not found (required by x)"
+    assert subject.missing_libraries(line) == [line]
+
+
+def proven(tmp_path: Path, *answers: tuple[str, tuple[int, str, str]], **changes: Any) -> dict[str, Any]:
+    user = (".Config.User", (0, "65532:65532\n", ""))
+    return builder(tmp_path, *answers, user, **changes)._proof("sha256:9")
+
+
+DOCTOR = {"system": {"build": {"cuda": True}}, "checks": [{"name": "cuda", "status": "fail", "message": "no driver"}]}
+
+
+def test_proof(tmp_path: Path) -> None:
+    version = ("--version", (0, "mistralrs 0.9.2\n", ""))
+    doctor = ("doctor", (0, f"log\n{json.dumps(DOCTOR)}", ""))
+    proof = proven(tmp_path, version, doctor)
+    assert (proof["version"], proof["user"]) == ("mistralrs 0.9.2", "65532:65532")
+    assert proof["doctor"]["build"] == {"cuda": True}
+    assert "driver" in proven(tmp_path, ("ldd", (0, LDD, "")))["skipped"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "changes", "error_id"),
+    [
+        ((".Config.User", (0, "\n", "")), {}, "image.runs_as_root"),
+        (("ldd", (0, "\tlibcudnn.so.9 => not found\n", "")), {}, "image.library_missing"),
+        (("--version", (1, "", "Illegal instruction.\n")), {}, "image.does_not_start"),
+        (("--version", (0, "mistralrs 0.9.1\n", "")), {}, "image.version_differs"),
+        (("doctor", (0, '{"system": {"build": {"cuda": false}}}', "")), {}, "image.built_without_cuda"),
+        (("doctor", (0, json.dumps(DOCTOR), "")), {"gpu": True}, "image.doctor_complains"),
+    ],
+)
+def test_what_proof_refuses(
+    answer: tuple[str, tuple[int, str, str]], changes: dict[str, Any], error_id: str, tmp_path: Path
+) -> None:
+    with pytest.raises(StackError) as caught:
+        proven(tmp_path, answer, **changes)
+    assert caught.value.id == error_id
+
+
+def test_old_images(tmp_path: Path) -> None:
+    rows = "".join(f"sha256:{number} mistralrs-stack/engine:{number}\n" for number in range(1, 7))
+    generation = tmp_path / "mistral" / "generations" / "1" / "image"
+    generation.parent.mkdir(parents=True)
+    generation.write_text("mistralrs-stack/engine:4\n")
+    answers = (
+        ("image ls", (0, rows, "")),
+        ("docker ps", (0, "c1\n", "")),
+        ("docker inspect", (0, "sha256:5 mistralrs-stack/engine:5\n", "")),
+    )
+    assert builder(tmp_path, *answers).prune() == ["mistralrs-stack/engine:3", "mistralrs-stack/engine:6"]
+    assert builder(tmp_path, *answers, keep=0).prune() == []
+
+
+def test_severities() -> None:
+    trivy = {"Results": [{"Vulnerabilities": [{"Severity": "HIGH"}, {"Severity": "LOW"}]}, {}]}
+    grype = {"matches": [{"vulnerability": {"severity": "High"}}]}
+    assert subject.severities(trivy) == {"high": 1, "low": 1}
+    assert subject.severities(grype) == {"high": 1}

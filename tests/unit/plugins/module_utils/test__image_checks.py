@@ -1,0 +1,116 @@
+"""What is looked at before a build, against a real git server."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._image_checks import (
+    Network,
+    _bypasses,
+    check_git,
+    check_reach,
+    parse_refs,
+)
+
+SERVER = Path(__file__).resolve().parents[3] / "image"
+PORT = 18461
+
+
+@pytest.fixture(scope="module")
+def commit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A git server at PORT, and one that wants a password at the next port; the commit of their tag."""
+    folder = tmp_path_factory.mktemp("git")
+    made = [str(SERVER / "repository.sh"), str(folder / "x.git")]
+    tagged = subprocess.run(made, capture_output=True, text=True, check=True).stdout.strip()
+    command = [sys.executable, str(SERVER / "git_server.py"), str(folder)]
+    servers = [
+        subprocess.Popen([*command, *arguments], stderr=subprocess.DEVNULL)
+        for arguments in ([str(PORT)], [str(PORT + 1), "user:pass"])
+    ]
+    for server in servers:
+        assert server.poll() is None
+    for _attempt in range(50):
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{PORT}/x.git/info/refs?service=git-upload-pack").close()
+            break
+        except OSError:
+            time.sleep(0.1)
+    time.sleep(0.3)
+    yield tagged
+    for server in servers:
+        server.terminate()
+        server.wait()
+
+
+@pytest.fixture
+def network() -> Network:
+    return Network({"no_proxy": "*"}, "")
+
+
+URL = f"http://127.0.0.1:{PORT}/x.git"
+
+
+def test_a_tag_where_it_should_be(network: Network, commit: str) -> None:
+    # The tag is an object of its own; what counts is the commit that it points to.
+    assert check_git(network, URL, "v0.9.2", commit) == commit
+    assert check_git(network, URL, "v0.9.2", commit[:8]) == commit
+    assert check_git(network, URL, "", commit) == ""
+    assert check_git(network, "ssh://git@example.org/x.git", "v0.9.2", commit) == ""
+
+
+@pytest.mark.parametrize(
+    ("url", "tag", "wanted", "error_id"),
+    [
+        (URL, "v0.9.2", "0" * 40, "image.commit_differs"),
+        (URL, "v9", "0" * 40, "image.tag_missing"),
+        (f"http://127.0.0.1:{PORT}/none.git", "v0.9.2", "0", "image.git_unreachable"),
+        ("http://127.0.0.1:9/x.git", "v0.9.2", "0", "image.git_unreachable"),
+        (f"http://127.0.0.1:{PORT + 1}/x.git", "v0.9.2", "0", "image.git_unreachable"),
+    ],
+)
+def test_what_is_wrong(url: str, tag: str, wanted: str, error_id: str, network: Network, commit: str) -> None:
+    with pytest.raises(StackError) as caught:
+        check_git(network, url, tag, wanted)
+    assert caught.value.id == error_id
+
+
+def test_a_password_goes_where_it_belongs(network: Network, commit: str) -> None:
+    url = f"http://127.0.0.1:{PORT + 1}/x.git"
+    assert check_git(network, url, "v0.9.2", commit, f"http://user:pass@127.0.0.1:{PORT + 1}\n") == commit
+    with pytest.raises(StackError, match="401"):
+        check_git(network, url, "v0.9.2", commit, "http://user:pass@example.org\n")
+
+
+def test_plain_files_of_a_server_without_git() -> None:
+    assert parse_refs(f"{'a' * 40}\trefs/heads/main\nnonsense\n".encode()) == {"refs/heads/main": "a" * 40}
+    assert parse_refs(b"<html>") == {}
+    assert parse_refs(b"001e# service=git-upload-pack\n0000zzzz") == {}
+
+
+def test_reach(network: Network, commit: str) -> None:
+    check_reach(network, "b1", {"x": "file:///anywhere"})
+    with pytest.raises(StackError) as caught:
+        check_reach(network, "b1", {"crate index": "http://127.0.0.1:9/"})
+    assert caught.value.id == "image.crate_index_unreachable"
+    with pytest.raises(StackError, match="the Rust toolchain from") as caught:
+        check_reach(network, "b1", {"Rust toolchain": "http://127.0.0.1:9/"})
+    assert caught.value.id == "image.download_unreachable"
+
+
+@pytest.mark.parametrize(
+    ("host", "no_proxy", "bypassed"),
+    [
+        ("a.example.org:443", "b, .example.org", True),
+        ("example.org", "*", True),
+        ("anexample.org", "example.org", False),
+    ],
+)
+def test_proxies_are_bypassed(host: str, no_proxy: str, bypassed: bool) -> None:
+    assert _bypasses(host, no_proxy) is bypassed
