@@ -24,6 +24,9 @@ part "real engine" python -m pytest tests/engine
 part "real servers" python -m pytest tests/servers
 part "scenario gateway" molecule test --scenario-name gateway
 part "scenario default" molecule test --scenario-name default
+part "scenario image" molecule test --scenario-name image
+part "scenario toolkit" molecule test --scenario-name toolkit
+part "scenario nvidia" molecule test --scenario-name nvidia
 if [ "$all" = --all ]; then
     part "demo" tests/demo/check.sh
     part "fuzzing" tests/fuzz/run.sh
