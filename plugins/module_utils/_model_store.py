@@ -39,7 +39,7 @@ NO_SPACE = Fault(
 QUOTA_EXCEEDED = Fault(
     "model.quota_exceeded",
     "Model {name}: the disk quota for {path} is used up, although the disk itself has {free} free.",
-    "Raise the quota of the user who runs the module, or put 'mistral_models_path' where there is none; what has arrived is kept.",
+    "Raise the quota of the user who runs the module, or put 'mistral_models_path' where there is none.",
 )
 DESTINATION_UNSAFE = Fault(
     "model.destination_unsafe",
