@@ -36,6 +36,11 @@ NO_SPACE = Fault(
     "Model {name}: {path} has {free} free, {need} are needed.",
     "Make room or put 'mistral_models_path' on a larger disk.",
 )
+QUOTA_EXCEEDED = Fault(
+    "model.quota_exceeded",
+    "Model {name}: the disk quota for {path} is used up, although the disk itself has {free} free.",
+    "Raise the quota of the user who runs the module, or put 'mistral_models_path' where there is none.",
+)
 DESTINATION_UNSAFE = Fault(
     "model.destination_unsafe",
     "Model {name}: {path} is {what}, not a plain file of the store.",
@@ -186,9 +191,12 @@ def store_errors(wanted: Wanted) -> Iterator[None]:
         yield
     except OSError as error:
         path = str(error.filename or wanted.store)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            free = free_bytes(wanted.store)
-            raise StackError(NO_SPACE, name=wanted.name, path=wanted.store, free=readable(free), need="more") from None
+        if error.errno == errno.EDQUOT:
+            free = readable(free_bytes(wanted.store))
+            raise StackError(QUOTA_EXCEEDED, name=wanted.name, path=wanted.store, free=free) from None
+        if error.errno == errno.ENOSPC:
+            free = readable(free_bytes(wanted.store))
+            raise StackError(NO_SPACE, name=wanted.name, path=wanted.store, free=free, need="more") from None
         raise StackError(STORE_UNUSABLE, name=wanted.name, path=path, why=error.strerror or error) from None
 
 

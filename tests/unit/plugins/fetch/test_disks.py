@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import re
@@ -286,3 +287,24 @@ def test_37_names_that_would_leave_the_store(place: Place) -> None:
     """A hub's file never decides where something is written."""
     place.hub.add(REPOSITORY, {"a/b/../../../../tmp/x-Q4_K_M.gguf": place.content})
     place.fails("unsafe_name")
+
+
+def test_35_a_disk_quota(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_all, calls = _download.write_all, []
+
+    def limited(descriptor: int, data: Any) -> None:
+        calls.append(len(data))
+        if len(calls) == 2:
+            raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+        write_all(descriptor, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_download, "write_all", limited)
+        patch.setattr(_download, "_BUFFER", 1 << 18)
+        assert "the disk quota for" in place.fails("quota_exceeded")
+    place.check(there=False)
+    # What has arrived is kept; the quota was raised.
+    place.hub.cdn.log.clear()
+    place.fetch()
+    assert place.bodies() == ["bytes=262144-"]
+    assert place.leftovers() == []

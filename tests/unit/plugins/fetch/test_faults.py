@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import socket
 import time
 from email.utils import formatdate
 from typing import Any
@@ -487,3 +488,27 @@ def test_offline(place: Place) -> None:
     place.fetch()
     assert not place.fetch(offline=True).changed
     assert len(place.bodies()) == 1
+
+
+def test_40_an_address_of_ipv6_that_is_dead(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody listens at the name's first address; its second one works."""
+    tried: list[str] = []
+
+    def addresses(host: str, port: int, *_arguments: Any, **_options: Any) -> list[Any]:
+        tried.append(host)
+        return [
+            (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", port, 0, 0)),
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)),
+        ]
+
+    monkeypatch.setattr(socket, "getaddrinfo", addresses)
+    place.fetch()
+    place.check(there=True)
+    assert tried
+    assert place.sleeps == []
+
+
+@pytest.mark.parametrize("source", ["file:///srv/m%00.gguf", "oci://localhost/m%00:v1", "ollama://m%00:v1"])
+def test_37_a_nul_in_a_source(place: Place, source: str) -> None:
+    place.fails("source_invalid", source)
+    assert not place.store.exists()
