@@ -129,12 +129,16 @@ def is_driver(name: str) -> bool:
     return bool(_DRIVER.match(name)) and not _NOT_DRIVER.match(name)
 
 
-def parse_packages(text: str) -> dict[str, Package]:
-    """Packages from C(dpkg-query) with the format name, version, want, status, separated by tabs."""
+def parse_packages(text: str, leftovers: bool = False) -> dict[str, Package]:
+    """Packages from C(dpkg-query) with the format name, version, want, status, separated by tabs.
+
+    With C(leftovers) those count too that were removed, but have left settings behind.
+    """
+    gone = ("not-installed",) if leftovers else ("not-installed", "config-files")
     found = {}
     for line in text.splitlines():
         parts = line.split("\t")
-        if len(parts) == 4 and parts[3] not in ("not-installed", "config-files"):
+        if len(parts) == 4 and parts[3] not in gone:
             found[parts[0]] = Package(*parts)
     return found
 

@@ -192,9 +192,9 @@ class Host:
         )
         return int(status), str(out), str(err)
 
-    def packages(self) -> dict[str, plan.Package]:
+    def packages(self, leftovers: bool = False) -> dict[str, plan.Package]:
         form = "${Package}\t${Version}\t${db:Status-Want}\t${db:Status-Status}\n"
-        return plan.parse_packages(self.run("dpkg-query", "--show", "--showformat", form)[1])
+        return plan.parse_packages(self.run("dpkg-query", "--show", "--showformat", form)[1], leftovers)
 
     def source_lines(self) -> list[plan.SourceLine]:
         fields = ("REPO_URI", "RELEASE", "COMPONENT", "ORIGIN", "SIGNED_BY", "SOURCESENTRY")
@@ -425,7 +425,7 @@ def simulated(
 
 
 def absent(host: Host, params: dict[str, Any]) -> dict[str, Any]:
-    packages = host.packages()
+    packages = host.packages(leftovers=True)
     driver = sorted(name for name, package in packages.items() if package.is_driver)
     arguments = []
     simulation = plan.Simulation({}, {}, [], 0, 0)

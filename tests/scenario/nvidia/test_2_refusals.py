@@ -29,8 +29,8 @@ UNFINISHED = (
     + "{ dpkg --install /run/unfinished.deb || true; }"
 )
 # The headers stay, and make stops at their first line.
-BREAK_HEADERS = "sed -i '1i $(error error: planted by a test)' /lib/modules/*/build/Makefile; "
-MEND_HEADERS = "sed -i 1d /lib/modules/*/build/Makefile; "
+BREAK_HEADERS = "sed -i '1i $(error error: planted by a test)' /usr/src/linux-headers-*-common/Makefile; "
+MEND_HEADERS = "sed -i 1d /usr/src/linux-headers-*-common/Makefile; "
 DKMS_FAILED = (
     BREAK_HEADERS + "DEBIAN_FRONTEND=noninteractive apt-get --yes --quiet --no-install-recommends install "
     "nvidia-tesla-535-kernel-dkms </dev/null; test $? = 100"

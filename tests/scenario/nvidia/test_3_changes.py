@@ -91,7 +91,7 @@ def test_removal(on: On, play: Play) -> None:
 
 
 def test_a_build_that_fails_is_quoted_and_taken_back(on: On, play: Play) -> None:
-    makefile = "/lib/modules/*/build/Makefile"
+    makefile = "/usr/src/linux-headers-*-common/Makefile"
     on("nvidia13", f"sed -i '1i $(error error: planted by a test)' {makefile}")
     done = play("nvidia13")
     on("nvidia13", f"sed -i 1d {makefile}")

@@ -42,6 +42,7 @@ def test_simulation() -> None:
 def test_packages() -> None:
     text = "a\t1\tinstall\tinstalled\nb\t2\thold\thalf-configured\nc\t3\tdeinstall\tconfig-files\nbroken line\n"
     assert plan.parse_packages(text) == of(package("a", "1"), package("b", "2", "hold", "half-configured"))
+    assert plan.parse_packages(text, leftovers=True)["c"].status == "config-files"
 
 
 @pytest.mark.parametrize(
