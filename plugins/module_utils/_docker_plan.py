@@ -94,8 +94,8 @@ VERSION_UNAVAILABLE = Fault(
 VERSION_NEEDS_APT = Fault(
     "docker.version_needs_apt",
     "'docker_engine_version' is {version}, and this host installs with dnf, where the role cannot pin a version.",
-    "Install that version by hand (dnf install docker-ce-{version}; dnf versionlock add docker-ce): an existing Docker is "
-    "left as it is. Then unset the variable.",
+    "Install that version by hand (dnf install docker-ce-{version}; dnf versionlock add docker-ce): an existing Docker "
+    "is left as it is. Then unset the variable.",
 )
 OTHER_SOURCE = Fault(
     "docker.other_source",
