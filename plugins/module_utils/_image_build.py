@@ -144,7 +144,7 @@ class Wanted(NamedTuple):
 
 
 class State(NamedTuple):
-    """How a build is: none, running, succeeded, failed or interrupted; C(seconds) since it began."""
+    """How a build is: none, running, succeeded, failed or interrupted; how many seconds it took or takes so far."""
 
     name: str
     seconds: float = 0.0
@@ -231,6 +231,9 @@ class Builder:
         is_active = out.strip() in ("active", "activating", "deactivating", "reloading")
         status = self._read("status").strip()
         if status:
+            # Whoever looks may come hours later.
+            ended = os.stat(os.path.join(self.folder, "status")).st_mtime
+            seconds = max(0.0, ended - float(attempt.get("began", 0)))
             return State("succeeded" if status == "0" else "failed", seconds)
         return State("running" if is_active else "interrupted", seconds)
 
