@@ -246,7 +246,7 @@ def progress(lines: Iterable[str]) -> Progress:
         text = text_of(line.rstrip())
         step = _STEP.match(text)
         if text.startswith(_MARK):
-            kind, _, rest = text[len(_MARK) :].partition(" ")
+            kind, _space, rest = text[len(_MARK) :].partition(" ")
             if kind == "stage":
                 phase = _STAGES.get(rest, rest)
             elif kind == "crates" and rest.isdigit():
@@ -272,7 +272,7 @@ def _short(line: str) -> str:
 
 
 def _own_error(text: str) -> StackError | None:
-    name, _, words = text[len(f"{_MARK}error ") :].partition(" ")
+    name, _space, words = text[len(f"{_MARK}error ") :].partition(" ")
     if name == "commit_differs":
         tag, found, wanted = ([*words.split(" "), "", "", ""])[:3]
         return StackError(COMMIT_DIFFERS, tag=tag or "(none)", found=found, wanted=wanted)

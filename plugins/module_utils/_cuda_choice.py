@@ -204,10 +204,11 @@ class ChoiceError(StackError):
 
     def __init__(self, errors: Sequence[StackError]) -> None:
         first = errors[0]
+        whole = Fault(first.id, "{sentence}", "{remedy}")
+        super().__init__(whole, sentence=first.sentence, remedy=first.remedy)
         self.errors = list(errors)
-        self.fault, self.id = first.fault, first.id
-        self.sentence, self.remedy = first.sentence, first.remedy
-        Exception.__init__(self, "\n".join(str(error) for error in errors))
+        self.fault = first.fault
+        self.args = ("\n".join(str(error) for error in errors),)
 
 
 class Release(NamedTuple):

@@ -46,7 +46,8 @@ def ask_program(program: str, timeout: float) -> Ask:
         if path is None:
             return Answer(MISSING, "")
         try:
-            process = subprocess.Popen(
+            # A module's run_command knows no time limit, and nvidia-smi may hang in the driver.
+            process = subprocess.Popen(  # pylint: disable=ansible-bad-function
                 [path, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,

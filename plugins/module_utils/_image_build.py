@@ -559,7 +559,7 @@ class Builder:
     def _inventory(self, image: str) -> tuple[str, dict[str, Any]]:
         """Write the image's bill of materials; its path, and what a scanner says of it, if there is one."""
         _status, out, _err = self._container(image, "/bin/sh", "-c", _INVENTORY)
-        packages, _, lock = out.partition("# Cargo.lock\n")
+        packages, _mark, lock = out.partition("# Cargo.lock\n")
         version = self.wanted.labels.get("io.mistralrs.stack.engine_version", "")
         distribution = packages.partition("\n")[0].strip()
         document = _image_sbom.sbom(self.wanted.reference, image, version, lock, packages, distribution)

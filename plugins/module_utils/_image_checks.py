@@ -104,7 +104,9 @@ def parse_refs(answer: bytes) -> dict[str, str]:
         lines = answer.splitlines()
     refs = {}
     for line in lines:
-        commit, _, name = line.partition(b"\0")[0].strip().decode("utf-8", "replace").replace("\t", " ").partition(" ")
+        commit, _space, name = (
+            line.partition(b"\0")[0].strip().decode("utf-8", "replace").replace("\t", " ").partition(" ")
+        )
         if len(commit) >= 40 and name:
             refs[name] = commit
     return refs

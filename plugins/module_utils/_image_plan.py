@@ -160,7 +160,7 @@ def _git_files(urls: Sequence[str], mirrors: Mapping[str, str]) -> dict[str, str
     for url in [*urls, *mirrors.values()]:
         parts = split_credentials(url)
         if parts.user or parts.password:
-            scheme, _, rest = parts.url.partition("://")
+            scheme, _colon, rest = parts.url.partition("://")
             user, password = (urllib.parse.quote(text, safe="") for text in (parts.user, parts.password))
             credentials.append(f"{scheme}://{user}:{password}@{rest.partition('/')[0]}\n")
     for original, mirror in sorted(mirrors.items()):

@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # Compiles the engine in /build/source into /out. The caches of cargo and /build/target outlast the build.
 set -euo pipefail
 cd /build/source

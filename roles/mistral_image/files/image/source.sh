@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # Puts the engine's source into /build/source: from git at SOURCE_COMMIT (and SOURCE_TAG, which must point there), or
 # from an archive with SOURCE_SHA256.
 set -euo pipefail

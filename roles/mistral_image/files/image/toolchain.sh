@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # Installs the Rust toolchain RUST_VERSION with the rustup-init at RUSTUP_INIT, whose SHA-256 is RUSTUP_SHA256.
 set -euo pipefail
 echo "mistral-build: stage toolchain"

@@ -381,7 +381,7 @@ def test_oldest(versions: Any, expected: str) -> None:
 
 def published(driver: str, gpus: list[str], version: str, **more: Any) -> str:
     reference = published_tag(driver, gpus, engine_of(version), **more).reference
-    repository, _, tag = reference.rpartition(":")
+    repository, _colon, tag = reference.rpartition(":")
     assert repository == "ghcr.io/ericlbuehler/mistral.rs"
     return tag
 

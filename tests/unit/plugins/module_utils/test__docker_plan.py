@@ -205,7 +205,7 @@ def test_what_is_in_effect_already_is_not_refused() -> None:
 
 def test_flags_by_their_names_in_the_settings() -> None:
     faults = flag_conflicts("--containerd -H --registry-mirror --data-root ", ["hosts", "registry-mirrors", "debug"])
-    assert [str(fault).split(",")[0] for fault in faults] == [
+    assert [str(fault).partition(",")[0] for fault in faults] == [
         "dockerd is started with the option -H",
         "dockerd is started with the option --registry-mirror",
     ]

@@ -64,9 +64,7 @@ def error_of(build: Builder) -> str:
     return caught.value.id
 
 
-@pytest.mark.parametrize(
-    ("gib", "cores", "jobs"), [(4, 8, 1), (12, 8, 2), (64, 32, 12), (64, 4, 4)], ids=lambda value: str(value)
-)
+@pytest.mark.parametrize(("gib", "cores", "jobs"), [(4, 8, 1), (12, 8, 2), (64, 32, 12), (64, 4, 4)], ids=str)
 def test_jobs(gib: int, cores: int, jobs: int) -> None:
     # The third is upstream's own figure for a machine with 64 GB.
     assert subject.jobs_for(gib << 30, cores) == jobs

@@ -122,8 +122,8 @@ def test_csv_leaves_out_what_is_none_of_it() -> None:
 
 def test_list_of_mig_devices() -> None:
     found = _nvidia_smi.parse_list(RECORDINGS["a100-mig__535.54.03"].answers["-L"][1])
-    ((gpu, devices),) = found.items()
-    assert gpu == "GPU-513536b6-7d19-9063-b049-1e69664bb298"
+    assert list(found) == ["GPU-513536b6-7d19-9063-b049-1e69664bb298"]
+    devices = found["GPU-513536b6-7d19-9063-b049-1e69664bb298"]
     assert devices == {number: f"MIG-0000000{number}-1111-5222-8333-444444444444" for number in range(4)}
 
 

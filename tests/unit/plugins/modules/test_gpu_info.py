@@ -46,7 +46,7 @@ Building module(s)
 # command: make -j2 KERNEL_UNAME={KERNEL} modules
 warning: the compiler differs from the one used to build the kernel
   CC [M]  {DKMS}/build/nvidia/nv-pci.o
-{DKMS}/build/nvidia/nv-pci.c:237:9: error: too few arguments to function ‘pci_resize_resource’
+{DKMS}/build/nvidia/nv-pci.c:237:9: error: too few arguments to function \u2018pci_resize_resource\u2019
 make[4]: *** [/usr/src/linux-headers/scripts/Makefile.build:229: nvidia/nv-pci.o] Error 1
 """
 T4, H100, A100S = "t4__515.105.01", "h100__590.48.01", "a100-three__535.309.01"
