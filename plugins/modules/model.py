@@ -356,7 +356,8 @@ job:
   description:
     - C(id) is the job's name. C(state) is V(running), V(finished), V(cancelled) or V(none).
     - C(progress) has the model's C(name), the bytes C(done), the C(total) if it is known, the C(rate) in bytes a
-      second, the seconds left (C(eta)) and what is being done (C(phase)).
+      second, the seconds left (C(eta)) and what is being done (C(phase)). Where another run has the same model's lock,
+      C(waiting_for) says whose it is and since when.
   type: dict
   returned: with O(job=start) and O(job=cancel)
 error_id:
