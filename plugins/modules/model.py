@@ -63,6 +63,8 @@ options:
         file of the wanted O(quantization), or the whole repository if it holds SafeTensors.
       - V(ollama://library/name:tag) is a model of Ollama's registry, or of the local Ollama if that has it.
       - V(oci://registry/repository:tag) is a model artifact in a container registry.
+      - V(mirror://name.gguf) is a model of the fleet's own store, which O(mirror_url) gives out; without the ending it
+        is one of several files.
       - V(https://host/path/model.gguf) and V(file:///path/on/the/host/model.gguf) are single files.
       - Plain V(http://) is accepted from the host itself, or together with O(sha256).
       - Without O(sha256), another source, and a source file that was replaced, make the model be fetched again.
