@@ -450,8 +450,11 @@ def _received(prepared: Prepared, remote: Remote, part: str, client: _http.Clien
     if prepared.resolved is not None and prepared.resolved.local:
         return _copied(wanted, source, remote, part, report)
 
+    # A branch may have moved on since: all files are those of the commit that was resolved first.
+    pinned = source._replace(revision=remote.commit) if source.kind == "hf" and remote.commit else source
+
     def again() -> Remote:
-        found = _hub.resolve(client, source, wanted.name, wanted.quantization, wanted.sha256, access.hub)
+        found = _hub.resolve(client, pinned, wanted.name, wanted.quantization, wanted.sha256, access.hub)
         return next(other for other in found.files if other.name == remote.name)
 
     expected = remote.sha256 or ("" if prepared.resolved and prepared.resolved.directory else wanted.sha256)
