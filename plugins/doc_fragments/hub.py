@@ -31,6 +31,12 @@ options:
     type: list
     elements: path
     default: [/usr/share/ollama/.ollama/models, /var/lib/ollama/.ollama/models, /root/.ollama/models]
+  mirror_url:
+    description:
+      - The address of the fleet's mirror for sources V(mirror://...), such as V(https://mirror.example.org/models).
+      - It is any file server that gives out a store of this collection, with C(.store/*.json) beside the models.
+    type: str
+    default: ""
   ca_path:
     description:
       - A file on the host with the certificate authorities to trust, in PEM format.

@@ -86,6 +86,17 @@ TOO_LARGE = Fault(
     "Use a repository that splits the file.",
 )
 
+MIRROR_MISSING = Fault(
+    "model.mirror_missing",
+    "Model {name}: {source} is in the fleet's mirror, but no mirror is known.",
+    "Give the mirror's address ('mistral_models_mirror_url'), or another 'source'.",
+)
+NOT_IN_MIRROR = Fault(
+    "model.not_in_mirror",
+    "Model {name}: the mirror {mirror} has no {file}, or does not serve its record {record}.",
+    "Fetch the model on the mirror first; its server has to give out '.store/*.json' beside the models.",
+)
+
 _HTTP_LIMIT = 50_000_000_000
 _COMMIT = re.compile(r"[0-9a-f]{40}\Z")
 _SHA256 = re.compile(r"(?:sha256:)?([0-9a-f]{64})\Z")
@@ -98,10 +109,11 @@ _UNWANTED = re.compile(r"(?:.*training.*|.*optimizer.*|.*\.(?:bin|pt|pth|ckpt|h5
 
 
 class HubSettings(NamedTuple):
-    """Where hubs are: the Hugging Face C(endpoint), and directories of local Ollama stores."""
+    """Where hubs are: the Hugging Face C(endpoint), directories of local Ollama stores, the fleet's mirror."""
 
     endpoint: str = "https://huggingface.co"
     ollama_models: tuple[str, ...] = ()
+    mirror_url: str = ""
 
 
 class _Hub:
@@ -350,6 +362,32 @@ def _resolve_file(hub: _Hub, path: str) -> Resolved:
     return Resolved(_flat(files), commit, directory=len(files) > 1)
 
 
+def _resolve_mirror(client: Client, source: Source, name: str, mirror_url: str) -> Resolved:
+    """A model of a store that a file server gives out, by the record that lies beside it."""
+    if not mirror_url:
+        raise StackError(MIRROR_MISSING, name=name, source=source.shown)
+    stem = source.path[: -len(".gguf")] if source.path.endswith(".gguf") else source.path
+    record = f".store/{stem}.gguf.json"
+    url = f"{mirror_url}/{record}"
+    answer, data = client.json("GET", url)
+    if answer.status == 404:
+        raise StackError(NOT_IN_MIRROR, name=name, mirror=redact(mirror_url), file=source.path, record=record)
+    if answer.status != 200:
+        raise StackError(HTTP_STATUS, name=name, source=redact(answer.url), status=answer.status)
+    files = data.get("files") if isinstance(data, dict) and data.get("format") == 1 else None
+    if not isinstance(files, dict):
+        raise client.fault(HTTP_ANSWER, url, why="it is not the record of a model")
+    remotes = []
+    for file, known in sorted((files or {f"{stem}.gguf": data}).items()):
+        check_path(file)
+        size, sha256 = (known.get("size"), str(known.get("sha256"))) if isinstance(known, dict) else (None, "")
+        if not isinstance(size, int) or not re.fullmatch("[0-9a-f]{64}", sha256):
+            raise client.fault(HTTP_ANSWER, url, why="it does not say the size and sha256 of each file")
+        folder = f"{mirror_url}/{stem}" if files else mirror_url
+        remotes.append(Remote(file, f"{folder}/{urllib.parse.quote(file)}", size, sha256))
+    return Resolved(tuple(remotes), str(data.get("revision") or ""), directory=bool(files))
+
+
 def _probe_url(client: Client, source: Source, name: str) -> Resolved:
     """What a server says of a file, without its body."""
     answer, _body = client.text("HEAD", source.url)
@@ -393,6 +431,8 @@ def resolve(
         return _resolve_hf(_Hub(client, source, name, settings), source.path, quantization)
     if source.kind in ("ollama", "oci"):
         return _registry.resolve(client, source, name, settings.ollama_models)
+    if source.kind == "mirror":
+        return _resolve_mirror(client, source, name, settings.mirror_url)
     return _probe_url(client, source, name)
 
 

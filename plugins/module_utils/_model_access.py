@@ -53,6 +53,7 @@ ACCESS_OPTIONS: dict[str, Any] = {
             "/root/.ollama/models",
         ],
     },
+    "mirror_url": {"type": "str", "default": ""},
     "ca_path": {"type": "path", "default": ""},
     "ca_certificates": {"type": "str", "default": ""},
     "timeout": {"type": "int", "default": 60},
@@ -87,11 +88,17 @@ def _check(params: dict[str, Any], fit: dict[str, Any]) -> None:
         raise StackError(
             OPTION_INVALID, option="gpu_memory", value=fit["gpu_memory"], expected="a list of sizes in MiB"
         )
-    endpoint = urllib.parse.urlsplit(params["endpoint"])
-    local = endpoint.scheme == "http" and is_loopback(endpoint.hostname or "")
-    if not endpoint.hostname or "@" in endpoint.netloc or endpoint.query or not (endpoint.scheme == "https" or local):
-        expected = "an address such as https://huggingface.co, without a password"
-        raise StackError(OPTION_INVALID, option="endpoint", value=redact(params["endpoint"]), expected=expected)
+    for option, example in (
+        ("endpoint", "https://huggingface.co"),
+        ("mirror_url", "https://mirror.example.org/models"),
+    ):
+        if option == "mirror_url" and not params[option]:
+            continue
+        parts = urllib.parse.urlsplit(params[option])
+        local = parts.scheme == "http" and is_loopback(parts.hostname or "")
+        if not parts.hostname or "@" in parts.netloc or parts.query or not (parts.scheme == "https" or local):
+            expected = f"an address such as {example}, without a password"
+            raise StackError(OPTION_INVALID, option=option, value=redact(params[option]), expected=expected)
 
 
 def access(module: AnsibleModule) -> _model_present.Access:
@@ -116,7 +123,11 @@ def access(module: AnsibleModule) -> _model_present.Access:
             token=token,
             token_origin=f"{endpoint.scheme}://{endpoint.netloc}",
         ),
-        hub=_hub.HubSettings(endpoint=params["endpoint"].rstrip("/"), ollama_models=tuple(params["ollama_models"])),
+        hub=_hub.HubSettings(
+            endpoint=params["endpoint"].rstrip("/"),
+            ollama_models=tuple(params["ollama_models"]),
+            mirror_url=params["mirror_url"].rstrip("/"),
+        ),
         fit=_model_present.Fit(
             gpu_memory=tuple(size << 20 for size in fit.get("gpu_memory") or []),
             context_length=fit.get("context_length") or 0,

@@ -16,7 +16,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from ansible_collections.mistralrs.stack.plugins.module_utils import (
     _download,
@@ -40,8 +40,13 @@ _MODE = 0o644
 _QUANTIZED = (".gguf", ".uqff")
 _RESUMABLE = ("part", "part.json", "set")
 
-# name, bytes done, bytes in all (or None), what is being done
-Report = Callable[[str, int, "int | None", str], None]
+
+class Report(Protocol):
+    """Is told how far the work is: bytes done, bytes in all (or None), what is done, and what it waits for."""
+
+    def __call__(
+        self, name: str, done: int, total: int | None = None, phase: str = "", waiting_for: str = ""
+    ) -> None: ...
 
 
 class Fit(NamedTuple):
@@ -92,7 +97,7 @@ class Prepared(NamedTuple):
     idle: bool = False
 
 
-def _no_report(_name: str, _done: int, _total: int | None, _phase: str) -> None:
+def _no_report(name: str, done: int, total: int | None = None, phase: str = "", waiting_for: str = "") -> None:
     """Nobody looks."""
 
 
@@ -445,8 +450,11 @@ def _received(prepared: Prepared, remote: Remote, part: str, client: _http.Clien
     if prepared.resolved is not None and prepared.resolved.local:
         return _copied(wanted, source, remote, part, report)
 
+    # A branch may have moved on since: all files are those of the commit that was resolved first.
+    pinned = source._replace(revision=remote.commit) if source.kind == "hf" and remote.commit else source
+
     def again() -> Remote:
-        found = _hub.resolve(client, source, wanted.name, wanted.quantization, wanted.sha256, access.hub)
+        found = _hub.resolve(client, pinned, wanted.name, wanted.quantization, wanted.sha256, access.hub)
         return next(other for other in found.files if other.name == remote.name)
 
     expected = remote.sha256 or ("" if prepared.resolved and prepared.resolved.directory else wanted.sha256)
@@ -669,7 +677,7 @@ def apply(prepared: Prepared, access: Access, report: Report = _no_report) -> Ou
         return _unchanged(wanted, prepared.plan.entry)
     with _model_store.store_errors(wanted):
         _model_store.make_directories(wanted)
-        with _model_store.locked(wanted):
+        with _model_store.locked(wanted, lambda holder: report(wanted.name, 0, None, "waiting", holder)):
             # Another run may have done it while this one waited.
             plan = _plan(wanted, prepared.source, access.seal)
             if plan.entry is not None and not plan.changed and not plan.refresh:

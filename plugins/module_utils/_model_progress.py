@@ -50,10 +50,13 @@ class Progress:
         done, total = int(progress.get("done") or 0), progress.get("total")
         phase = str(progress.get("phase") or "")
         percent = int(100 * done / total) if total else 0
-        step: tuple[object, ...] = (name, phase, percent if self._is_terminal else percent // 10)
+        holder = str(progress.get("waiting_for") or "")
+        step: tuple[object, ...] = (name, phase, holder, percent if self._is_terminal else percent // 10)
         if step == self._shown and now - self._shown_at < 10:
             return ""
         self._shown, self._shown_at = step, now
+        if holder:
+            return f"{self._host}: {name}, {phase} for {holder}"
         if not done and not total:
             return f"{self._host}: {name}, {phase}"
         share = f" {percent} %" if total else ""

@@ -21,7 +21,7 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
@@ -87,6 +87,7 @@ _MODE = 0o644
 _MAX_SIDECAR = 8 << 20
 _MAX_TEMPLATE = 1 << 20
 _NAMING_SECONDS = 1.0
+_LOCK_SECONDS = 0.2
 
 
 class Wanted(NamedTuple):
@@ -362,8 +363,8 @@ def _is_owned(descriptor: int, created: bool) -> bool:
     return _process.is_running(owner) if owner else time.time() - os.fstat(descriptor).st_mtime < _NAMING_SECONDS
 
 
-def take_lock(path: str, wait: bool) -> int:
-    """Take a lock and return its descriptor, or -1 if somebody else has it and waiting is not wanted."""
+def take_lock(path: str) -> int:
+    """Take a lock and return its descriptor, or -1 if somebody else has it."""
     flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
     while True:
         created = True
@@ -376,17 +377,15 @@ def take_lock(path: str, wait: bool) -> int:
             except FileNotFoundError:
                 continue
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Whoever gives a lock back removes its file: then this is not the one that others see.
             if os.stat(path).st_ino == os.fstat(descriptor).st_ino:
-                if not _is_owned(descriptor, created):
-                    os.ftruncate(descriptor, 0)
-                    os.pwrite(descriptor, _process.own_name().encode("ascii", "replace"), 0)
-                    return descriptor
-                if not wait:
+                if _is_owned(descriptor, created):
                     os.close(descriptor)
                     return -1
-                time.sleep(0.2)
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, _process.own_name().encode("ascii", "replace"), 0)
+                return descriptor
         except BlockingIOError:
             os.close(descriptor)
             return -1
@@ -398,19 +397,36 @@ def take_lock(path: str, wait: bool) -> int:
         os.close(descriptor)
 
 
+def lock_holder(path: str) -> str:
+    """Who has a lock and since when, for people; '' if it was given back."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return ""
+    with os.fdopen(descriptor, "rb") as file:
+        who = _process.readable(_owner_of(descriptor))
+        since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(os.fstat(file.fileno()).st_mtime))
+    return f"{who}, since {since}"
+
+
 def release_lock(path: str, descriptor: int) -> None:
     os.unlink(path)
     os.close(descriptor)
 
 
 @contextmanager
-def locked(wanted: Wanted) -> Iterator[bool]:
+def locked(wanted: Wanted, waiting: Callable[[str], None] = lambda _holder: None) -> Iterator[bool]:
     """Only one run at a time changes what belongs to one model; a second one waits here.
 
-    Gives whether an interrupted run had left something of this model behind.
+    C(waiting) is told who it waits for, again and again. Gives whether an interrupted run had left something of this
+    model behind.
     """
     path = lock_path(wanted)
-    descriptor = take_lock(path, wait=True)
+    while (descriptor := take_lock(path)) < 0:
+        holder = lock_holder(path)
+        if holder:
+            waiting(holder)
+        time.sleep(_LOCK_SECONDS)
     try:
         yield bool(left_behind(wanted))
     finally:
@@ -422,7 +438,7 @@ def is_being_changed(wanted: Wanted) -> bool:
     path = lock_path(wanted)
     if not os.path.lexists(path):
         return False
-    descriptor = take_lock(path, wait=False)
+    descriptor = take_lock(path)
     if descriptor < 0:
         return True
     release_lock(path, descriptor)

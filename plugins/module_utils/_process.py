@@ -42,3 +42,11 @@ def is_running(name: str) -> bool:
         return False
     pid = int(words[2])
     return pid != os.getpid() and began(pid) == words[3]
+
+
+def readable(name: str) -> str:
+    """The name that a process gave itself, for people."""
+    words = name.split()
+    if len(words) != 4 or not words[2].isdigit():
+        return "another process"
+    return f"process {words[2]} of {'this host' if words[0] == socket.gethostname() else words[0]}"

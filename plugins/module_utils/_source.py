@@ -21,14 +21,14 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fau
 SOURCE_UNSUPPORTED = Fault(
     "model.source_unsupported",
     "Model {name}: {what}.",
-    "Give it as hf://org/repository/file.gguf, ollama://library/name:tag, oci://registry/repository:tag, https://... "
-    "or file:///path/on/the/host.",
+    "Give it as hf://org/repository/file.gguf, ollama://library/name:tag, oci://registry/repository:tag, https://..., "
+    "mirror://name.gguf or file:///path/on/the/host.",
 )
 SOURCE_INVALID = Fault(
     "model.source_invalid",
     "Model {name}: the source {source} can't be used: {why}.",
     "Write it as hf://org/repository/file.gguf, ollama://library/name:tag, oci://registry/repository:tag, "
-    "https://host/path/model.gguf or file:///path/on/the/host/model.gguf.",
+    "https://host/path/model.gguf, mirror://name.gguf or file:///path/on/the/host/model.gguf.",
 )
 SOURCE_INSECURE = Fault(
     "model.source_insecure",
@@ -57,9 +57,9 @@ _OLLAMA_HOST = "registry.ollama.ai"
 class Source(NamedTuple):
     """A checked source; C(shown) is free of secrets.
 
-    C(kind) is file, https, http, hf, ollama or oci. C(host) is the registry of ollama and oci. C(repository) is
+    C(kind) is file, https, http, hf, ollama, oci or mirror. C(host) is the registry of ollama and oci. C(repository) is
     C(org/name). C(revision) is a branch, tag or commit (hf), a tag or digest (ollama, oci). C(path) is the file in a
-    hub's repository, which may be '', or the absolute path of a file.
+    hub's repository, which may be '', the model's name in the mirror, or the absolute path of a file.
     """
 
     kind: str
@@ -201,7 +201,7 @@ def parse_source(name: str, source: str, revision: str = "", sha256: str = "") -
         raise StackError(SOURCE_INVALID, name=name, source=repr(shown), why="it contains a space or control character")
     kind, separator, rest = source.partition("://")
     kind = kind.lower()
-    if not separator or kind not in ("file", "https", "http", "hf", "ollama", "oci"):
+    if not separator or kind not in ("file", "https", "http", "hf", "ollama", "oci", "mirror"):
         raise StackError(SOURCE_UNSUPPORTED, name=name, what=f"the source {shown} is of a kind that is not supported")
     try:
         if kind == "hf":
@@ -210,6 +210,10 @@ def parse_source(name: str, source: str, revision: str = "", sha256: str = "") -
             return Source(kind, source, shown, **_parse_registry(kind, rest, revision))
         if revision:
             raise StackError(REVISION_UNSUPPORTED, name=name, source=shown)
+        if kind == "mirror":
+            if not _SEGMENT.match(rest):
+                raise _Invalid("it is not the name of a model in the mirror, such as mirror://name.gguf")
+            return Source(kind, source, shown, path=rest)
         parts = urllib.parse.urlsplit(source)
         _port = parts.port
         if kind == "file":

@@ -63,6 +63,8 @@ options:
         file of the wanted O(quantization), or the whole repository if it holds SafeTensors.
       - V(ollama://library/name:tag) is a model of Ollama's registry, or of the local Ollama if that has it.
       - V(oci://registry/repository:tag) is a model artifact in a container registry.
+      - V(mirror://name.gguf) is a model of the fleet's own store, which O(mirror_url) gives out; without the ending it
+        is one of several files.
       - V(https://host/path/model.gguf) and V(file:///path/on/the/host/model.gguf) are single files.
       - Plain V(http://) is accepted from the host itself, or together with O(sha256).
       - Without O(sha256), another source, and a source file that was replaced, make the model be fetched again.
@@ -356,7 +358,8 @@ job:
   description:
     - C(id) is the job's name. C(state) is V(running), V(finished), V(cancelled) or V(none).
     - C(progress) has the model's C(name), the bytes C(done), the C(total) if it is known, the C(rate) in bytes a
-      second, the seconds left (C(eta)) and what is being done (C(phase)).
+      second, the seconds left (C(eta)) and what is being done (C(phase)). Where another run has the same model's lock,
+      C(waiting_for) says whose it is and since when.
   type: dict
   returned: with O(job=start) and O(job=cancel)
 error_id:

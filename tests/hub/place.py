@@ -45,6 +45,7 @@ class Place:
         self.messages: list[str] = []
         self.fit = _model_present.Fit()
         self.ollama: tuple[str, ...] = ()
+        self.mirror = ""
         hub.add(REPOSITORY, {REMOTE: self.content, "config.json": b"{}"})
         plain.files["/model.gguf"] = self.content
 
@@ -79,7 +80,7 @@ class Place:
         options = {"token_origin": self.hub.url, **self.settings, **settings}
         access = _model_present.Access(
             http=_http.Settings(**options),
-            hub=_hub.HubSettings(endpoint=self.hub.url, ollama_models=self.ollama),
+            hub=_hub.HubSettings(endpoint=self.hub.url, ollama_models=self.ollama, mirror_url=self.mirror),
             fit=self.fit,
         )
         wanted = Wanted(str(self.store), "m", label, store_file_name("m", label), sha256, "")

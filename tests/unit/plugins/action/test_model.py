@@ -66,6 +66,16 @@ def test_a_job_is_followed(lines: list[str]) -> None:
     ]
 
 
+def test_who_holds_it_up_is_told_once(lines: list[str]) -> None:
+    progress = {"name": "m", "done": 0, "phase": "waiting", "waiting_for": "process 7 of this host, since 10:00"}
+    waiting = {"changed": False, "job": {"state": "running", "progress": progress}}
+    run(Action([waiting, waiting, running(50_000_000), DONE]))
+    assert lines == [
+        "h1: m, waiting for process 7 of this host, since 10:00",
+        "h1: m, downloading 50 % (50.0 of 100.0 MB, 10 MB/s, 5 s left)",
+    ]
+
+
 def test_nothing_to_do_says_nothing(lines: list[str]) -> None:
     assert run(Action([{"changed": False, "job": {"state": "none"}}])) == {"changed": False}
     assert lines == []

@@ -160,11 +160,11 @@ class Origin:
         assert self.process.stdout is not None
         self.source = parse_source("m", self.process.stdout.readline().strip() + "/model.gguf")
 
-    def fetch(self, rate_limit: int = 0) -> bool:
+    def fetch(self, rate_limit: int = 0, report: _model_present.Report = _model_present._no_report) -> bool:
         """Have the model in the store; whether that changed anything."""
         settings = _http.Settings(timeout=5, retries=0, rate_limit=rate_limit)
         access = _model_present.Access(http=settings, hub=_hub.HubSettings())
-        return _model_present.present(self.wanted, self.source, access, check=False).changed
+        return _model_present.present(self.wanted, self.source, access, False, report).changed
 
     def fork(self, rate_limit: int = 0, before: Callable[[], None] = lambda: None) -> int:
         """Fetch in another process."""
@@ -212,6 +212,27 @@ def test_38_a_lock_that_does_not_lock(origin: Origin) -> None:
     assert (origin.store / origin.wanted.file).read_bytes() == origin.content
     assert origin.files() == {origin.wanted.file, f".store/{origin.wanted.file}.json"}
     # One of them fetched, the others waited for it.
+    assert origin.requests().count("GET /model.gguf") == 1
+
+
+def test_38_who_waits_says_for_whom(origin: Origin) -> None:
+    holder = origin.fork(rate_limit=1 << 20)
+    lock = origin.store / ".store" / f"{origin.wanted.file}.lock"
+    until = time.monotonic() + 10
+    while not (lock.exists() and lock.read_text()):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    said = []
+
+    def report(name: str, done: int, total: int | None = None, phase: str = "", waiting_for: str = "") -> None:
+        said.append((name, phase, waiting_for))
+
+    assert not origin.fetch(report=report)
+    assert os.waitpid(holder, 0)[1] == 0
+    assert len(set(said)) == 1
+    name, phase, waiting_for = said[0]
+    assert (name, phase) == ("m", "waiting")
+    assert re.fullmatch(rf"process {holder} of this host, since \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d UTC", waiting_for)
     assert origin.requests().count("GET /model.gguf") == 1
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils import _download
-from hub import TOKEN, Fault
+from hub import COMMIT, TOKEN, Fault
 from place import REMOTE, REPOSITORY, Place, make_model
 
 MIB = 1 << 20
@@ -275,6 +275,16 @@ def test_22_an_address_that_expired(place: Place) -> None:
     place.hub.signature = "first"
     assert place.fetch().changed
     assert place.bodies() == ["", "bytes=300000-", "bytes=300000-"]
+    place.hub.cdn.faults.clear()
+
+
+def test_22_a_new_address_is_one_of_the_same_commit(place: Place) -> None:
+    """Also when the branch moves on in the middle of a download."""
+    place.hub.cdn.fault(place.cdn_path, status=403)
+    assert place.fetch().changed
+    api = [path for path in place.hub.origin.asked() if path.startswith("/api/models/")]
+    # The branch is asked for once; the list of files twice, at the same commit.
+    assert [path.rpartition("/")[2] for path in api] == ["main", COMMIT, COMMIT]
     place.hub.cdn.faults.clear()
 
 

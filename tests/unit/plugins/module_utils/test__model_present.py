@@ -414,14 +414,14 @@ def test_what_a_killed_run_left_is_removed(place: Place) -> None:
 def test_what_others_are_writing_is_left_alone(place: Place) -> None:
     place.run()
     lock = str(place.sidecar.parent / "other.gguf.lock")
-    descriptor = _model_store.take_lock(lock, wait=True)
+    descriptor = _model_store.take_lock(lock)
     assert descriptor >= 0
     part = place.incoming / "other.gguf.part"
     part.write_bytes(b"x")
     place.tokenizer.unlink()
     place.run()
     assert part.exists()
-    assert _model_store.take_lock(lock, wait=False) == -1
+    assert _model_store.take_lock(lock) == -1
     _model_store.release_lock(lock, descriptor)
 
 

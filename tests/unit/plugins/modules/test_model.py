@@ -370,6 +370,8 @@ def test_arguments(run: Run) -> None:
         {"endpoint": "huggingface.co"},
         {"endpoint": "http://mirror.example.com"},
         {"endpoint": "https://user:secret@mirror.example.com"},
+        {"mirror_url": "http://mirror.example.com"},
+        {"mirror_url": "https://user:secret@mirror.example.com"},
     ],
 )
 def test_values_that_can_not_be_meant(options: dict[str, Any], run: Run, store: Path) -> None:

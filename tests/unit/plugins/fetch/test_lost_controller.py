@@ -1,0 +1,131 @@
+# Copyright (c) 2026, the mistralrs.stack maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The controller dies in the middle of a download: the job on the host goes on, the next run tells how it ended."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from place import LABEL, REMOTE, REPOSITORY, Place, make_model
+
+ROOT = Path(__file__).resolve().parents[4]
+_SIZE = 12 << 20
+_RATE = 2 << 20
+
+
+def until(condition: Callable[[], bool], seconds: float, what: Callable[[], str]) -> None:
+    """Wait for something that has to happen."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, what()
+        time.sleep(0.02)
+
+
+def family(pid: int) -> set[int]:
+    """A process and all that descend from it; Ansible's workers have sessions of their own."""
+    parents = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+    found, before = {pid}, 0
+    while len(found) > before:
+        before = len(found)
+        found |= {child for child, parent in parents.items() if parent in found}
+    return found
+
+
+class Controller:
+    """Runs a playbook that has the model in the store of this host, by the real action and module."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.result = place.root / "result.json"
+        self.said = place.root / "said.txt"
+        self.playbook = place.root / "play.yml"
+        options = {
+            "path": str(place.store),
+            "name": "m",
+            "quantization": LABEL,
+            "source": place.source,
+            "endpoint": place.hub.url,
+            "rate_limit": _RATE,
+        }
+        tasks: list[dict[str, Any]] = [
+            {"mistralrs.stack.model": options, "register": "outcome"},
+            {"ansible.builtin.copy": {"content": "{{ outcome | to_json }}", "dest": str(self.result), "mode": "0600"}},
+        ]
+        interpreter = {"ansible_python_interpreter": sys.executable}
+        play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": interpreter, "tasks": tasks}
+        self.playbook.write_text(json.dumps([play]))
+
+    def start(self) -> subprocess.Popen[bytes]:
+        command = ["ansible-playbook", "-i", "localhost,", str(self.playbook)]
+        with self.said.open("wb") as said:
+            return subprocess.Popen(command, cwd=ROOT, stdout=said, stderr=said, start_new_session=True)
+
+    def kill(self, process: subprocess.Popen[bytes]) -> None:
+        """Everything of the controller is gone at once, as with its host; the job is none of its children."""
+        for pid in family(process.pid):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.wait()
+
+    def outcome(self, process: subprocess.Popen[bytes]) -> dict[str, Any]:
+        """What the module returned to a run that went to its end."""
+        assert process.wait(60) == 0, self.said.read_text()
+        return dict(json.loads(self.result.read_text()))
+
+
+@pytest.fixture
+def controller(place: Place) -> Iterator[Controller]:
+    place.content = make_model(place.gguf, _SIZE)
+    place.hub.add(REPOSITORY, {REMOTE: place.content})
+    yield Controller(place)
+    # Of a test that failed: nothing is to write to the store any more.
+    job = [str(path) for path in place.store.glob(".store/jobs/*.json")]
+    for path in filter(os.path.exists, job):
+        with suppress(OSError, ValueError, KeyError):
+            os.kill(int(json.loads(Path(path).read_text())["pid"]), signal.SIGTERM)
+
+
+def test_the_job_outlives_the_controller_and_the_next_run_attaches(place: Place, controller: Controller) -> None:
+    first = controller.start()
+
+    def arrived() -> int:
+        for path in (place.final, place.part):
+            with suppress(FileNotFoundError):
+                return path.stat().st_size
+        return 0
+
+    until(lambda: arrived() > 0.3 * _SIZE, 40, controller.said.read_text)
+    controller.kill(first)
+    assert not controller.result.exists()
+    at_the_kill = arrived()
+    assert not place.final.exists()
+    assert at_the_kill < 0.8 * _SIZE
+    # Nobody asks for it, and it goes on.
+    until(lambda: arrived() >= at_the_kill + _RATE // 2, 10, lambda: f"{arrived()} bytes, {at_the_kill} at the kill")
+
+    outcome = controller.outcome(controller.start())
+    assert outcome["changed"] is True
+    assert outcome["model"]["path"] == str(place.final)
+    assert outcome["model"]["sha256"] == hashlib.sha256(place.content).hexdigest()
+    place.check(there=True)
+    # One download, from its start to its end.
+    assert place.bodies() == [""]
+    assert place.leftovers() == []
+
+    assert controller.outcome(controller.start())["changed"] is False
+    assert place.bodies() == [""]
