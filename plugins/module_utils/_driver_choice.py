@@ -35,7 +35,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._gpu_table import 
 UNSUPPORTED_DISTRIBUTION = Fault(
     "driver.unsupported_distribution",
     "The role nvidia_driver does not support {distribution}.",
-    "Use one of {known}, or install the driver yourself and leave the role out.",
+    "Use one of {known}, or install the driver yourself and set 'nvidia_driver_state: existing'.",
 )
 UNSUPPORTED_ARCHITECTURE = Fault(
     "driver.unsupported_architecture",

@@ -18,12 +18,13 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._gpu_host import r
 SOURCES_MIXED = Fault(
     "driver.sources_mixed",
     "{packages} of another source than '{source}' are installed, and packages of both never work together.",
-    "Run the role with the other 'nvidia_driver_source' and 'nvidia_driver_state: absent' first, or keep that source.",
+    "Run the role with the other 'nvidia_driver_source' and 'nvidia_driver_state: absent' first, "
+    "or keep what there is: set 'nvidia_driver_state: existing'.",
 )
 RUNFILE_INSTALLED = Fault(
     "driver.runfile_installed",
     "A driver from NVIDIA's .run file is installed ({path}), and packages would overwrite parts of it.",
-    "Run '{path}' on the host, and run again.",
+    "Run '{path}' on the host, and run again, or keep that driver: set 'nvidia_driver_state: existing'.",
 )
 PACKAGES_BROKEN = Fault(
     "driver.packages_broken",
@@ -68,7 +69,7 @@ REPOSITORY_UNREACHABLE = Fault(
 NO_SOURCE = Fault(
     "driver.no_package_source",
     "None of the host's package sources is the archive of {distribution} with the suite {codename}.",
-    "Add it to /etc/apt/sources.list.d, or set 'nvidia_driver_repository_sources' to the text of one.",
+    "Add it to /etc/apt/sources.list.d, or set 'nvidia_driver_sources' to the text of one.",
 )
 BOOT_FULL = Fault(
     "driver.boot_full",

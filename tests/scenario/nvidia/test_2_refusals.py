@@ -122,6 +122,12 @@ CASES: dict[str, tuple[str, dict[str, Any], str, list[str]]] = {
         "driver.runfile_installed",
         ["/usr/bin/nvidia-uninstall"],
     ),
+    "existing driver that is not loaded": (
+        HOST_12,
+        {"root": ROOT, "force": False, "state": "existing", "scene": SCENE + "- - 6.1.99-foreign"},
+        "driver.existing_not_working",
+        ["'existing'"],
+    ),
     "headers nowhere": (
         HOST_12,
         {"root": ROOT, "force": False, "scene": SCENE + "- - 6.1.99-foreign no_headers"},
