@@ -102,7 +102,7 @@ CASES: dict[str, tuple[str, dict[str, Any], str, list[str]]] = {
             "undo": "umount /boot",
         },
         "driver.boot_full",
-        ["/boot", "5 MB", "100 MB"],
+        ["/boot", "5 MB", "initial RAM disks need"],
     ),
     "packages of the other source": (
         HOST_12,
