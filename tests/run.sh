@@ -26,8 +26,9 @@ part "scenario gateway" molecule test --scenario-name gateway
 part "scenario default" molecule test --scenario-name default
 part "scenario image" molecule test --scenario-name image
 part "scenario toolkit" molecule test --scenario-name toolkit
-part "scenario nvidia" molecule test --scenario-name nvidia
 if [ "$all" = --all ]; then
+    # Real drivers are built up to eight times, for minutes each.
+    part "scenario nvidia" env SLOW=1 molecule test --scenario-name nvidia
     part "demo" tests/demo/check.sh
     part "fuzzing" tests/fuzz/run.sh
 fi
