@@ -23,7 +23,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._source import par
         ("ollama://library/x:a/b", "", "", "model.source_invalid"),
         ("oci://ai/smollm2:latest", "", "", "model.source_invalid"),
         ("oci://r.example/x@sha256:12", "", "", "model.source_invalid"),
-        ("mirror://x", "", "", "model.source_unsupported"),
+        ("mirror://x/y", "", "", "model.source_invalid"),
         ("/srv/x.gguf", "", "", "model.source_unsupported"),
         ("ftp://h/x.gguf", "", "", "model.source_unsupported"),
         ("file:///x", "main", "", "model.revision_unsupported"),
