@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import os
 import socket
@@ -15,8 +16,10 @@ from typing import Any
 
 import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils import _download
-from hub import COMMIT, TOKEN, Fault
+from certificate import make as make_certificate
+from hub import COMMIT, TOKEN, Fault, Server, running
 from place import REMOTE, REPOSITORY, Place, make_model
+from silent import Silent
 
 MIB = 1 << 20
 
@@ -500,21 +503,52 @@ def test_offline(place: Place) -> None:
     assert len(place.bodies()) == 1
 
 
-def test_40_an_address_of_ipv6_that_is_dead(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody listens at the name's first address; its second one works."""
-    tried: list[str] = []
+@pytest.fixture
+def both_families(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every name has this host's address of IPv6, then that of IPv4; the names that were asked for."""
+    asked: list[str] = []
 
     def addresses(host: str, port: int, *_arguments: Any, **_options: Any) -> list[Any]:
-        tried.append(host)
+        asked.append(host)
         return [
             (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", port, 0, 0)),
             (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)),
         ]
 
     monkeypatch.setattr(socket, "getaddrinfo", addresses)
+    return asked
+
+
+def test_40_an_address_of_ipv6_that_is_dead(place: Place, both_families: list[str]) -> None:
+    """Nobody listens at the name's first address; its second one works."""
     place.fetch()
     place.check(there=True)
-    assert tried
+    assert both_families
+    assert place.sleeps == []
+
+
+@pytest.mark.parametrize("way", ["plain", "tls", "proxy"])
+def test_40_an_address_of_ipv6_that_never_answers(
+    place: Place, both_families: list[str], way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is sent to the name's first address is dropped: that costs a moment, and not the time-out."""
+    certificate = place.root / "certificate.pem"
+    make_certificate(certificate)
+    server = Server(str(certificate) if way == "tls" else "")
+    port = server.server_port
+    url = f"{server.scheme}://localhost:{port}/model.gguf"
+    if way == "proxy":
+        url = "http://model.example/model.gguf"
+        monkeypatch.setenv("http_proxy", f"http://proxy.example:{port}")
+    server.files[url if way == "proxy" else "/model.gguf"] = place.content
+    digest = hashlib.sha256(place.content).hexdigest()
+    start = time.monotonic()
+    with Silent("::1", port), running(server):
+        place.fetch(url, sha256=digest, timeout=15, ca_path=str(certificate))
+    # Filling the silent server's queue is a part of that.
+    assert time.monotonic() - start < 5
+    place.check(there=True)
+    assert set(both_families) == {"proxy.example" if way == "proxy" else "localhost"}
     assert place.sleeps == []
 
 
