@@ -37,12 +37,14 @@ def gguf(data: bytes) -> None:
 
 
 def safetensors(data: bytes) -> None:
-    """All that is done with a SafeTensors header."""
-    try:
-        header = _safetensors.read_header(len(data), lambda start, end: data[start:end], "m")
-        _safetensors.summarize([header], {}, has_template=False)
-    except StackError:
-        pass
+    """All that is done with a SafeTensors header: with the length that the bytes say, and with the right one."""
+    text = data[8 : data.rfind(b"}") + 1]
+    for content in (data, len(text).to_bytes(8, "little") + text + data[8 + len(text) :]):
+        try:
+            header = _safetensors.read_header(len(content), lambda start, end, of=content: of[start:end], "m")
+            _safetensors.summarize([header], {}, has_template=False)
+        except StackError:
+            pass
 
 
 def seeds(parser: str) -> list[bytes]:
