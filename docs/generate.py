@@ -20,6 +20,7 @@ GENERATED = "<!-- Made by docs/generate.py: change the source it names, then run
 # Semantic markup of Ansible's documentation: O(option), V(value), C(code), M(module), B(bold) ...
 MARKUP = re.compile(r"\b(?P<kind>[OVCMRFIBELP])\((?P<text>(?:[^()\\]|\\.|\([^()]*\))*)\)")
 ERROR_ID = re.compile(r"\[(?P<id>[a-z]+(?:_[a-z]+)*\.[a-z0-9_]+)\]\s*$")
+BRANCH = re.compile(r"\{%-?\s*(?:if|elif|else|endif)\b.*?%\}", flags=re.DOTALL)
 
 
 def markdown(text: str) -> str:
@@ -150,13 +151,16 @@ def yaml_errors() -> dict[str, tuple[str, str, str]]:
         elif isinstance(value, list):
             for item in value:
                 walk(item, where)
-        elif isinstance(value, str) and (match := ERROR_ID.search(value)):
-            message = re.sub(r"\s+", " ", value[: match.start()]).strip()
-            found.setdefault(match["id"], (message, "", where))
+        elif isinstance(value, str):
+            # A template may have a message in each of its branches.
+            for text in [value] if ERROR_ID.search(value) else BRANCH.split(value):
+                if match := ERROR_ID.search(text):
+                    message = re.sub(r"\s+", " ", text[: match.start()]).strip()
+                    found.setdefault(match["id"], (message, "", where))
 
     for folder in ("roles", "playbooks"):
         for path in sorted((ROOT / folder).rglob("*.yml")):
-            if path.parent.name in ("tasks", "playbooks", "handlers", "vars"):
+            if {"tasks", "playbooks", "handlers", "vars"}.intersection(path.relative_to(ROOT).parts):
                 for document in yaml.safe_load_all(path.read_text()):
                     walk(document, str(path.relative_to(ROOT)))
     return found
