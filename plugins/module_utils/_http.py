@@ -144,9 +144,10 @@ class Answer:
             try:
                 # All of the buffer would be waited for.
                 return int(response.readinto(buffer[: 1 << 16]))
-            except http.client.IncompleteRead:
+            except http.client.IncompleteRead as error:
+                # What came before the cut is in the buffer.
                 self.is_cut = True
-                return 0
+                return len(error.partial)
         wanted = len(buffer) if response.length is None else min(len(buffer), response.length)
         count = int(response.fp.readinto1(buffer[:wanted])) if wanted else 0
         if response.length is not None:

@@ -9,6 +9,7 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 from __future__ import annotations
 
 import os
+import re
 import urllib.parse
 from typing import Any
 
@@ -22,12 +23,18 @@ TOKEN_UNREADABLE = Fault(
     "The file {path} with the hub's token can't be read on this host: {why}.",
     "Correct 'token_file' or its permissions.",
 )
-
+TOKEN_MALFORMED = Fault(
+    "model.token_malformed",
+    "The hub's token {where} can't be one: it has a space, a line break or a character that is not ASCII.",
+    "Give the token alone, as the hub shows it.",
+)
 OPTION_INVALID = Fault(
     "model.option_invalid",
     "The option {option!r} of the models' download is {value!r}, but must be {expected}.",
     "Correct it; as a variable of the role it is 'mistral_models_{option}'.",
 )
+
+_TOKEN = re.compile(r"[\x21-\x7e]+")
 
 FIT_OPTIONS: dict[str, Any] = {
     "fit": {
@@ -63,16 +70,24 @@ ACCESS_OPTIONS: dict[str, Any] = {
 
 
 def _token(params: dict[str, Any]) -> str:
-    if params["token"]:
-        return str(params["token"])
-    if params["token_file"]:
+    token, where = str(params["token"] or "").strip(), "in 'token'"
+    if not token and params["token_file"]:
+        path = params["token_file"]
+        where = f"in the file {path}"
         try:
-            with open(params["token_file"], encoding="utf-8") as file:
-                return file.read(4096).strip()
+            with open(path, encoding="utf-8") as file:
+                token = file.read(4096).strip()
         except (OSError, ValueError) as error:
-            why = getattr(error, "strerror", "") or error
-            raise StackError(TOKEN_UNREADABLE, path=params["token_file"], why=why) from None
-    return os.environ.get("HF_TOKEN", "")
+            why = getattr(error, "strerror", "") or "it is not a text"
+            raise StackError(TOKEN_UNREADABLE, path=path, why=why) from None
+        if not token:
+            raise StackError(TOKEN_UNREADABLE, path=path, why="it is empty")
+    elif not token:
+        token, where = os.environ.get("HF_TOKEN", "").strip(), "in HF_TOKEN"
+    # Refused here, because the error of a header that can't be sent would show it.
+    if token and not _TOKEN.fullmatch(token):
+        raise StackError(TOKEN_MALFORMED, where=where)
+    return token
 
 
 def _check(params: dict[str, Any], fit: dict[str, Any]) -> None:
@@ -102,7 +117,10 @@ def _check(params: dict[str, Any], fit: dict[str, Any]) -> None:
 
 
 def access(module: AnsibleModule) -> _model_present.Access:
-    """What the module's options say; the token is hidden from its output. Raises C(model.token_unreadable)."""
+    """What the module's options say; the token is hidden from its output.
+
+    Raises C(model.token_unreadable), C(model.token_malformed) or C(model.option_invalid).
+    """
     params = module.params
     token = _token(params)
     if token:

@@ -15,8 +15,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 
-def make(key_and_certificate: Path, certificate: Path | None = None, days: float = 1.0) -> None:
-    """Write the key with the certificate, readable by its owner only, and the certificate alone."""
+def make(
+    key_and_certificate: Path, certificate: Path | None = None, days: float = 1.0, begins: float = -1 / 24
+) -> None:
+    """Write the key with the certificate, readable by its owner only, and the certificate alone.
+
+    It is valid from C(begins) to C(days) days from now on.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test origin")])
     now = datetime.datetime.now(datetime.timezone.utc)
@@ -27,7 +32,7 @@ def make(key_and_certificate: Path, certificate: Path | None = None, days: float
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_before(now + datetime.timedelta(days=begins))
         .not_valid_after(now + datetime.timedelta(days=days))
         .add_extension(x509.SubjectAlternativeName(names), False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)

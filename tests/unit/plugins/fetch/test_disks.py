@@ -83,6 +83,21 @@ def test_35_a_disk_that_can_not_be_written(place: Place, disk: Callable[..., Non
     assert "Read-only" in place.fails("store_unusable")
 
 
+def test_35_a_store_of_somebody_else(place: Place) -> None:
+    """Who may not write there is told so; root may everywhere, so that it is somebody else here."""
+    if os.geteuid():
+        pytest.skip("only root can become somebody else")
+    place.store.mkdir(mode=0o755)
+    for folder in (place.root, *place.root.parents[:3]):
+        folder.chmod(folder.stat().st_mode | 0o055)
+    os.seteuid(65534)
+    try:
+        assert "Permission denied" in place.fails("store_unusable")
+    finally:
+        os.seteuid(0)
+    assert list(place.store.iterdir()) == []
+
+
 def test_35_an_error_while_writing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     write_all, calls = _download.write_all, []
 

@@ -87,6 +87,16 @@ def test_6_chunks_without_an_end(place: Place) -> None:
     assert "ended after" in message
 
 
+def test_6_chunks_that_are_cut_again_and_again(place: Place) -> None:
+    """Each time a few bytes come, which is progress."""
+    place.content = make_model(place.gguf, 1 << 16)
+    url = f"{place.plain.url}/model.gguf"
+    place.plain.files["/model.gguf"] = place.content
+    place.plain.fault("/model.gguf", chunked=True, cut_after=6_000, times=-1)
+    assert place.fetch(url).changed
+    assert place.plain.asked("GET") == ["/model.gguf"] * -(-len(place.content) // 6_000)
+
+
 def test_7_no_length_but_a_known_size(place: Place) -> None:
     place.hub.cdn.fault(place.cdn_path, no_length=True, cut_after=400_000)
     assert place.fetch().changed
@@ -142,6 +152,21 @@ def test_6_cut_short_and_nobody_knows(place: Place) -> None:
     place.plain.fault("/model.gguf", no_length=True, cut_after=500_000)
     place.fails("gguf_truncated", f"{place.plain.url}/model.gguf")
     assert place.leftovers() == []
+
+
+def test_11_416_for_a_part_that_is_complete(place: Place) -> None:
+    """Nobody said how long the file is: all of it arrived, and then the connection was lost."""
+    url = f"{place.plain.url}/model.gguf"
+    place.plain.fault("/model.gguf", no_length=True, chunked=True, times=-1, method="HEAD")
+    place.plain.fault("/model.gguf", chunked=True, cut_after=len(place.content), ignore_range=True)
+    place.fails("interrupted", url, retries=0)
+    assert place.part.stat().st_size == len(place.content)
+    place.plain.log.clear()
+    assert place.fetch(url).changed
+    assert [each.headers.get("Range", "") for each in place.plain.log if each.method == "GET"] == [
+        f"bytes={len(place.content)}-"
+    ]
+    place.check(there=True)
 
 
 def test_12_the_part_is_too_long(place: Place) -> None:
@@ -366,6 +391,13 @@ def test_27_what_a_hub_refuses(
         assert f"{place.hub.url}/{REPOSITORY}" in message
     assert not place.store.exists() or check is False
     assert place.hub.cdn.log == []
+
+
+def test_27_the_licence_was_not_accepted(place: Place) -> None:
+    """The hub knows the token's owner, who may not read this repository."""
+    headers = {"X-Error-Code": "GatedRepo", "X-Error-Message": "Access to model org/model is restricted."}
+    place.hub.origin.fault(f"/api/models/{REPOSITORY}/revision/main", status=403, headers=headers, times=-1)
+    assert f"licence at {place.hub.url}/{REPOSITORY}" in place.fails("gated")
 
 
 @pytest.mark.parametrize("old", [False, True])

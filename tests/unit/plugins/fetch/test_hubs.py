@@ -14,7 +14,7 @@ from typing import Any
 
 import huggingface_hub
 import pytest
-from ansible_collections.mistralrs.stack.plugins.module_utils import _model_present, _model_store
+from ansible_collections.mistralrs.stack.plugins.module_utils import _hub, _model_present, _model_store
 from hub import COMMIT, TOKEN
 from huggingface_hub import errors
 from place import LABEL, REMOTE, REPOSITORY, Place, make_model
@@ -152,6 +152,21 @@ def test_40_one_of_three_shards_is_bad(place: Place) -> None:
     place.fetch()
     # The first one was complete already.
     assert len(place.bodies()) == 2
+
+
+def test_40_a_shard_of_another_commit(place: Place) -> None:
+    """The publisher replaced the files between two runs: what is kept of the first run is none of them."""
+    old = shards(place.gguf)
+    place.hub.add(REPOSITORY, old)
+    place.hub.cdn.fault(place.hub.blob_path(old["m-Q4_K_M-00002-of-00003.gguf"]), cut_after=30_000)
+    place.fails("interrupted", retries=0)
+    new = {name: make_model(place.gguf, 65536, fill=10 + index, **{"split.count": 3}) for index, name in enumerate(old)}
+    place.hub.add(REPOSITORY, new, commit="d" * 40)
+    place.hub.cdn.log.clear()
+    outcome = place.fetch()
+    assert outcome.facts["revision"] == "d" * 40
+    assert {path.name: path.read_bytes() for path in place.final.with_suffix("").iterdir()} == new
+    assert place.bodies() == ["", "", ""]
 
 
 def test_40_shards_that_are_not_one_model(place: Place) -> None:
@@ -295,6 +310,26 @@ def test_ollamas_registry(place: Place, challenge: bool) -> None:
 def test_what_a_registry_does_not_offer(place: Place, layers: list[Any], error: str) -> None:
     place.hub.publish("ai/m", layers)
     place.fails(error, f"oci://127.0.0.1:{place.hub.origin.server_port}/ai/m")
+
+
+def test_a_registry_that_wants_an_account(place: Place) -> None:
+    host = f"127.0.0.1:{place.hub.origin.server_port}"
+    manifest = "/v2/library/m/manifests/latest"
+    place.hub.origin.fault(manifest, status=401, headers={"WWW-Authenticate": 'Basic realm="x"'}, times=-1)
+    assert "logged in" in place.fails("registry_login", f"ollama://{host}/library/m")
+    place.hub.origin.faults.clear()
+    # It gives out a token without an account, which is not enough for this model.
+    place.hub.origin.fault(
+        manifest, status=401, times=1, headers={"WWW-Authenticate": f'Bearer realm="{place.hub.url}/token"'}
+    )
+    place.hub.origin.fault(manifest, status=403, times=-1)
+    place.fails("registry_login", f"ollama://{host}/library/m")
+
+
+def test_a_file_that_hubs_do_not_give_out_at_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_hub, "_HTTP_LIMIT", len(place.content) - 1)
+    assert "splits the file" in place.fails("too_large_for_http")
+    assert place.hub.cdn.log == []
 
 
 def test_a_tag_that_is_not_there(place: Place) -> None:

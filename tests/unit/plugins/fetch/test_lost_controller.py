@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hub import TOKEN
 from place import LABEL, REMOTE, REPOSITORY, Place, make_model
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -46,6 +47,15 @@ def family(pid: int) -> set[int]:
     return found
 
 
+def command_lines() -> str:
+    """What any user of the host can see of its processes."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            found.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+    return "\n".join(found)
+
+
 class Controller:
     """Runs a playbook that has the model in the store of this host, by the real action and module."""
 
@@ -61,6 +71,7 @@ class Controller:
             "source": place.source,
             "endpoint": place.hub.url,
             "rate_limit": _RATE,
+            "token": TOKEN,
         }
         tasks: list[dict[str, Any]] = [
             {"mistralrs.stack.model": options, "register": "outcome"},
@@ -71,7 +82,7 @@ class Controller:
         self.playbook.write_text(json.dumps([play]))
 
     def start(self) -> subprocess.Popen[bytes]:
-        command = ["ansible-playbook", "-i", "localhost,", str(self.playbook)]
+        command = ["ansible-playbook", "-vvv", "-i", "localhost,", str(self.playbook)]
         with self.said.open("wb") as said:
             return subprocess.Popen(command, cwd=ROOT, stdout=said, stderr=said, start_new_session=True)
 
@@ -86,6 +97,13 @@ class Controller:
         """What the module returned to a run that went to its end."""
         assert process.wait(60) == 0, self.said.read_text()
         return dict(json.loads(self.result.read_text()))
+
+
+def peak_memory(controller: Controller) -> int:
+    """The most that the job has had in memory so far, in bytes."""
+    (record,) = controller.place.store.glob(".store/jobs/*.json")
+    status = Path(f"/proc/{json.loads(record.read_text())['pid']}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
 @pytest.fixture
@@ -110,6 +128,7 @@ def test_the_job_outlives_the_controller_and_the_next_run_attaches(place: Place,
         return 0
 
     until(lambda: arrived() > 0.3 * _SIZE, 40, controller.said.read_text)
+    assert TOKEN not in command_lines()
     controller.kill(first)
     assert not controller.result.exists()
     at_the_kill = arrived()
@@ -117,9 +136,13 @@ def test_the_job_outlives_the_controller_and_the_next_run_attaches(place: Place,
     assert at_the_kill < 0.8 * _SIZE
     # Nobody asks for it, and it goes on.
     until(lambda: arrived() >= at_the_kill + _RATE // 2, 10, lambda: f"{arrived()} bytes, {at_the_kill} at the kill")
+    assert TOKEN not in command_lines()
+    assert peak_memory(controller) < 100e6
 
     outcome = controller.outcome(controller.start())
     assert outcome["changed"] is True
+    for file in (controller.said, controller.result):
+        assert TOKEN not in file.read_text()
     assert outcome["model"]["path"] == str(place.final)
     assert outcome["model"]["sha256"] == hashlib.sha256(place.content).hexdigest()
     place.check(there=True)

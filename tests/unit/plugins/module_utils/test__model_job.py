@@ -130,6 +130,19 @@ def test_a_job_that_does_not_listen_is_killed(job: subject.Job) -> None:
     assert job.cancel(0.2).state == "died"
 
 
+def test_a_job_that_can_not_be_killed_is_named(job: subject.Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one whose disk does not answer: the kernel holds all signals back."""
+    pid = started(job)
+    begun = time.monotonic()
+    with monkeypatch.context() as patch:
+        patch.setattr(subject.os, "kill", lambda *_signal: None)
+        with pytest.raises(_errors.StackError, match=f"its process is {pid}") as caught:
+            job.cancel(0.1)
+    assert caught.value.id == "model.job_stuck"
+    assert time.monotonic() - begun < 10
+    assert job.cancel(5).state == "cancelled"
+
+
 def test_a_killed_job_is_said_to_have_died_of_the_signal_and_can_be_started_again(job: subject.Job) -> None:
     os.kill(started(job), signal.SIGKILL)
     status = job.wait(10)

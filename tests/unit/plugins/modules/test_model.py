@@ -334,6 +334,22 @@ def test_untrusted_certificate(run: Run, store: Path, tmp_path: Path, certificat
     assert run("/good", ca_certificates="", ca_path=str(certificate))["changed"]
 
 
+@pytest.mark.parametrize(("days", "hint"), [(-0.02, "expired"), (1.0, "not yet valid")])
+def test_a_certificate_of_another_time(days: float, hint: str, run: Run, store: Path, tmp_path: Path) -> None:
+    """As when the clock of the host or of the server is wrong."""
+    path = tmp_path / "other.pem"
+    certificates.make(path, days=days, begins=days - 0.5)
+    with Server(b"", path) as other:
+        thread = threading.Thread(target=other.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        failed = run(source=other.url("/good"), ca_certificates=other.ca)
+        other.shutdown()
+        thread.join()
+    assert failed["error_id"] == "model.source_untrusted"
+    assert hint in failed["msg"]
+    assert "or set the clock" in failed["msg"]
+
+
 def test_comments_beside_certificates(run: Run, server: Server) -> None:
     commented = f"\ufeff# Autorit\xe9 de test\n{server.ca}# \u2026\n"
     assert run("/good", ca_certificates=commented)["changed"]
@@ -354,6 +370,37 @@ def test_arguments(run: Run) -> None:
     assert run("/good", revision="main")["error_id"] == "model.revision_unsupported"
     assert run()["error_id"] == "model.source_unsupported"
     assert run("/good", path="relative/store")["error_id"] == "model.store_unusable"
+    assert run("/good", name=None)["error_id"] == "model.name_missing"
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        (None, "model.token_unreadable"),
+        (b"", "model.token_unreadable"),
+        (b"\xff\xfe", "model.token_unreadable"),
+        (b"hf_hidden\n# hidden as well\n", "model.token_malformed"),
+        (b"hf_hidden\xe2\x80\xa6", "model.token_malformed"),
+    ],
+)
+def test_a_token_that_is_none(
+    content: bytes | None, error: str, run: Run, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is refused before anybody is asked, and not shown."""
+    file = tmp_path / "token"
+    if content is not None:
+        file.write_bytes(content)
+    failed = run("/good", token_file=str(file))
+    assert failed["error_id"] == error
+    assert str(file) in failed["msg"]
+    assert "hidden" not in repr(failed)
+    if error == "model.token_malformed" and content:
+        assert run("/good", token=content.decode())["error_id"] == error
+        monkeypatch.setenv("HF_TOKEN", content.decode())
+        said = run("/good")["msg"]
+        assert "in HF_TOKEN" in said
+        assert "hidden" not in said
+    assert not store.exists()
 
 
 @pytest.mark.parametrize(
