@@ -74,10 +74,12 @@ def engine() -> Iterator[str]:
 
 def provided() -> Iterator[str]:
     made = docker("import", "--change", 'ENTRYPOINT ["/usr/local/bin/mistralrs"]', "-", f"{NAME}:1", stdin=image())
+    docker("tag", f"{NAME}:1", f"{NAME}/evaluation:1")
     docker("create", "--name", NAME, "--user", "65534:65534", "--memory", "64m", f"{NAME}:1", "serve")
+    docker("create", "--name", f"{NAME}-evaluation", f"{NAME}/evaluation:1", "serve")
     yield NAME
-    docker("rm", "--force", NAME)
-    docker("rmi", made)
+    docker("rm", "--force", NAME, f"{NAME}-evaluation")
+    docker("rmi", "--force", made)
 
 
 class Stack:
@@ -215,6 +217,8 @@ def test_an_interrupted_conversion_goes_on(stack: Stack) -> None:
         ({"convert": "../models"}, "models.convert_source"),
         ({"quantization": ""}, "models.convert_type"),
         ({"__mistral_models_engine_name": "nothing-of-this-name"}, "models.no_engine"),
+        ({"__mistral_models_engine_name": f"{NAME}-evaluation"}, "models.no_engine"),
+        ({"convert": "tiny-q4k", "model": "tiny"}, "models.convert_name"),
         ({"state": "verified"}, "models.arguments"),
     ],
 )
@@ -223,3 +227,33 @@ def test_what_can_not_be_converted(stack: Stack, variables: dict[str, str], erro
     assert f"[{error}]" in said
     assert "changed=0" in said
     assert {path.name for path in stack.store.parent.iterdir()} == {"models"}
+
+
+def test_another_conversion_to_that_name_is_left_alone(stack: Stack) -> None:
+    label = f"io.mistralrs.stack.convert=other q4k {stack.store}"
+    docker("create", "--name", stack.container, "--label", label, f"{NAME}:1", "quantize")
+    said = stack.run(fails=True)
+    assert f"converts something else to that name (other q4k {stack.store})" in said
+    assert "[models.convert_running]" in said
+    assert "changed=0" in said
+    assert stack.containers()
+
+
+def test_no_room_for_the_result(stack: Stack) -> None:
+    disk = stack.store.parent
+    source = {path.name: path.read_bytes() for path in stack.source.iterdir()}
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", disk], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip("mounting is not allowed here")
+    try:
+        stack.source.mkdir(parents=True)
+        for name, content in source.items():
+            (stack.source / name).write_bytes(content)
+        (stack.source / "more.safetensors").write_bytes(bytes(2 << 20))
+        said = stack.run(fails=True)
+        assert "[models.convert_space]" in said
+        assert "changed=0" in said
+        assert not stack.containers()
+        assert {path.name for path in disk.iterdir()} == {"models"}
+    finally:
+        subprocess.run(["umount", "--lazy", disk], check=True)
