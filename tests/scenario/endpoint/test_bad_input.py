@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from playbooks import play  # noqa: E402
+
 HostCommand = Callable[..., str]
 HERE = Path(__file__).resolve().parent
-
-
-def play(playbook: str, variables: dict[str, Any]) -> subprocess.CompletedProcess[str]:
-    extra = [word for file in os.environ["EXTRA_VARS"].split() for word in ("--extra-vars", f"@{file}")]
-    command = ["ansible-playbook", "--inventory", os.environ["INVENTORY"], *extra]
-    command += ["--extra-vars", json.dumps(variables), playbook]
-    # As a user runs it, not with the settings of the test driver around this.
-    settings = {
-        "ANSIBLE_CONFIG": str(HERE.parents[2] / "ansible.cfg"),
-        "ANSIBLE_FORCE_COLOR": "0",
-        "ANSIBLE_NOCOLOR": "1",
-    }
-    environment = {**os.environ, **settings}
-    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, env=environment)
 
 
 def refused(variables: dict[str, Any], error_id: str, *words: str, playbook: str = "mistralrs.stack.site") -> None:
