@@ -11,16 +11,25 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 
 
-def play(playbook: str, variables: dict[str, Any]) -> subprocess.CompletedProcess[str]:
-    """Run a playbook against the scenario's host; what it said."""
+def command(playbook: str, variables: dict[str, Any]) -> list[str]:
+    """The command that runs a playbook."""
     extra = [word for file in os.environ["EXTRA_VARS"].split() for word in ("--extra-vars", f"@{file}")]
-    command = ["ansible-playbook", "--inventory", os.environ["INVENTORY"], *extra]
-    command += ["--extra-vars", json.dumps(variables), playbook]
-    # As a user runs it, not with the settings of the test driver around this.
+    program = ["ansible-playbook", "--inventory", os.environ["INVENTORY"], *extra]
+    return [*program, "--extra-vars", json.dumps(variables), playbook]
+
+
+def environment() -> dict[str, str]:
+    """As a user has it, without the settings of the test driver around this."""
     settings = {
         "ANSIBLE_CONFIG": str(HERE.parents[2] / "ansible.cfg"),
         "ANSIBLE_FORCE_COLOR": "0",
         "ANSIBLE_NOCOLOR": "1",
     }
-    environment = {**os.environ, **settings}
-    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, env=environment)
+    return {**os.environ, **settings}
+
+
+def play(playbook: str, variables: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+    """Run a playbook; what it said."""
+    return subprocess.run(
+        command(playbook, variables), capture_output=True, text=True, timeout=600, check=False, env=environment()
+    )

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from playbooks import play  # noqa: E402
+from playbooks import command, environment, play  # noqa: E402
 
 HostCommand = Callable[..., str]
 FILE = "gemma3-270m-q4_k_m.gguf"
@@ -36,16 +41,17 @@ def mirror(on_host: HostCommand) -> Iterator[str]:
     on_host("rm", "-rf", SECOND, "/root/mirror.conf", "/run/mirror.log")
 
 
+GIVEN = {
+    "model": "gemma3:270m",
+    "quantization": "q4_k_m",
+    "source": f"mirror://{FILE}",
+    "mistral_models_path": SECOND,
+}
+
+
 def models(**variables: Any) -> tuple[int, str]:
     """The playbook for models by hand: how many tasks changed something, and what it said."""
-    given = {
-        "model": "gemma3:270m",
-        "quantization": "q4_k_m",
-        "source": f"mirror://{FILE}",
-        "mistral_models_path": SECOND,
-        **variables,
-    }
-    done = play("mistralrs.stack.models", given)
+    done = play("mistralrs.stack.models", {**GIVEN, **variables})
     (changed,) = re.findall(r"changed=(\d+)", done.stdout)
     assert (done.returncode == 0) == (re.search(r"failed=0 ", done.stdout) is not None)
     return int(changed), re.sub(r"\s+", " ", done.stdout)
@@ -63,6 +69,57 @@ def test_a_model_comes_from_the_mirror(mirror: str, on_host: HostCommand) -> Non
     # A second run asks nobody, and needs no mirror.
     on_host("systemctl", "stop", UNIT)
     assert models(mistral_models_mirror_url=mirror)[0] == 0
+
+
+def arrived(on_host: HostCommand) -> int:
+    """The bytes of the model that the host has."""
+    part = f"{SECOND}/.store/incoming/{FILE}.part"
+    return int(on_host("sh", "-c", f"stat -c %s {SECOND}/{FILE} {part} 2>/dev/null | head -n 1 | grep . || echo 0"))
+
+
+def family(pid: int) -> set[int]:
+    """A process and all that descend from it, such as the connections to hosts."""
+    parents = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+    found, before = {pid}, 0
+    while len(found) > before:
+        before = len(found)
+        found |= {child for child, parent in parents.items() if parent in found}
+    return found
+
+
+def test_the_connection_is_lost(mirror: str, on_host: HostCommand) -> None:
+    """Controller and connection are gone in the middle: the job goes on, the next run tells how it ended."""
+    size = int(on_host("stat", "-c", "%s", f"{FIRST}/{FILE}"))
+    variables = {**GIVEN, "mistral_models_mirror_url": mirror, "mistral_models_rate_limit": size // 15}
+    first = subprocess.Popen(
+        command("mistralrs.stack.models", variables),
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    until = time.monotonic() + 90
+    while arrived(on_host) < size // 10:
+        assert first.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.5)
+    for pid in family(first.pid):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    first.wait()
+    at_the_kill = arrived(on_host)
+    assert at_the_kill < size
+    until = time.monotonic() + 60
+    while arrived(on_host) < size:
+        assert time.monotonic() < until, f"{arrived(on_host)} bytes, {at_the_kill} at the kill"
+        time.sleep(0.5)
+    changed, said = models(mistral_models_mirror_url=mirror, mistral_models_rate_limit=size // 15)
+    assert changed == 1, said
+    assert on_host("cmp", f"{FIRST}/{FILE}", f"{SECOND}/{FILE}") == ""
+    assert on_host("cat", "/run/mirror.log").count(f"GET /{FILE} ") == 1
 
 
 def test_what_the_mirror_can_not_give(mirror: str, on_host: HostCommand) -> None:
