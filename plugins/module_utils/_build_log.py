@@ -54,6 +54,12 @@ GPU_TOO_OLD = Fault(
     "The engine's kernels do not compile for this GPU: {line}.",
     "Versions from 0.8.0 on need compute capability 8.0; check mistral_image_compute_capability.",
 )
+CAPABILITY_UNSUPPORTED = Fault(
+    "image.build_capability_unsupported",
+    "The CUDA compiler of the base image does not compile for this GPU: {line}.",
+    "A GPU that is newer than the compiler needs a newer mistral_image_cuda_version (or mistral_image_devel_base), one "
+    "that is older an older one; check mistral_image_compute_capability.",
+)
 CUTLASS = Fault(
     "image.build_cutlass",
     "CUTLASS, on which the engine's kernels build, does not compile with this CUDA: {line}.",
@@ -170,6 +176,7 @@ _CAUSES: tuple[tuple[re.Pattern[str], Fault], ...] = tuple(
         (r"nvidia-smi`? (was )?not found|Failed to get compute cap|CUDA_COMPUTE_CAP.*(not|must)",
          NO_COMPUTE_CAPABILITY),
         (r"Unsupported cuda toolkit version", CUDA_UNSUPPORTED),
+        (r"Unsupported gpu architecture|is not defined for option 'gpu-(architecture|code)'", CAPABILITY_UNSUPPORTED),
         (r"Failed to execute `?nvcc|nvcc`?: (command )?not found|Cannot find compiler 'nvcc'", NO_NVCC),
         (r"cudnn\S*: No such file|cannot find -l:?(lib)?cudnn|Unable to find.*cudnn", NO_CUDNN),
         (r"recompile with -f(PIE|PIC)", NOT_POSITION_INDEPENDENT),

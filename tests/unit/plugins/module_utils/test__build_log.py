@@ -102,6 +102,13 @@ def diagnosed(*texts: str) -> str:
         ("  nvcc error   : 'cicc' died due to signal 9 (Kill signal)", "build_out_of_memory"),
         # 2092
         ("  ptxas fatal   : Unresolved extern function '_Z5__habRK13__nv_bfloat16'", "build_gpu_too_old"),
+        # Said by nvcc 13.3, by 12.4 to -gencode, and by 12.4 to -arch.
+        ("  nvcc fatal   : Unsupported gpu architecture 'sm_130'", "build_capability_unsupported"),
+        ("  nvcc fatal   : Unsupported gpu architecture 'compute_120'", "build_capability_unsupported"),
+        (
+            "  nvcc fatal   : Value 'sm_120' is not defined for option 'gpu-architecture'",
+            "build_capability_unsupported",
+        ),
         ("  fatal error: cudnn.h: No such file or directory", "build_no_cudnn"),
         ("  /usr/bin/ld: cannot find -lcudnn: No such file or directory", "build_no_cudnn"),
         ("  /usr/bin/ld: cannot find -lnccl: No such file or directory", "build_linker"),
