@@ -1,4 +1,4 @@
-"""The same stand-in source with NVIDIA's own compiler: the program holds code for the GPU that was asked for, no other."""
+"""The same stand-in source with NVIDIA's own compiler: the program holds code for the GPU asked for, and no other."""
 
 from __future__ import annotations
 
