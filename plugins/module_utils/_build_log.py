@@ -214,8 +214,8 @@ _OWN: dict[str, Fault] = {
 _GENERIC = re.compile(r"(error(\[E\d+\])?:|E:|fatal:|thread '.*' panicked at|.*\berror:)\s*\S")
 _TIMED = re.compile(r"#\d+ \d+\.\d+ (.*)")
 _STEP = re.compile(r"#\d+ \[(?:(?P<stage>\S+) )?(?P<step>\d+/\d+)\] (?P<what>\S+)")
-_BUILDKIT = re.compile(r"(#\d+ )?ERROR: ")
-_LAST = re.compile(r"ERROR: (?:failed to solve: )?(.*)")
+_PROCESS = re.compile(r'process ".*" did not complete successfully: ')
+_BUILDKIT = re.compile(r"(?P<step>#\d+ )?ERROR: (failed to (build|solve): )*(ResourceExhausted: )?")
 _COMPILING = re.compile(r"\s*Compiling (\S+) v")
 _STAGES = {
     "toolchain": "installing the Rust toolchain",
@@ -299,13 +299,14 @@ def diagnose(lines: Iterable[str], host: str, log: str, jobs: int) -> StackError
         marked = _own_error(text) if text.startswith(f"{_MARK}error ") else None
         if marked:
             return marked
-        ended = _LAST.match(text)
-        if ended:
-            last = ended.group(1)
-        # Of BuildKit's own lines those count that tell of an error; some of them repeat the whole command.
         is_own = line is text
-        if is_own and (not _BUILDKIT.match(text) or "process " in text):
-            continue
+        if is_own:
+            # Of BuildKit's own lines those count that tell of an error; some of them repeat the whole command.
+            tells = _BUILDKIT.match(text)
+            if not tells:
+                continue
+            text = _PROCESS.sub("", text[tells.end() :])
+            last = last if tells["step"] else text
         for pattern, fault in _CAUSES:
             if pattern.search(text):
                 return StackError(fault, line=_short(text), **outer)

@@ -67,6 +67,11 @@ INTERRUPTED = Fault(
     "The build of {reference} on {host} was ended from outside.",
     "Run it again; what was compiled is kept. The whole log is {log}.",
 )
+FILES_UNWRITABLE = Fault(
+    "image.build_files_unwritable",
+    "The log and the records of the build can't be written to {folder} on {host}: {why}.",
+    "Free some space there, or see to its permissions, and run it again; what was compiled is kept.",
+)
 DOES_NOT_START = Fault(
     "image.does_not_start",
     "The image that was built does not start: '{program} {argument}' ends with {status}: {line}.",
@@ -113,6 +118,8 @@ _MEMORY_A_JOB = 5 << 30
 _OF_THE_DRIVER = re.compile(r"lib(cuda|nvidia-\w+)\.so(\.\d+)*\Z")
 _VERSION = re.compile(r"\b\d+\.\d+\.\d+\b")
 _BUILDX_VERSION = re.compile(r"\bv?(\d+)\.(\d+)\.\d")
+# With less, in bytes, a log does not go on.
+_LEAST_FREE = 256 << 10
 # The first buildx that has `docker build --check`.
 _BUILDX_CHECKS = (0, 15)
 _SEVERITIES = ("low", "medium", "high", "critical")
@@ -495,9 +502,17 @@ class Builder:
     def failure(self, state: State) -> StackError:
         """Why the last attempt did not succeed."""
         if state.name == "interrupted":
+            # Then neither the log's end nor docker's exit code could be written.
+            about = os.statvfs(self.folder)
+            if about.f_bavail * about.f_frsize < _LEAST_FREE:
+                return self.unwritable("No space left on device")
             return StackError(INTERRUPTED, reference=self.wanted.reference, host=self.wanted.host, log=self.log)
         jobs = int(self._attempt().get("jobs", 1))
         return _build_log.diagnose(self._read("log").splitlines(), self.wanted.host, self.log, jobs)
+
+    def unwritable(self, why: str) -> StackError:
+        """That the build's own files can't be written."""
+        return StackError(FILES_UNWRITABLE, folder=self.wanted.path, host=self.wanted.host, why=why.rstrip("."))
 
     def tail(self, count: int = 20) -> list[str]:
         """The last lines of the build's commands."""

@@ -339,6 +339,8 @@ def main() -> None:
         builder = builder_of(module)
         try:
             result = run(module, builder)
+        except OSError as error:
+            raise builder.unwritable(f"{error.strerror or error}") from None
         finally:
             for warning in builder.warnings:
                 module.warn(warning)

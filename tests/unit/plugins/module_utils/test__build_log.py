@@ -159,6 +159,18 @@ def test_docker_itself_fails() -> None:
     assert "said nothing" in str(_build_log.diagnose([], "b1", "l", 1))
 
 
+def test_the_disk_is_full_before_a_command_begins() -> None:
+    # As Docker 28.5 said it; the command that it repeats names what would be another cause.
+    full = "write /var/lib/docker/buildkit/executor/cb4lk9mv0/config.json: no space left on device"
+    command = 'process "/bin/bash -c apt-get install x # E: Unable to locate" did not complete successfully'
+    lines = [
+        f"#8 ERROR: {command}: {full}",
+        f"ERROR: failed to build: failed to solve: ResourceExhausted: {command}: {full}",
+    ]
+    for said in (lines, lines[1:]):
+        assert f"ran full: {full}. Free" in str(_build_log.diagnose([*RECORDED, *said], "b1", "l", 1))
+
+
 def test_tail_has_what_commands_said() -> None:
     assert _build_log.tail([*RECORDED, *SUMMARY], 1) == [
         "   Compiling mistralrs-core v0.9.2 (/build/source/mistralrs-core)"
