@@ -1,6 +1,6 @@
 """The hosts of the scenario, and the role run on them as a user runs it.
 
-BED is the command of the test bed, INVENTORY the scenario's inventory, HOSTS the names of the hosts that are there. Tests
+BED is the command of the test bed, INVENTORY the inventory, HOSTS the names of the hosts that are there. Tests
 of one that is not are skipped, and without SLOW those that build another driver.
 """
 
