@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import subprocess
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +24,7 @@ T4 = ("t4__515.105.01", "515.105.01")
 LOST = ("lost__535.309.01", "535.309.01")
 NONE = ("no-devices__550.163.01", "550.163.01")
 
-Plant = Callable[[tuple[str, str]], None]
+Plant = Callable[..., None]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -33,16 +38,16 @@ def stand_in(on: On) -> Iterator[None]:
 
 @pytest.fixture
 def plant(on: On) -> Plant:
-    """Below ROOT, a host with these GPUs and a kernel that has the driver's module."""
+    """Below a folder, a host with these GPUs and a kernel that has the driver's module."""
 
-    def do(recording: tuple[str, str]) -> None:
+    def do(recording: tuple[str, str], root: str = ROOT) -> None:
         name, version = recording
         script = (HERE / "scene.sh").read_text()
         on(
             HOST,
             f"cat >/run/scene.sh <<'END'\n{script}END\n"
-            f"sh /run/scene.sh {ROOT} {version} {version} {KERNEL} && rm -r {ROOT}/sys/bus/pci/devices/* && "
-            f"python3 -B /opt/nvidia/recording.py {name} {ROOT} && echo {name} >/etc/nvidia-smi-stand-in && "
+            f"sh /run/scene.sh {root} {version} {version} {KERNEL} && rm -r {root}/sys/bus/pci/devices/* && "
+            f"python3 -B /opt/nvidia/recording.py {name} {root} && echo {name} >/etc/nvidia-smi-stand-in && "
             "echo Disabled >/run/mig-mode && rm -f /run/mig-partitions && : >/run/nvidia-smi.log",
         )
 
@@ -51,7 +56,8 @@ def plant(on: On) -> Plant:
 
 def run(play: Play, **variables: Any) -> Any:
     # The daemon itself needs the real device nodes.
-    return play(HOST, force=False, nvidia_driver_root=ROOT, nvidia_driver_persistence=False, **variables)
+    settings = {"force": False, "nvidia_driver_root": ROOT, "nvidia_driver_persistence": False}
+    return play(HOST, **{**settings, **variables})
 
 
 def test_an_existing_driver_that_works_stays_as_it_is(on: On, play: Play, plant: Plant) -> None:
@@ -151,3 +157,43 @@ class TestSettings:
         assert done.status == 0, done.output[-3000:]
         assert on(HOST, "find /etc/systemd /usr/local/sbin -name 'mistral-gpu-settings*'") == ""
         assert run(play).changes == 0
+
+
+def bed(*words: str) -> str:
+    command = [*shlex.split(os.environ["BED"]), *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+
+
+def power_on_again() -> None:
+    """A container that reboots stops; what starts it again imitates the machine's firmware."""
+    deadline = time.monotonic() + 120
+    while f"{HOST}: Debian 13, running" in bed("status"):
+        assert time.monotonic() < deadline, "the host did not reboot"
+        time.sleep(0.5)
+    bed("reboot", HOST)
+
+
+def test_a_reboot_that_is_allowed_loads_the_driver(on: On, play: Play, plant: Plant) -> None:
+    root = "/var/lib/scene"
+    plant(H100, root)
+    # Until the reboot another driver is loaded. A container has its machine's boot id, which stays.
+    on(
+        HOST,
+        f"cp -r {root} /run/before && cd /run/before && sed -i s/590.48.01/580.95.05/ proc/driver/nvidia/version "
+        f"sys/module/nvidia/version && mount --bind /run/before {root} && "
+        "cat /proc/sys/kernel/random/uuid >/run/boot_id && mount --bind /run/boot_id /proc/sys/kernel/random/boot_id",
+    )
+    begun = on(HOST, "ps -o lstart= 1")
+    done = run(play, nvidia_driver_root=root)
+    assert done.status != 0
+    assert "the driver 590.48.01 is installed, and the kernel has loaded 580.95.05" in done.output, done.output[-3000:]
+    assert on(HOST, "ps -o lstart= 1") == begun
+    with ThreadPoolExecutor(1) as pool:
+        again = pool.submit(power_on_again)
+        done = run(play, nvidia_driver_root=root, nvidia_driver_reboot=True)
+        again.result()
+    assert done.status == 0, done.output[-3000:]
+    assert on(HOST, "ps -o lstart= 1") != begun
+    done = run(play, nvidia_driver_root=root, nvidia_driver_reboot=True)
+    assert (done.status, done.changes) == (0, 0), done.output[-3000:]
+    on(HOST, f"rm -r {root}")
