@@ -65,6 +65,7 @@ def test_an_existing_driver_that_works_stays_as_it_is(on: On, play: Play, plant:
     before = on(HOST, "dpkg --get-selections; ls -lR --full-time /etc /usr/local")
     done = run(play, nvidia_driver_state="existing", source="nvidia")
     assert done.status == 0, done.output[-3000:]
+    assert f"There is 590.48.01, open of existing, for {KERNEL}." in done.output, done.output[-1000:]
     assert done.changes == 0
     assert on(HOST, "dpkg --get-selections; ls -lR --full-time /etc /usr/local") == before
 
@@ -87,9 +88,12 @@ def test_an_existing_driver_that_does_not_work(
     assert done.changes == 0
 
 
-def test_a_gpu_that_is_lost_after_the_installation(play: Play, plant: Plant) -> None:
+def test_a_gpu_that_is_lost_after_the_installation(on: On, play: Play, plant: Plant) -> None:
     plant(LOST)
+    # A kernel that is still there, and that nobody need boot, is no reason to stop.
+    on(HOST, f"mkdir -p {ROOT}/lib/modules/6.12.0-older/kernel")
     done = run(play)
+    assert "has no NVIDIA module for 6.12.0-older: don't boot this kernel" in done.output, done.output[-3000:]
     assert done.status != 0
     assert "[driver.not_working]" in done.output, done.output[-3000:]
     assert "GPU 0000:65:00.0 is lost" in done.output
