@@ -1,6 +1,7 @@
-"""The two hosts of the scenario, and the role run on them as a user runs it.
+"""The hosts of the scenario, and the role run on them as a user runs it.
 
-BED is the command of the test bed, INVENTORY the scenario's inventory.
+BED is the command of the test bed, INVENTORY the inventory, HOSTS the names of the hosts that are there. Tests
+of one that is not are skipped, and without SLOW those that build another driver.
 """
 
 from __future__ import annotations
@@ -18,7 +19,22 @@ import pytest
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
-HOSTS = ("nvidia12", "nvidia13")
+HOSTS = os.environ.get("HOSTS", "").split()
+SLOW = "SLOW" in os.environ
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "host(name): needs that host")
+    config.addinivalue_line("markers", "slow: builds another driver, for minutes")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for mark in item.iter_markers("host"):
+            if mark.args[0] not in HOSTS:
+                item.add_marker(pytest.mark.skip(reason=f"{mark.args[0]} is a host of the scenario nvidia only"))
+        if not SLOW and item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.skip(reason="builds another driver; make test-all sets SLOW"))
 
 
 class Played(NamedTuple):
