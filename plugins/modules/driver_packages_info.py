@@ -184,15 +184,17 @@ class Host:
     def __init__(self, module: AnsibleModule, temporary: str) -> None:
         self.module = module
         self.temporary = temporary
-        # Asking takes no lock, and waits for none.
-        self.options: list[str] = ["-o", "Debug::NoLocking=true"]
+        # Asking takes no lock and waits for none. What apt has read it keeps for the next question, not on the host.
+        self.settings = {"Debug::NoLocking": "true"}
+        for cache in ("pkgcache", "srcpkgcache"):
+            self.settings[f"Dir::Cache::{cache}"] = os.path.join(temporary, f"{cache}.bin")
         self.environment = {"LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
 
     def run(self, *command: str) -> tuple[int, str, str]:
-        status, out, err = self.module.run_command(
-            [command[0], *self.options, *command[1:]] if command[0].startswith("apt") else list(command),
-            environ_update=self.environment,
-        )
+        words = list(command)
+        if command[0].startswith("apt"):
+            words[1:1] = [word for name, value in self.settings.items() for word in ("-o", f"{name}={value}")]
+        status, out, err = self.module.run_command(words, environ_update=self.environment)
         return int(status), str(out), str(err)
 
     def packages(self, leftovers: bool = False) -> dict[str, plan.Package]:
@@ -206,7 +208,6 @@ class Host:
 
     def with_files(self, sources_file: str, sources: str, preferences_file: str, preferences: str) -> None:
         """From here on apt sees these two files in their places, in a copy of the folders they belong to."""
-        options = []
         for name, file, text in (
             ("sourceparts", sources_file, sources),
             ("preferencesparts", preferences_file, preferences),
@@ -224,11 +225,7 @@ class Host:
                     out.write(text)
             elif os.path.exists(path):
                 os.unlink(path)
-            options += ["-o", f"Dir::Etc::{name}={folder}"]
-        # The cache belongs to the host's own sources.
-        options += ["-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache=", "-o", "Debug::NoLocking=true"]
-        lists = [option for option in self.options if option.startswith("Dir::State::lists=")]
-        self.options = options + [word for option in lists for word in ("-o", option)]
+            self.settings[f"Dir::Etc::{name}"] = folder
 
     def fetch_lists(self) -> None:
         """Package lists for the sources as they would be, in a temporary folder."""
@@ -237,7 +234,7 @@ class Host:
             if os.path.isdir(LISTS):
                 shutil.copytree(LISTS, lists, ignore=shutil.ignore_patterns("lock", "partial", "*_Translation-*"))
             os.makedirs(os.path.join(lists, "partial"), exist_ok=True)
-            self.options += ["-o", f"Dir::State::lists={lists}"]
+            self.settings["Dir::State::lists"] = lists
         quiet = [
             "-o",
             "APT::Sandbox::User=root",

@@ -51,7 +51,7 @@ def on() -> Callable[..., str]:
 
     def run(host: str, command: str) -> str:
         words = [*shlex.split(os.environ["BED"]), "exec", host, "sh", "-c", command]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=600, check=False)
+        done = subprocess.run(words, capture_output=True, text=True, timeout=1200, check=False)
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout
 
@@ -68,7 +68,7 @@ def play() -> Callable[..., Played]:
         # As a user runs it, not with the settings of the test driver around this.
         settings = {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"}
         environment = {**os.environ, **settings}
-        done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False, env=environment)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=3600, check=False, env=environment)
         assert "Traceback" not in done.stdout + done.stderr, done.stdout[-3000:]
         output = re.sub(r"\s+", " ", done.stdout + done.stderr)
         return Played(done.returncode, output, sum(map(int, re.findall(r"changed=(\d+)", done.stdout))))

@@ -34,6 +34,7 @@ def stand_in(on: On) -> Iterator[None]:
     on(HOST, f"cat >/usr/local/bin/nvidia-smi <<'END'\n{program}END\nchmod 755 /usr/local/bin/nvidia-smi")
     yield
     on(HOST, "rm -f /usr/local/bin/nvidia-smi /etc/nvidia-smi-stand-in /run/mig-* /run/nvidia-smi.log")
+    on(HOST, "systemctl enable nvidia-persistenced")
 
 
 @pytest.fixture
