@@ -190,7 +190,10 @@ def test_containers_are_not_stopped_unasked(request: pytest.FixtureRequest) -> N
         request.getfixturevalue("sleeper")
         role.refused("toolkit.restart_stops_containers", "live restore is off")
     finally:
-        on_host("cp -p /root/daemon.json /etc/docker/daemon.json; systemctl restart docker")
+        # Without CDI it could not be started again by Docker itself.
+        on_host(
+            "cp -p /root/daemon.json /etc/docker/daemon.json; systemctl restart docker; docker start mistral-engine"
+        )
 
 
 def test_downgrade_and_upgrade() -> None:

@@ -92,9 +92,12 @@ def docker_pid() -> str:
 
 
 def running_since(name: str) -> str:
-    return on_host(
+    """Tells one run of a container from another; it has to run."""
+    words = on_host(
         f"docker inspect --format '{{{{.State.Pid}}}} {{{{.State.StartedAt}}}} {{{{.State.Running}}}}' {name}"
     )
+    assert words.endswith(" true"), f"{name} does not run"
+    return words
 
 
 def check_image() -> str:
