@@ -216,7 +216,14 @@ def inspect_remote(source: Source, name: str, quantization: str, access: Access)
         return _probe_file(Wanted("/", name, quantization, "model.gguf", "", ""), source, read=False)
     resolved = _hub.resolve(client, source, name, quantization, "", access.hub)
     models = [remote for remote in resolved.files if remote.name.endswith((".gguf", ".safetensors"))]
-    return resolved, _remote_summary(f"Model {name}", models[0], client) if models else {}
+    return resolved, _summary(f"Model {name}", resolved, models[0], client) if models else {}
+
+
+def _summary(label: str, resolved: Resolved, remote: Remote, client: _http.Client) -> dict[str, Any]:
+    """What the header of a file says, wherever that is."""
+    if resolved.local and not resolved.directory:
+        return _gguf.inspect(resolved.local, label)
+    return _remote_summary(label, remote, client)
 
 
 def _remote_summary(label: str, remote: Remote, client: _http.Client) -> dict[str, Any]:
@@ -243,7 +250,7 @@ def _check_fit(
     if not models or models[0].size is None or not (fit.engine_version or fit.gpu_memory):
         return {}
     try:
-        summary = _remote_summary(_model_store.label(wanted), models[0], client)
+        summary = _summary(_model_store.label(wanted), resolved, models[0], client)
     except StackError as error:
         if error.id == _http.HTTP_ANSWER.id:
             # The server gives out whole files only: it is looked at when it is here.

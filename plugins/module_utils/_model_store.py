@@ -682,16 +682,18 @@ def absent(wanted: Wanted, check: bool) -> Outcome:
         return Outcome(changed, before, {}, {"name": wanted.name, "file": wanted.file, "path": model_path(wanted)})
 
 
-def surplus(store: str, files: Iterable[str]) -> list[dict[str, Any]]:
+def surplus(store: str, files: Iterable[str]) -> dict[str, dict[str, Any]]:
     """The models of the store that are none of C(files), and what of them takes space: C(file), C(size) in bytes.
 
     Only what the store's own records name is listed, and parts of downloads: other files are somebody else's.
+    The keys are the names that the records have, which are those of single files.
     """
     named = {file.lower() for file in files}
-    found: dict[str, int] = {}
+    found: dict[str, dict[str, Any]] = {}
     for file, sidecar in read_sidecars(store).items():
         if file.lower() not in named:
-            found[file] = int(sidecar.get("size") or 0)
+            shown = model_id(file) if sidecar.get("files") else file
+            found[file] = {"file": shown, "size": int(sidecar.get("size") or 0)}
     folder = os.path.join(store, ".store", "incoming")
     with suppress(FileNotFoundError, NotADirectoryError):
         for name in os.listdir(folder):
@@ -699,8 +701,9 @@ def surplus(store: str, files: Iterable[str]) -> list[dict[str, Any]]:
             if owner and owner.lower() not in named:
                 path = os.path.join(folder, name)
                 parts = [os.path.join(path, part) for part in os.listdir(path)] if os.path.isdir(path) else [path]
-                found[owner] = found.get(owner, 0) + sum(os.lstat(part).st_size for part in parts)
-    return [{"file": file, "size": found[file]} for file in sorted(found)]
+                entry = found.setdefault(owner, {"file": owner, "size": 0})
+                entry["size"] += sum(os.lstat(part).st_size for part in parts)
+    return {file: found[file] for file in sorted(found)}
 
 
 def listing(store: str) -> dict[str, Any]:

@@ -141,7 +141,7 @@ options:
   seal:
     description:
       - Whether the kernel is told to refuse altered bytes of the models from now on (fs-verity), where the file system
-        can do that.
+        can do that; where it can't, a warning says so.
     type: bool
     default: false
   connections:
@@ -491,6 +491,7 @@ def _result(module: AnsibleModule, wanted: list[Wanted], outcomes: list[Outcome]
         "diff": diffs,
         "models": [{**outcome.facts, "changed": outcome.changed} for outcome in outcomes],
         "prunable": prunable,
+        "warnings": _unsealed(module, outcomes),
     }
 
 
@@ -499,9 +500,23 @@ def _pruned(module: AnsibleModule, wanted: list[Wanted]) -> list[dict[str, Any]]
     store = module.params["path"]
     surplus = _model_store.surplus(store, [each.file for each in wanted])
     if module.params["prune"] and not module.check_mode:
-        for found in surplus:
-            _model_store.absent(Wanted(store, found["file"], "", found["file"], "", ""), check=False)
-    return surplus
+        for file, found in surplus.items():
+            _model_store.absent(Wanted(store, found["file"], "", file, "", ""), check=False)
+    return list(surplus.values())
+
+
+def _unsealed(module: AnsibleModule, outcomes: list[Outcome]) -> list[str]:
+    """What to say of models that should be sealed and could not be."""
+    if module.params["state"] != "present" or not module.params["seal"] or module.check_mode:
+        return []
+    files = [os.path.basename(outcome.facts["path"]) for outcome in outcomes if not outcome.facts["sealed"]]
+    if not files:
+        return []
+    path = module.params["path"]
+    return [
+        f"The file system of {path} or the kernel has no fs-verity, so that these are not sealed: {', '.join(files)}. "
+        "It is there on ext4 ('tune2fs -O verity'), f2fs and Btrfs; or set 'seal' to false."
+    ]
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
@@ -550,6 +565,9 @@ def main() -> None:
         result = run(module)
     except StackError as error:
         module.fail_json(msg=str(error), error_id=error.id)
+    # They may come from the job, which is another process.
+    for warning in result.pop("warnings", []):
+        module.warn(warning)
     if single and "models" in result:
         result["model"] = result.pop("models")[0]
         result["diff"] = result["diff"][0] if len(result["diff"]) == 1 else result["diff"]

@@ -386,6 +386,18 @@ def test_the_local_ollama_needs_no_download(place: Place) -> None:
     assert place.final.stat().st_nlink == 1
 
 
+def test_the_local_ollamas_header_is_read_where_it_lies(place: Place) -> None:
+    """What the engine can't load or can't fit is refused without a request to the registry, and what fits is taken."""
+    local_ollama(place, place.content)
+    place.fit = _model_present.Fit(engine_version="0.9.5", gpu_memory=(4 * GIB,))
+    for check in (True, False):
+        assert place.fetch("ollama://library/m", check=check, offline=True).changed
+    place.check(there=True)
+    _model_store.absent(_model_store.Wanted(str(place.store), "m", LABEL, place.final.name, "", ""), check=False)
+    place.fit = _model_present.Fit(gpu_memory=(1,))
+    place.fails("does_not_fit", "ollama://library/m", offline=True)
+
+
 def test_a_damaged_local_ollama(place: Place) -> None:
     local_ollama(place, make_model(place.gguf, fill=3))
     place.fails("checksum_mismatch", "ollama://library/m")

@@ -408,7 +408,7 @@ def test_what_a_killed_run_left_is_removed(place: Place) -> None:
     # The part of another model may still be gone on with; it is listed as what pruning frees.
     other = ".store/incoming/other.gguf.part"
     assert place.files() == {FILE, "tiny-q4_0.tokenizer.json", f".store/{FILE}.json", other}
-    assert _model_store.surplus(str(place.store), [FILE]) == [{"file": "other.gguf", "size": 1}]
+    assert _model_store.surplus(str(place.store), [FILE]) == {"other.gguf": {"file": "other.gguf", "size": 1}}
 
 
 def test_what_others_are_writing_is_left_alone(place: Place) -> None:

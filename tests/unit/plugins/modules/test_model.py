@@ -443,6 +443,45 @@ def test_states(run: Run, store: Path) -> None:
     assert not run(state="absent")["changed"]
 
 
+@pytest.mark.parametrize("digest", ["", "sha256:00"])
+def test_what_should_be_sealed(digest: str, run: Run, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asked for it is told each time where it can't be had."""
+    monkeypatch.setattr(subject._model_present._local_file, "seal", lambda _path: digest)
+    warned: list[str] = []
+    monkeypatch.setattr(subject.AnsibleModule, "warn", lambda _module, text: warned.append(text))
+    for changed in (True, False):
+        outcome = run("/good", seal=True)
+        assert (outcome["changed"], outcome["model"]["sealed"]) == (changed, digest)
+    run("/good")
+    assert len(warned) == (0 if digest else 2)
+    assert all(f"the kernel has no fs-verity, so that these are not sealed: {FILE}" in text for text in warned)
+
+
+def test_prune(run: Run, store: Path, server: Server) -> None:
+    """Only what the store fetched goes, by the name that it has there."""
+    run("/good", name="first")
+    run("/good", name="second")
+    (store / "somebody-elses.gguf").write_bytes(b"x")
+    folder = store.parent / "split"
+    folder.mkdir()
+    header = json.dumps({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
+    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    (folder / "config.json").write_text('{"model_type": "qwen2"}')
+    run(name="several", source=folder.as_uri())
+    told = run("/good", name="first")["prunable"]
+    assert [entry["file"] for entry in told] == ["second.gguf", "several"]
+    predicted = run("/good", check=True, name="first", prune=True)
+    assert (predicted["changed"], predicted["prunable"]) == (True, told)
+    assert (store / "several" / "config.json").exists()
+    pruned = run("/good", name="first", prune=True)
+    assert (pruned["changed"], pruned["prunable"]) == (True, told)
+    assert files(store) == {
+        "first.gguf", "first.tokenizer.json", ".store/first.gguf.json", "somebody-elses.gguf"
+    }  # fmt: skip
+    assert not (store / "several").exists()
+    assert not run("/good", name="first", prune=True)["changed"]
+
+
 def test_two_processes_fetch_once(store: Path, server: Server) -> None:
     processes = [start(store, server, source=server.url("/slow")) for _index in range(2)]
     outcomes = [result(process) for process in processes]
