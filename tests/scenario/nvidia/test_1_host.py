@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -93,3 +94,11 @@ def test_sources_are_those_of_the_host(on: On, host: str) -> None:
     hosts_own = set(re.findall(r"^deb (?:\[[^\]]*\] )?(\S+?)/? ", on(host, "cat /etc/apt/sources.list"), re.M))
     assert mine == hosts_own
     assert " main" not in text
+
+
+def test_the_result_says_what_there_is(on: On, play: Callable[..., Any], host: str) -> None:
+    done = play(host)
+    assert (done.status, done.changes) == (0, 0), done.output[-3000:]
+    version = versions(on, host)["nvidia-kernel-dkms"].split("-")[0]
+    kernel = on(host, "ls /lib/modules").strip()
+    assert f"There is {version}, proprietary of distribution, for {kernel}." in done.output, done.output[-1000:]

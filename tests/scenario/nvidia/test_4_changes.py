@@ -153,15 +153,27 @@ class TestSlow:
         assert "550.163" not in on("nvidia13", "dpkg-query --show 'libnvidia-*' 'nvidia-kernel*'")
 
     def test_the_former_driver_comes_back_if_the_new_one_fails(self, on: On, play: Play) -> None:
+        former = on("nvidia12", "dkms status")
+        version = re.search(r"nvidia-current/([0-9.]+),", former)
+        assert version
+        # The new one fails at once; the former one, which was compiled here before, is not compiled a second time.
         on(
             "nvidia12",
-            "mkdir -p /etc/dkms && echo 'MAKE[0]=\"echo error: planted by a test; false\"' "
+            "mkdir -p /etc/dkms /root/compiled && "
+            f"for file in /var/lib/dkms/nvidia-current/{version[1]}/*/x86_64/module/nvidia-current*.ko; do "
+            "name=${file##*/nvidia-current}; cp $file /root/compiled/nvidia$name; done && "
+            f"echo 'MAKE[0]=\"cp /root/compiled/*.ko .\"' >/etc/dkms/nvidia-current-{version[1]}.conf && "
+            "echo 'MAKE[0]=\"echo error: planted by a test; false\"' "
             f">/etc/dkms/nvidia-current-{OLDER}.conf",
         )
-        former = on("nvidia12", "dkms status")
         done = play("nvidia12", nvidia_driver_version=OLDER)
+        on("nvidia12", "rm -r /etc/dkms/nvidia-current-*.conf /root/compiled")
         assert done.status != 0
+        assert "[driver.install_failed]" in done.output, done.output[-3000:]
         assert "planted by a test" in done.output
-        assert "is back" in done.output
+        assert f"The former driver {version[1]} is back" in done.output
         assert on("nvidia12", "dkms status") == former
+        assert f"Pin: version {version[1]}-*" in on("nvidia12", "cat /etc/apt/preferences.d/mistral-nvidia-driver")
         on("nvidia12", "apt-get check")
+        done = play("nvidia12", nvidia_driver_version=version[1])
+        assert (done.status, done.changes) == (0, 0), done.output[-3000:]
