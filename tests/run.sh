@@ -26,8 +26,10 @@ part "scenario gateway" molecule test --scenario-name gateway
 part "scenario default" molecule test --scenario-name default
 part "scenario image" molecule test --scenario-name image
 part "scenario toolkit" molecule test --scenario-name toolkit
-if [ "$all" = --all ]; then
-    # Real drivers are built up to eight times, for minutes each.
+if [ "$all" != --all ]; then
+    part "scenario driver" molecule test --scenario-name driver
+else
+    # The same on two releases; real drivers are built up to nine times, for minutes each.
     part "scenario nvidia" env SLOW=1 molecule test --scenario-name nvidia
     part "demo" tests/demo/check.sh
     part "fuzzing" tests/fuzz/run.sh

@@ -15,6 +15,9 @@ description:
     V(image.cuda_engine_unsupported), V(image.gpu_too_old_for_engine), V(image.gpu_too_old_for_cuda),
     V(image.gpu_too_new_for_cuda) or V(image.capabilities_differ).
   - The result depends on the arguments only and is plain data; whether the base image still exists is not looked up.
+extends_documentation_fragment:
+  - mistralrs.stack.engine_choice
+  - mistralrs.stack.engine_choice.gpus
 positional: _input, compute_capabilities, engine_version
 options:
   _input:
@@ -22,15 +25,6 @@ options:
       - The version of the NVIDIA driver, such as V(580.95.05). With a list, of several hosts, the oldest counts.
       - Empty means that no driver is known; then the GPUs alone decide, with a warning.
     type: raw
-    required: true
-  compute_capabilities:
-    description: The compute capabilities of all GPUs that are to run the image, such as V(8.9) or V(89).
-    type: list
-    elements: str
-    required: true
-  engine_version:
-    description: The version of mistral.rs, as for P(mistralrs.stack.engine_build_version#filter).
-    type: str
     required: true
   wanted:
     description: The value of C(mistral_image_cuda_version), V(12.2.0) or V(12.8) for example. Empty is the newest.
@@ -41,19 +35,10 @@ options:
     type: str
     choices: [ubuntu22.04, ubuntu24.04, ubuntu26.04, ubi8, ubi9]
     default: ubuntu22.04
-  architecture:
-    description: The hosts' processors, as Ansible calls them.
-    type: str
-    default: x86_64
   commit:
     description: The value of C(mistral_image_commit).
     type: str
     default: ""
-  driver_cuda:
-    description:
-      - What C(nvidia-smi) reports as the CUDA of the driver. With a list the oldest counts.
-      - It matters for drivers that are newer than this collection. Anything but a version counts as nothing.
-    type: raw
   compute_capability:
     description:
       - The value of C(mistral_image_compute_capability), what to build for if the GPUs differ.
@@ -67,12 +52,6 @@ options:
     type: list
     elements: str
     default: []
-  fail:
-    description:
-      - Whether what is wrong makes the filter fail.
-      - With V(false) the result has only C(errors), the list of what is wrong, in that case.
-    type: bool
-    default: true
 seealso:
   - plugin: mistralrs.stack.engine_build_version
     plugin_type: filter

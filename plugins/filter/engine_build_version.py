@@ -13,6 +13,8 @@ description:
     CUDA versions and features that it is built with, and what is known to be wrong with it.
   - A version whose commit isn't known here is refused (V(image.version_unknown)), unless O(commit) is given; then it is
     treated like the nearest older one, with a warning.
+extends_documentation_fragment:
+  - mistralrs.stack.engine_choice
 positional: _input, commit
 options:
   _input:
@@ -23,12 +25,6 @@ options:
     description: The git commit to build (8 to 40 hexadecimal digits), if not the one that is known.
     type: str
     default: ""
-  fail:
-    description:
-      - Whether what is wrong makes the filter fail.
-      - With V(false) the result has only C(errors), the list of what is wrong, in that case.
-    type: bool
-    default: true
 seealso:
   - plugin: mistralrs.stack.cuda_choice
     plugin_type: filter

@@ -13,6 +13,9 @@ description:
     for the GPUs, by the rules of upstream's documentation.
   - Where there is none, the error V(image.no_published_image) says why, and what to do instead.
   - The result depends on the arguments only; the registry isn't asked.
+extends_documentation_fragment:
+  - mistralrs.stack.engine_choice
+  - mistralrs.stack.engine_choice.gpus
 positional: _input, compute_capabilities, engine_version
 options:
   _input:
@@ -21,38 +24,16 @@ options:
       - Empty means that no driver is known; then the image with the oldest CUDA is taken, with a warning.
     type: raw
     required: true
-  compute_capabilities:
-    description: The compute capabilities of all GPUs that are to run the image, such as V(8.9) or V(89).
-    type: list
-    elements: str
-    required: true
-  engine_version:
-    description: The version of mistral.rs, as for P(mistralrs.stack.engine_build_version#filter).
-    type: str
-    required: true
-  architecture:
-    description: The hosts' processors, as Ansible calls them.
-    type: str
-    default: x86_64
   commit:
     description:
       - The value of C(mistral_image_commit).
       - It only makes a version acceptable whose commit isn't known; of which commit an image is, isn't looked up.
     type: str
     default: ""
-  driver_cuda:
-    description: What C(nvidia-smi) reports as the CUDA of the driver. With a list the oldest counts.
-    type: raw
   compute_capability:
     description: The value of C(mistral_image_compute_capability), which image to take if the GPUs differ.
     type: str
     default: ""
-  fail:
-    description:
-      - Whether what is wrong makes the filter fail.
-      - With V(false) the result has only C(errors), the list of what is wrong, in that case.
-    type: bool
-    default: true
 seealso:
   - plugin: mistralrs.stack.cuda_choice
     plugin_type: filter

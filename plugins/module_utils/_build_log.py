@@ -54,6 +54,12 @@ GPU_TOO_OLD = Fault(
     "The engine's kernels do not compile for this GPU: {line}.",
     "Versions from 0.8.0 on need compute capability 8.0; check mistral_image_compute_capability.",
 )
+CAPABILITY_UNSUPPORTED = Fault(
+    "image.build_capability_unsupported",
+    "The CUDA compiler of the base image does not compile for this GPU: {line}.",
+    "A GPU that is newer than the compiler needs a newer mistral_image_cuda_version (or mistral_image_devel_base), one "
+    "that is older an older one; check mistral_image_compute_capability.",
+)
 CUTLASS = Fault(
     "image.build_cutlass",
     "CUTLASS, on which the engine's kernels build, does not compile with this CUDA: {line}.",
@@ -170,6 +176,7 @@ _CAUSES: tuple[tuple[re.Pattern[str], Fault], ...] = tuple(
         (r"nvidia-smi`? (was )?not found|Failed to get compute cap|CUDA_COMPUTE_CAP.*(not|must)",
          NO_COMPUTE_CAPABILITY),
         (r"Unsupported cuda toolkit version", CUDA_UNSUPPORTED),
+        (r"Unsupported gpu architecture|is not defined for option 'gpu-(architecture|code)'", CAPABILITY_UNSUPPORTED),
         (r"Failed to execute `?nvcc|nvcc`?: (command )?not found|Cannot find compiler 'nvcc'", NO_NVCC),
         (r"cudnn\S*: No such file|cannot find -l:?(lib)?cudnn|Unable to find.*cudnn", NO_CUDNN),
         (r"recompile with -f(PIE|PIC)", NOT_POSITION_INDEPENDENT),
@@ -207,8 +214,8 @@ _OWN: dict[str, Fault] = {
 _GENERIC = re.compile(r"(error(\[E\d+\])?:|E:|fatal:|thread '.*' panicked at|.*\berror:)\s*\S")
 _TIMED = re.compile(r"#\d+ \d+\.\d+ (.*)")
 _STEP = re.compile(r"#\d+ \[(?:(?P<stage>\S+) )?(?P<step>\d+/\d+)\] (?P<what>\S+)")
-_BUILDKIT = re.compile(r"(#\d+ )?ERROR: ")
-_LAST = re.compile(r"ERROR: (?:failed to solve: )?(.*)")
+_PROCESS = re.compile(r'process ".*" did not complete successfully: ')
+_BUILDKIT = re.compile(r"(?P<step>#\d+ )?ERROR: (failed to (build|solve): )*(ResourceExhausted: )?")
 _COMPILING = re.compile(r"\s*Compiling (\S+) v")
 _STAGES = {
     "toolchain": "installing the Rust toolchain",
@@ -292,13 +299,14 @@ def diagnose(lines: Iterable[str], host: str, log: str, jobs: int) -> StackError
         marked = _own_error(text) if text.startswith(f"{_MARK}error ") else None
         if marked:
             return marked
-        ended = _LAST.match(text)
-        if ended:
-            last = ended.group(1)
-        # Of BuildKit's own lines those count that tell of an error; some of them repeat the whole command.
         is_own = line is text
-        if is_own and (not _BUILDKIT.match(text) or "process " in text):
-            continue
+        if is_own:
+            # Of BuildKit's own lines those count that tell of an error; some of them repeat the whole command.
+            tells = _BUILDKIT.match(text)
+            if not tells:
+                continue
+            text = _PROCESS.sub("", text[tells.end() :])
+            last = last if tells["step"] else text
         for pattern, fault in _CAUSES:
             if pattern.search(text):
                 return StackError(fault, line=_short(text), **outer)

@@ -53,8 +53,8 @@ KERNEL_WOULD_CHANGE = Fault(
 )
 PACKAGES_IN_THE_WAY = Fault(
     "driver.packages_in_the_way",
-    "apt would remove {packages} to make room.",
-    "Remove what is in the way yourself if you don't need it, and run again.",
+    "apt would also remove {packages}.",
+    "Remove it yourself if you don't need it, and run again.",
 )
 PACKAGES_UNMET = Fault(
     "driver.packages_unmet",
@@ -100,7 +100,7 @@ _INST = re.compile(r"^Inst (\S+) (?:\[(\S+)\] )?\((\S+) ", re.M)
 _REMV = re.compile(r"^(?:Remv|Purg) (\S+)", re.M)
 _NEED = re.compile(r"^Need to get (?:[\d.,]+ \w+/)?([\d.,]+) (\w)?B of archives", re.M)
 _AFTER = re.compile(r"^After this operation, ([\d.,]+) (\w)?B of additional disk space", re.M)
-_UNITS = {None: 1, "k": 10**3, "M": 10**6, "G": 10**9}
+_UNITS = {None: 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}
 
 
 class Package(NamedTuple):
@@ -325,10 +325,11 @@ def preferences_text(version: str) -> str:
     )
 
 
-def check_space(boot: tuple[int, int] | None, disk: tuple[str, int, int]) -> None:
-    """Each pair is the free and the needed bytes; C(boot) is None where /boot is no file system of its own."""
+def check_space(boot: tuple[int, int] | None, disks: Iterable[tuple[str, int, int]]) -> None:
+    """C(boot) is the free and the needed bytes, None where /boot is no file system of its own; C(disks) has a folder
+    with the same of each other file system. Raises C(driver.boot_full) or C(driver.disk_full)."""
     if boot is not None and boot[0] < boot[1]:
         raise StackError(BOOT_FULL, free=boot[0] // 10**6, needed=boot[1] // 10**6)
-    folder, free, needed = disk
-    if free < needed:
-        raise StackError(DISK_FULL, folder=folder, free=free // 10**6, needed=needed // 10**6)
+    for folder, free, needed in disks:
+        if free < needed:
+            raise StackError(DISK_FULL, folder=folder, free=free // 10**6, needed=needed // 10**6)

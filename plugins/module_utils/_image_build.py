@@ -27,7 +27,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, Callable, NamedTuple
 
-from ansible_collections.mistralrs.stack.plugins.module_utils import _build_log, _image_sbom
+from ansible_collections.mistralrs.stack.plugins.module_utils import _build_log, _image_proof, _image_sbom
 from ansible_collections.mistralrs.stack.plugins.module_utils._build_log import BASE_UNREACHABLE
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._image_checks import Network, check_git, check_reach
@@ -47,6 +47,11 @@ CROSS_BUILDING = Fault(
     "The image is for {platform}, but {host} is {own} and its buildx can't build for others ({known}).",
     "Build on a host of that architecture, or set up emulation (package qemu-user-static), which is many times slower.",
 )
+DOCKERFILE_INVALID = Fault(
+    "image.dockerfile_invalid",
+    "BuildKit on {host} does not accept the image's Dockerfile: {line}.",
+    "If a variable of the role is not the reason, this is a defect of the collection; report it.",
+)
 NOT_STARTED = Fault(
     "image.build_not_started",
     "systemd of {host} did not start the build: {why}.",
@@ -61,6 +66,11 @@ INTERRUPTED = Fault(
     "image.build_interrupted",
     "The build of {reference} on {host} was ended from outside.",
     "Run it again; what was compiled is kept. The whole log is {log}.",
+)
+FILES_UNWRITABLE = Fault(
+    "image.build_files_unwritable",
+    "The log and the records of the build can't be written to {folder} on {host}: {why}.",
+    "Free some space there, or see to its permissions, and run it again; what was compiled is kept.",
 )
 DOES_NOT_START = Fault(
     "image.does_not_start",
@@ -107,6 +117,11 @@ _MEMORY_A_JOB = 5 << 30
 # Libraries that the host's driver gives to a container.
 _OF_THE_DRIVER = re.compile(r"lib(cuda|nvidia-\w+)\.so(\.\d+)*\Z")
 _VERSION = re.compile(r"\b\d+\.\d+\.\d+\b")
+_BUILDX_VERSION = re.compile(r"\bv?(\d+)\.(\d+)\.\d")
+# With less, in bytes, a log does not go on.
+_LEAST_FREE = 256 << 10
+# The first buildx that has `docker build --check`.
+_BUILDX_CHECKS = (0, 15)
 _SEVERITIES = ("low", "medium", "high", "critical")
 # Says what an image consists of; it has either dpkg or rpm.
 _INVENTORY = r"""
@@ -137,6 +152,8 @@ class Wanted(NamedTuple):
     program: str
     version: str
     gpu: bool
+    gpu_access: str
+    proof_model: str
     scan_fail_on: str
     keep: int
     path: str
@@ -174,6 +191,8 @@ class Builder:
         self.images = os.path.join(wanted.path, "images")
         self.log = os.path.join(self.folder, "log")
         self.runtime = os.path.join(runtime, self.unit)
+        # What there is to say besides, for those who read the play's output.
+        self.warnings: list[str] = []
 
     # What is there
 
@@ -263,7 +282,7 @@ class Builder:
         version, own = self._docker()
         # Since 23.0 the client builds with buildx, a program of its own.
         major = version.split(".")[0]
-        status, _out, _err = self.run(["docker", "buildx", "version"])
+        status, buildx, _err = self.run(["docker", "buildx", "version"])
         if status != 0 and (not major.isdigit() or int(major) >= 23):
             raise StackError(BUILDKIT_MISSING, version=version, host=wanted.host)
         if wanted.platform and wanted.platform != own:
@@ -278,7 +297,44 @@ class Builder:
                 wanted.secrets.get("git-credentials", ""),
             )
         check_reach(network, wanted.host, wanted.reach)
-        return {name: self._resolve(base) for name, base in wanted.bases.items()}
+        if wanted.proof_model:
+            _image_proof.check_model(wanted.proof_model, wanted.host)
+        bases = {name: self._resolve(base) for name, base in wanted.bases.items()}
+        found = _BUILDX_VERSION.search(buildx)
+        if found and (int(found.group(1)), int(found.group(2))) >= _BUILDX_CHECKS:
+            self._check_dockerfile(bases)
+        return bases
+
+    def _check_dockerfile(self, bases: Mapping[str, str]) -> None:
+        """Have BuildKit look at the Dockerfile without building it. What it would do otherwise is only a warning."""
+        wanted = self.wanted
+        _status, out, _err = self.run(
+            [
+                *("docker", "buildx", "--builder", "default", "build", "--call", "check,format=json"),
+                *(("--platform", wanted.platform) if wanted.platform else ()),
+                *[f"--build-arg={name}={base}" for name, base in bases.items()],
+                "-",
+            ],
+            data=wanted.context.get("Dockerfile", ""),
+        )
+        try:
+            report = json.loads(out)
+        except ValueError:
+            # A daemon whose BuildKit can't do that yet. The build says what is wrong.
+            return
+        message = str((report.get("buildError") or {}).get("message") or "")
+        if message:
+            error = _build_log.diagnose([f"ERROR: {message}"], wanted.host, self.log, 1)
+            if error.id != _build_log.BUILD_FAILED.id:
+                raise error
+            raise StackError(DOCKERFILE_INVALID, host=wanted.host, line=" ".join(message.split()).rstrip("."))
+        for warning in report.get("warnings") or []:
+            lines = (warning.get("location") or {}).get("ranges") or [{}]
+            number = (lines[0].get("start") or {}).get("line", "?")
+            self.warnings.append(
+                f"BuildKit on {wanted.host} says of line {number} of the image's Dockerfile: "
+                f"{warning.get('detail') or warning.get('description')} ({warning.get('ruleName')})."
+            )
 
     def _check_platform(self, own: str) -> None:
         _status, out, _err = self.run(["docker", "buildx", "inspect", "default"])
@@ -375,7 +431,8 @@ class Builder:
             self._write(f"secret-{name}", text, self.runtime)
         self._write("run", self._script([*arguments, *wanted.environment], bases), mode=0o700)
         self._write(
-            "attempt.json", json.dumps({"began": time.time(), "reference": wanted.reference, "jobs": int(jobs)})
+            "attempt.json",
+            json.dumps({"began": time.time(), "reference": wanted.reference, "jobs": int(jobs), "bases": dict(bases)}),
         )
         # A unit that failed or was killed is forgotten, or its name would be taken.
         self.run(["systemctl", "reset-failed", f"{self.unit}.service"])
@@ -445,9 +502,17 @@ class Builder:
     def failure(self, state: State) -> StackError:
         """Why the last attempt did not succeed."""
         if state.name == "interrupted":
+            # Then neither the log's end nor docker's exit code could be written.
+            about = os.statvfs(self.folder)
+            if about.f_bavail * about.f_frsize < _LEAST_FREE:
+                return self.unwritable("No space left on device")
             return StackError(INTERRUPTED, reference=self.wanted.reference, host=self.wanted.host, log=self.log)
         jobs = int(self._attempt().get("jobs", 1))
         return _build_log.diagnose(self._read("log").splitlines(), self.wanted.host, self.log, jobs)
+
+    def unwritable(self, why: str) -> StackError:
+        """That the build's own files can't be written."""
+        return StackError(FILES_UNWRITABLE, folder=self.wanted.path, host=self.wanted.host, why=why.rstrip("."))
 
     def tail(self, count: int = 20) -> list[str]:
         """The last lines of the build's commands."""
@@ -479,20 +544,30 @@ class Builder:
         }
         self._write(f"{self.id}.json", json.dumps(record, indent=2) + "\n", self.images, 0o644)
         shutil.rmtree(os.path.join(self.folder, "context"), ignore_errors=True)
-        for name in ("attempt.json", "status", "image", "run"):
+        for name in ("attempt.json", "status", "image", "run", "proof.toml"):
             with suppress(FileNotFoundError):
                 os.remove(os.path.join(self.folder, name))
         self._prune_logs()
         return record
 
+    def _options(self, gpu: bool) -> list[str]:
+        """Options of docker for a container as the engine will run: without rights, root file system or network."""
+        access: tuple[str, ...] = ("--device", "nvidia.com/gpu=all")
+        if self.wanted.gpu_access == "runtime":
+            access = ("--runtime", "nvidia", "--env", "NVIDIA_VISIBLE_DEVICES=all")
+            access += ("--env", "NVIDIA_DRIVER_CAPABILITIES=compute,utility")
+        return [
+            *("--network", "none", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
+            *("--tmpfs", "/tmp:mode=1777"),
+            *(access if gpu else ()),
+            *(("--platform", self.wanted.platform) if self.wanted.platform else ()),
+        ]
+
     def _container(self, image: str, entrypoint: str, *arguments: str, gpu: bool = False) -> tuple[int, str, str]:
-        """Run a program in the image as the engine will run: without rights, root file system or network."""
+        """Run a program in the image."""
         return self.run(
             [
-                *("docker", "run", "--rm", "--network", "none", "--read-only", "--cap-drop", "ALL"),
-                *("--security-opt", "no-new-privileges", "--tmpfs", "/tmp:mode=1777", "--workdir", "/tmp"),
-                *(("--device", "nvidia.com/gpu=all") if gpu else ()),
-                *(("--platform", self.wanted.platform) if self.wanted.platform else ()),
+                *("docker", "run", "--rm", "--workdir", "/tmp", *self._options(gpu)),
                 *(("--entrypoint", entrypoint) if entrypoint else ()),
                 image,
                 *arguments,
@@ -522,6 +597,12 @@ class Builder:
             raise StackError(VERSION_DIFFERS, found=found.group(0), wanted=wanted.version)
         if wanted.labels.get("io.mistralrs.stack.command_generation", "") != "0.6.0":
             proof["doctor"] = self._doctor(image)
+        if wanted.proof_model:
+            version = wanted.labels.get("io.mistralrs.stack.engine_version", "") or wanted.version
+            options = self._options(wanted.gpu)
+            subject = _image_proof.Subject(image, version, wanted.proof_model, options, wanted.gpu, wanted.host)
+            name = f"mistral-image-proof-{self.id}"
+            proof["completion"] = _image_proof.prove(self.run, subject, self.folder, name)
         return proof
 
     def _asked(self, image: str, *arguments: str) -> str:

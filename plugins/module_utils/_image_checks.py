@@ -65,9 +65,9 @@ class Network:
         self._proxies = proxies
         self._no_proxy = environment.get("no_proxy") or environment.get("NO_PROXY") or os.environ.get("no_proxy") or ""
 
-    def get(self, url: str, headers: Mapping[str, str] | None = None, method: str = "GET") -> bytes:
-        """The body of an answer. Raises OSError with the reason in words."""
-        request = urllib.request.Request(url, headers=dict(headers or {}), method=method)
+    def get(self, url: str, headers: Mapping[str, str] | None = None, most: int = _LARGEST) -> bytes:
+        """The body of an answer, at most so many bytes of it. Raises OSError with the reason in words."""
+        request = urllib.request.Request(url, headers=dict(headers or {}))
         host = (request.host or "").rpartition("@")[2]
         bypass = _bypasses(host, self._no_proxy)
         opener = urllib.request.build_opener(
@@ -76,7 +76,7 @@ class Network:
         )
         try:
             with opener.open(request, timeout=_TIMEOUT) as answer:
-                return bytes(answer.read(_LARGEST))
+                return bytes(answer.read(most))
         except urllib.error.HTTPError as error:
             raise OSError(f"the server answers {error.code} {error.reason}") from None
         except urllib.error.URLError as error:
@@ -152,7 +152,8 @@ def check_reach(network: Network, host: str, wanted: Mapping[str, Any]) -> None:
         if not address.startswith(("http://", "https://")):
             continue
         try:
-            network.get(address, method="GET" if what == "crate index" else "HEAD")
+            # Some servers and signed addresses refuse HEAD.
+            network.get(address, {"Range": "bytes=0-0"}, most=1)
         except OSError as error:
             fault = CRATE_INDEX_UNREACHABLE if what == "crate index" else DOWNLOAD_UNREACHABLE
             raise StackError(fault, host=host, what=what, url=address, why=error) from None

@@ -94,7 +94,8 @@ _WORD = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9_+./-]*\Z")
 _RUST_VERSION = re.compile(r"\d+\.\d+(\.\d+)?\Z")
 _FLAGS = re.compile(r"[A-Za-z0-9_+=,./ :-]*\Z")
 _REGISTRY = re.compile(r"(sparse\+)?(https?|file)://[^\s'\"\\$`]+\Z")
-_URL = re.compile(r"(https?|git|ssh|file)://[^\s'\"\\$`]+\Z")
+# Inside a build there are neither keys for ssh nor the builder's files.
+_URL = re.compile(r"(https?|git)://[^\s'\"\\$`]+\Z")
 
 
 class Split(NamedTuple):
@@ -140,8 +141,16 @@ def _checked(settings: Mapping[str, Any], key: str, pattern: re.Pattern[str], ex
     return value
 
 
+def _list(settings: Mapping[str, Any], key: str) -> list[str]:
+    """The texts of a list; one text, as C(-e) gives it, is separated by commas, as Ansible does it."""
+    values = settings.get(key) or []
+    if isinstance(values, (str, int, float)):
+        values = str(values).split(",")
+    return [str(value).strip() for value in values]
+
+
 def _words(settings: Mapping[str, Any], key: str) -> list[str]:
-    values = [str(value) for value in settings.get(key) or []]
+    values = _list(settings, key)
     for value in values:
         if not _WORD.match(value):
             raise StackError(
@@ -151,7 +160,7 @@ def _words(settings: Mapping[str, Any], key: str) -> list[str]:
 
 
 def _url(settings: Mapping[str, Any], key: str, required: bool = False) -> str:
-    return _checked(settings, key, _URL, "an address that begins with https:// (or http://, git://, ssh://)", required)
+    return _checked(settings, key, _URL, "an address that begins with https:// (or http://, git://)", required)
 
 
 def _git_files(urls: Sequence[str], mirrors: Mapping[str, str]) -> dict[str, str]:
@@ -222,6 +231,18 @@ def _toolchain(settings: Mapping[str, Any], engine: EngineVersion, kind: str) ->
     )
 
 
+def _crate_index(registry: str, settings: Mapping[str, Any]) -> str:
+    """What has to answer if crates can be fetched: a sparse registry has its C(config.json) where it begins.
+
+    One that wants a token or a password answers nobody without it, and so isn't asked.
+    """
+    if not registry:
+        return _text(settings, "crate_index_url")
+    if _text(settings, "cargo_registry_token") or "@" in registry:
+        return ""
+    return registry.removeprefix("sparse+").rstrip("/") + "/config.json"
+
+
 def _kind(settings: Mapping[str, Any]) -> str:
     architecture = _text(settings, "architecture")
     if architecture not in ARCHITECTURES:
@@ -256,7 +277,7 @@ def _build(settings: Mapping[str, Any], engine: EngineVersion) -> dict[str, Any]
     features = _words(settings, "features") or list(engine.features)
     choice = cuda_choice(
         oldest(settings.get("driver")),
-        [str(one) for one in settings.get("compute_capabilities") or []],
+        _list(settings, "compute_capabilities"),
         engine,
         _text(settings, "cuda_version"),
         _text(settings, "base_distribution"),
@@ -318,7 +339,7 @@ def _build(settings: Mapping[str, Any], engine: EngineVersion) -> dict[str, Any]
         "reach": {
             key: value
             for key, value in {
-                "crate index": _text(settings, "crate_index_url") if not registry else "",
+                "crate index": _crate_index(registry, settings),
                 "Rust toolchain": rust_from.get("RUSTUP_INIT", ""),
                 "source archive": from_where.get("SOURCE_ARCHIVE", ""),
             }.items()
@@ -341,7 +362,7 @@ def _pull(settings: Mapping[str, Any], engine: EngineVersion) -> dict[str, Any]:
     if not wanted:
         published = published_tag(
             oldest(settings.get("driver")),
-            [str(one) for one in settings.get("compute_capabilities") or []],
+            _list(settings, "compute_capabilities"),
             engine,
             _text(settings, "architecture"),
             driver_cuda=oldest(settings.get("driver_cuda")),

@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, NamedTuple, Protocol
 
@@ -257,15 +257,27 @@ def _check_fit(
             return {}
         raise
     _check_support(wanted, summary, fit)
-    if fit.gpu_memory:
-        size = sum(remote.size or 0 for remote in models)
-        asked = _fit.Candidate(str(summary.get("quantization", "")), size, summary)
-        gpus = fit.gpu_memory
-        if _fit.estimate(asked, gpus, fit.context_length, fit.batch_size).total > sum(gpus):
-            offered = _hub.quantizations(client, source, wanted.name, hub)
-            others = [_fit.Candidate(key, sum(each.size or 0 for each in offered[key]), summary) for key in offered]
-            raise _fit.refusal(asked, others, gpus, fit.context_length, fit.batch_size, wanted.name)
+    _check_memory(wanted, models, summary, fit, lambda: _hub.quantizations(client, source, wanted.name, hub))
     return summary
+
+
+def _check_memory(
+    wanted: Wanted,
+    models: Sequence[Remote],
+    summary: dict[str, Any],
+    fit: Fit,
+    offered: Callable[[], Mapping[str, Sequence[Remote]]] = dict,
+) -> None:
+    """Refuse a GGUF that can't fit the GPUs; C(offered) are the quantizations that there are besides."""
+    if not models or not fit.gpu_memory:
+        return
+    asked = _fit.Candidate(str(summary.get("quantization", "")), sum(each.size or 0 for each in models), summary)
+    gpus = fit.gpu_memory
+    if _fit.estimate(asked, gpus, fit.context_length, fit.batch_size).total > sum(gpus):
+        others = [
+            _fit.Candidate(key, sum(each.size or 0 for each in files), summary) for key, files in offered().items()
+        ]
+        raise _fit.refusal(asked, others, gpus, fit.context_length, fit.batch_size, wanted.name)
 
 
 def _probe_file(wanted: Wanted, source: Source, read: bool) -> tuple[Resolved, dict[str, Any]]:
@@ -333,6 +345,8 @@ def prepare(wanted: Wanted, source: Source, access: Access, read: bool = False) 
         if source.kind == "file":
             resolved, summary = _probe_file(wanted, source, read)
             _check_support(wanted, summary, access.fit)
+            models = [each for each in resolved.files if each.name.endswith(".gguf")]
+            _check_memory(wanted, models, summary, access.fit)
         else:
             resolved = _hub.resolve(client, source, wanted.name, wanted.quantization, wanted.sha256, access.hub)
             promised = resolved.files[0].sha256 if not resolved.directory else ""

@@ -174,6 +174,8 @@ UNINSTALLERS = ("/usr/bin/nvidia-uninstall", "/usr/local/bin/nvidia-uninstall")
 BUILD = 600 * 10**6
 # Initial RAM disks of Debian and Ubuntu take 40 to 150 MB; where there is none yet, this much is asked for.
 RAM_DISK = 100 * 10**6
+# What stays free of each file system.
+RESERVE = 100 * 10**6
 
 
 class Host:
@@ -182,14 +184,17 @@ class Host:
     def __init__(self, module: AnsibleModule, temporary: str) -> None:
         self.module = module
         self.temporary = temporary
-        self.options: list[str] = []
+        # Asking takes no lock and waits for none. What apt has read it keeps for the next question, not on the host.
+        self.settings = {"Debug::NoLocking": "true"}
+        for cache in ("pkgcache", "srcpkgcache"):
+            self.settings[f"Dir::Cache::{cache}"] = os.path.join(temporary, f"{cache}.bin")
         self.environment = {"LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
 
     def run(self, *command: str) -> tuple[int, str, str]:
-        status, out, err = self.module.run_command(
-            [command[0], *self.options, *command[1:]] if command[0].startswith("apt") else list(command),
-            environ_update=self.environment,
-        )
+        words = list(command)
+        if command[0].startswith("apt"):
+            words[1:1] = [word for name, value in self.settings.items() for word in ("-o", f"{name}={value}")]
+        status, out, err = self.module.run_command(words, environ_update=self.environment)
         return int(status), str(out), str(err)
 
     def packages(self, leftovers: bool = False) -> dict[str, plan.Package]:
@@ -203,7 +208,6 @@ class Host:
 
     def with_files(self, sources_file: str, sources: str, preferences_file: str, preferences: str) -> None:
         """From here on apt sees these two files in their places, in a copy of the folders they belong to."""
-        options = []
         for name, file, text in (
             ("sourceparts", sources_file, sources),
             ("preferencesparts", preferences_file, preferences),
@@ -221,19 +225,16 @@ class Host:
                     out.write(text)
             elif os.path.exists(path):
                 os.unlink(path)
-            options += ["-o", f"Dir::Etc::{name}={folder}"]
-        # The cache belongs to the host's own sources.
-        options += ["-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache=", "-o", "Debug::NoLocking=true"]
-        lists = [option for option in self.options if option.startswith("Dir::State::lists=")]
-        self.options = options + [word for option in lists for word in ("-o", option)]
+            self.settings[f"Dir::Etc::{name}"] = folder
 
     def fetch_lists(self) -> None:
         """Package lists for the sources as they would be, in a temporary folder."""
         lists = os.path.join(self.temporary, "lists")
-        if os.path.isdir(LISTS):
-            shutil.copytree(LISTS, lists, ignore=shutil.ignore_patterns("lock", "partial", "*_Translation-*"))
-        os.makedirs(os.path.join(lists, "partial"), exist_ok=True)
-        self.options += ["-o", f"Dir::State::lists={lists}"]
+        if not os.path.isdir(lists):
+            if os.path.isdir(LISTS):
+                shutil.copytree(LISTS, lists, ignore=shutil.ignore_patterns("lock", "partial", "*_Translation-*"))
+            os.makedirs(os.path.join(lists, "partial"), exist_ok=True)
+            self.settings["Dir::State::lists"] = lists
         quiet = [
             "-o",
             "APT::Sandbox::User=root",
@@ -271,7 +272,7 @@ def free(path: str) -> int:
     return info.f_bavail * info.f_frsize
 
 
-def check_space(simulation: plan.Simulation, arguments: list[str], kernels: list[str]) -> None:
+def check_space(simulation: plan.Simulation, arguments: list[str]) -> None:
     brings_kernel = any(name.startswith("linux-image-") for name in simulation.new)
     boot = None
     if os.path.ismount("/boot"):
@@ -279,9 +280,21 @@ def check_space(simulation: plan.Simulation, arguments: list[str], kernels: list
         # A new one is written beside the old one, one kernel after the other.
         needed = max(disks, default=RAM_DISK) * 11 // 10 + (RAM_DISK if brings_kernel else 0)
         boot = (free("/boot"), needed)
-    builds = BUILD if any("dkms" in argument for argument in arguments) else 0
-    disk = ("/var", free("/var"), simulation.download + simulation.disk + builds + 100 * 10**6)
-    plan.check_space(boot, disk)
+    needs = {
+        "/usr": simulation.disk,
+        "/var/lib/dkms": BUILD if any("dkms" in argument for argument in arguments) else 0,
+        "/var/cache/apt/archives": simulation.download,
+    }
+    # Folders of one file system share its free space.
+    systems: dict[int, tuple[str, int, int]] = {}
+    for folder, needed in needs.items():
+        place = folder
+        while not os.path.isdir(place):
+            place = os.path.dirname(place)
+        device = os.stat(place).st_dev
+        name, room, sum_ = systems.get(device, (folder, free(place), RESERVE))
+        systems[device] = (name, room, sum_ + needed)
+    plan.check_space(boot, list(systems.values()))
 
 
 def headers_for(host: Host, params: dict[str, Any], known: set[str], packages: dict[str, plan.Package]) -> list[str]:
@@ -304,6 +317,23 @@ def headers_for(host: Host, params: dict[str, Any], known: set[str], packages: d
     return found
 
 
+def missing_sources(host: Host, params: dict[str, Any]) -> str:
+    """The source of the components that the host's own sources lack."""
+    choice = params["choice"]
+    distribution = choice["distribution"].split("-")[0]
+
+    def text() -> str:
+        wanted = (distribution, params["codename"], choice["components"], params["sources_file"])
+        return plan.sources_text(host.source_lines(), *wanted)
+
+    try:
+        return text()
+    except StackError:
+        # apt tells only of sources whose lists it has, and a fresh host has none yet.
+        host.fetch_lists()
+        return text()
+
+
 def present(host: Host, params: dict[str, Any]) -> dict[str, Any]:
     choice = params["choice"]
     packages = host.packages()
@@ -315,12 +345,7 @@ def present(host: Host, params: dict[str, Any]) -> dict[str, Any]:
         if os.path.exists(path):
             raise StackError(plan.RUNFILE_INSTALLED, path=path)
 
-    sources = params["sources"]
-    if not sources:
-        distribution = choice["distribution"].split("-")[0]
-        sources = plan.sources_text(
-            host.source_lines(), distribution, params["codename"], choice["components"], params["sources_file"]
-        )
+    sources = params["sources"] or missing_sources(host, params)
     kernel_package = choice["kernel_package"]
     there = packages.get(kernel_package)
     others = [packages[name] for name in choice["other_kernel_packages"] if name in packages]
@@ -418,7 +443,7 @@ def simulated(
             if last:
                 raise
             continue
-        check_space(simulation, arguments, kernels)
+        check_space(simulation, arguments)
         done = not (simulation.new or simulation.upgraded or simulation.removed)
         return version, simulation, [] if done else arguments
     raise AssertionError("there is always a last try")

@@ -16,8 +16,10 @@ description:
   - Before it begins, Docker, the git repository with its tag, the addresses in O(reach) and the base images are looked
     at; what is wrong with them is said before anything is changed.
   - The bases are resolved to digests once; these are kept in C(images/bases.json) below O(path).
-  - When it is built, the image is started without rights, network or writable root, its libraries are checked, a bill
-    of materials (CycloneDX) is written to C(images/) below O(path), and only then it gets its name.
+  - Where buildx has C(docker build --check), it looks at the Dockerfile then; its warnings are shown.
+  - When it is built, the image is started without rights, network or writable root, its libraries are checked, its
+    engine answers with O(proof_model) if there is one, a bill of materials (CycloneDX) is written to C(images/) below
+    O(path), and only then it gets its name.
   - The whole log is kept in C(builds/) below O(path), with those of the four attempts before.
   - While it runs, the phase, the crates compiled and the time are shown on the controller, unless the environment
     variable E(MISTRALRS_STACK_PROGRESS) is C(never). Ctrl-C on the controller ends the build.
@@ -103,6 +105,19 @@ options:
     description: Whether the image is started with the host's GPUs to prove it.
     type: bool
     default: false
+  gpu_access:
+    description: How a container gets the GPUs.
+    type: str
+    default: cdi
+    choices:
+      cdi: With C(--device nvidia.com/gpu=all).
+      runtime: With C(--runtime nvidia), the legacy runtime, where Docker is too old for CDI.
+  proof_model:
+    description:
+      - The path on the host of a GGUF file. Before the image gets its name, its engine has to load it and answer.
+      - A C(tokenizer.json) beside it is used. Empty is to do without.
+    type: str
+    default: ""
   scan_fail_on:
     description:
       - The least severity of vulnerabilities that makes the image be refused.
@@ -157,7 +172,7 @@ pruned:
   type: list
   elements: str
 proof:
-  description: What the image said when it was started.
+  description: What the image said when it was started; with O(proof_model) also C(completion).
   returned: when it was built
   type: dict
 job:
@@ -309,6 +324,8 @@ def main() -> None:
             "program": {"type": "str", "default": "mistralrs"},
             "version": {"type": "str", "default": ""},
             "gpu": {"type": "bool", "default": False},
+            "gpu_access": {"type": "str", "choices": ["cdi", "runtime"], "default": "cdi"},
+            "proof_model": {"type": "str", "default": ""},
             "scan_fail_on": {"type": "str", "choices": ["", "low", "medium", "high", "critical"], "default": ""},
             "keep": {"type": "int", "default": 0},
             "path": {"type": "path", "default": "/var/lib/mistral"},
@@ -320,7 +337,13 @@ def main() -> None:
     builder = None
     try:
         builder = builder_of(module)
-        result = run(module, builder)
+        try:
+            result = run(module, builder)
+        except OSError as error:
+            raise builder.unwritable(f"{error.strerror or error}") from None
+        finally:
+            for warning in builder.warnings:
+                module.warn(warning)
     except StackError as error:
         details = {"log": builder.log, "log_tail": builder.tail()} if builder else {}
         module.fail_json(msg=str(error), error_id=error.id, **details)

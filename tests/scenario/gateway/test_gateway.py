@@ -236,9 +236,9 @@ def test_neither_key_nor_prompt_is_in_a_log(client: httpx.Client, key: str, on_h
     assert '"path":"/v1/completions"' in logs
     assert key not in logs
     assert word not in logs
-    assert not on_host("sh", "-c", f"grep -rls {word} /var/log /var/lib/nginx /tmp || true").strip()
+    assert not on_host("sh", "-c", f"grep -rl {word} /var/log /var/lib/nginx /tmp || [ $? -eq 1 ]").strip()
     # The key itself is nowhere on the host.
-    assert not on_host("sh", "-c", f"grep -rlsF -e {key} /etc /var/log /var/lib/nginx /root || true").strip()
+    assert not on_host("sh", "-c", f"grep -rlF -e {key} /etc /var/log /var/lib/nginx /root || [ $? -eq 1 ]").strip()
 
 
 def test_the_access_log_is_json_and_names_the_client(client: httpx.Client, key: str, on_host: HostCommand) -> None:

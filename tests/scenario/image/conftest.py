@@ -46,8 +46,11 @@ class Role:
         return {"mistral_image_rustflags": f"-C target-cpu=generic -C metadata=m{self.number}"}
 
     def begin(self, variables: dict[str, Any] | None = None, *options: str) -> subprocess.Popen[str]:
-        command = ["ansible-playbook", "--inventory", os.environ["INVENTORY"], *options]
-        command += ["--extra-vars", f"@{HERE / 'vars.yml'}", "--extra-vars", json.dumps(variables or {}), str(PLAYBOOK)]
+        variables_of = ["--extra-vars", f"@{HERE / 'vars.yml'}", "--extra-vars", json.dumps(variables or {})]
+        return self._start("ansible-playbook", *options, *variables_of, str(PLAYBOOK))
+
+    def _start(self, program: str, *options: str) -> subprocess.Popen[str]:
+        command = [program, "--inventory", os.environ["INVENTORY"], *options]
         environment = {
             **os.environ,
             "ANSIBLE_CONFIG": str(HERE.parents[2] / "ansible.cfg"),
@@ -69,6 +72,10 @@ class Role:
         found = re.search(r"RESULT (\{.*\})", re.sub(r"\n\s+", " ", text))
         result = json.loads(found[1].replace("''", "'")) if found else {}
         return Played(process.returncode, text, sum(changed), result)
+
+    def module(self, name: str, options: dict[str, Any]) -> Played:
+        """A module of the collection alone."""
+        return self.end(self._start("ansible", "builders", "-m", f"mistralrs.stack.{name}", "-a", json.dumps(options)))
 
     def play(self, variables: dict[str, Any] | None = None, *options: str) -> Played:
         return self.end(self.begin(variables, *options))

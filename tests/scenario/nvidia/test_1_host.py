@@ -12,7 +12,7 @@ HOSTS = {"nvidia12": ("535", "nvidia-current"), "nvidia13": ("550", "nvidia-curr
 PINNED = ("nvidia-kernel-dkms", "nvidia-smi", "libcuda1", "libnvidia-ml1", "libnvidia-ptxjitcompiler1")
 
 
-@pytest.fixture(params=sorted(HOSTS))
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.host(name)) for name in sorted(HOSTS)])
 def host(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

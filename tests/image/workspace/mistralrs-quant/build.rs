@@ -21,4 +21,11 @@ fn main() {
     assert!(status.map_or(false, |status| status.success()), "ar failed");
     println!("cargo:rustc-link-search=native={out}");
     println!("cargo:rustc-link-lib=static=kernels");
+    // The stand-in for nvcc comes without CUDA's runtime library, and compiles nothing that needs it.
+    let cuda = "/usr/local/cuda/lib64";
+    if std::path::Path::new(cuda).join("libcudart_static.a").exists() {
+        println!("cargo:rustc-link-search=native={cuda}");
+        println!("cargo:rustc-link-lib=static=cudart_static");
+        println!("cargo:rustc-link-lib=stdc++");
+    }
 }

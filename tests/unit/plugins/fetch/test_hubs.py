@@ -247,6 +247,16 @@ def test_refused_by_the_header_alone(place: Place, fit: dict[str, Any], error: s
     assert all(asked.startswith("bytes=0-") for asked in place.bodies())
 
 
+def test_a_file_of_this_host_has_to_fit_too(place: Place) -> None:
+    file = place.root / "big.gguf"
+    file.write_bytes(place.content)
+    place.fit = _model_present.Fit(gpu_memory=(1 * GIB,))
+    place.fails("does_not_fit", file.as_uri())
+    assert not place.store.exists()
+    place.fit = _model_present.Fit(gpu_memory=(4 * GIB,))
+    assert place.fetch(file.as_uri()).changed
+
+
 def test_a_server_without_ranges_is_looked_at_later(place: Place) -> None:
     place.plain.fault("/model.gguf", ignore_range=True, times=-1)
     place.fit = _model_present.Fit(engine_version="0.9.5", gpu_memory=(4 * GIB,))

@@ -102,6 +102,13 @@ def diagnosed(*texts: str) -> str:
         ("  nvcc error   : 'cicc' died due to signal 9 (Kill signal)", "build_out_of_memory"),
         # 2092
         ("  ptxas fatal   : Unresolved extern function '_Z5__habRK13__nv_bfloat16'", "build_gpu_too_old"),
+        # Said by nvcc 13.3, by 12.4 to -gencode, and by 12.4 to -arch.
+        ("  nvcc fatal   : Unsupported gpu architecture 'sm_130'", "build_capability_unsupported"),
+        ("  nvcc fatal   : Unsupported gpu architecture 'compute_120'", "build_capability_unsupported"),
+        (
+            "  nvcc fatal   : Value 'sm_120' is not defined for option 'gpu-architecture'",
+            "build_capability_unsupported",
+        ),
         ("  fatal error: cudnn.h: No such file or directory", "build_no_cudnn"),
         ("  /usr/bin/ld: cannot find -lcudnn: No such file or directory", "build_no_cudnn"),
         ("  /usr/bin/ld: cannot find -lnccl: No such file or directory", "build_linker"),
@@ -150,6 +157,18 @@ def test_docker_itself_fails() -> None:
     lines = ["ERROR: failed to receive status: rpc error: code = Unavailable desc = error reading from server: EOF"]
     assert _build_log.diagnose(lines, "b1", "l", 1).id == "image.docker_stopped"
     assert "said nothing" in str(_build_log.diagnose([], "b1", "l", 1))
+
+
+def test_the_disk_is_full_before_a_command_begins() -> None:
+    # As Docker 28.5 said it; the command that it repeats names what would be another cause.
+    full = "write /var/lib/docker/buildkit/executor/cb4lk9mv0/config.json: no space left on device"
+    command = 'process "/bin/bash -c apt-get install x # E: Unable to locate" did not complete successfully'
+    lines = [
+        f"#8 ERROR: {command}: {full}",
+        f"ERROR: failed to build: failed to solve: ResourceExhausted: {command}: {full}",
+    ]
+    for said in (lines, lines[1:]):
+        assert f"ran full: {full}. Free" in str(_build_log.diagnose([*RECORDED, *said], "b1", "l", 1))
 
 
 def test_tail_has_what_commands_said() -> None:

@@ -196,12 +196,12 @@ def test_pin(version: str, pin: str) -> None:
 
 
 def test_space() -> None:
-    plan.check_space(None, ("/var", 10, 10))
-    plan.check_space((10, 10), ("/var", 10, 10))
+    plan.check_space(None, [("/usr", 10, 10), ("/var", 10, 10)])
+    plan.check_space((10, 10), [("/usr", 10, 10)])
     with pytest.raises(StackError, match=r"/boot has 5 MB.*need 44 MB.*\[driver.boot_full\]"):
-        plan.check_space((5_000_000, 44_000_000), ("/var", 1, 0))
+        plan.check_space((5_000_000, 44_000_000), [("/usr", 1, 0)])
     with pytest.raises(StackError, match=r"/var has 5 MB.*need 900 MB.*\[driver.disk_full\]"):
-        plan.check_space(None, ("/var", 5_000_000, 900_000_000))
+        plan.check_space(None, [("/usr", 10, 10), ("/var", 5_000_000, 900_000_000)])
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,8 @@ WANTED = Wanted(
     program="mistralrs",
     version="0.9.2",
     gpu=False,
+    gpu_access="cdi",
+    proof_model="",
     scan_fail_on="",
     keep=2,
     path="",
@@ -44,7 +46,7 @@ class Host:
         self.answers = list(answers)
         self.asked: list[list[str]] = []
 
-    def __call__(self, command: list[str]) -> tuple[int, str, str]:
+    def __call__(self, command: list[str], data: str = "") -> tuple[int, str, str]:
         self.asked.append(command)
         text = " ".join(command)
         return next((answer for words, answer in self.answers if words in text), (0, "", ""))
@@ -172,6 +174,69 @@ def test_a_base_keeps_the_digest_that_it_had(tmp_path: Path) -> None:
     assert local.check() == {"X": "a:1"}
 
 
+BUILDX = ("buildx version", (0, "github.com/docker/buildx v0.15.1 2c47f9e\n", ""))
+# The first as buildx 0.29.1 says it.
+UNRESOLVED = (
+    'none.invalid/cuda:1: failed to resolve source metadata for none.invalid/cuda:1: failed to do request: Head "https:'
+    '//none.invalid/v2/cuda/manifests/1": dial tcp: lookup none.invalid on 127.0.0.11:53: no such host'
+)
+
+
+@pytest.mark.parametrize(
+    ("message", "error_id"),
+    [
+        (UNRESOLVED, "image.base_unreachable"),
+        ("dockerfile parse error on line 3: unknown instruction: RUM", "image.dockerfile_invalid"),
+    ],
+    ids=str,
+)
+def test_buildkit_looks_at_the_dockerfile(message: str, error_id: str, tmp_path: Path) -> None:
+    said = json.dumps({"warnings": None, "buildError": {"message": message}})
+    build = builder(tmp_path, BUILDX, ("check,format=json", (1, said, "")), bases={})
+    with pytest.raises(StackError, match=message[-20:]) as caught:
+        build.check()
+    assert caught.value.id == error_id
+
+
+def test_what_buildkit_would_do_otherwise_is_a_warning(tmp_path: Path) -> None:
+    location = {"ranges": [{"start": {"line": 7}, "end": {"line": 7}}]}
+    rule = {"ruleName": "FromAsCasing", "detail": "'as' and 'FROM' keywords' casing do not match"}
+    said = json.dumps({"warnings": [{**rule, "location": location}]})
+    build = builder(tmp_path, BUILDX, ("check,format=json", (1, said, "")), bases={"X": f"a/b@{DIGEST}"})
+    assert build.check() == {"X": f"a/b@{DIGEST}"}
+    assert build.warnings == [
+        "BuildKit on b1 says of line 7 of the image's Dockerfile: 'as' and 'FROM' keywords' casing do not match "
+        "(FromAsCasing)."
+    ]
+    asked = next(command for command in build.run.asked if "check,format=json" in command)  # type: ignore[attr-defined]
+    assert f"--build-arg=X=a/b@{DIGEST}" in asked
+
+
+@pytest.mark.parametrize("version", ["github.com/docker/buildx 0.13.1+ds1 0.13.1+ds1-3\n", "", "v0.14.9"])
+def test_an_older_buildx_is_not_asked(version: str, tmp_path: Path) -> None:
+    build = builder(tmp_path, ("buildx version", (0, version, "")), bases={})
+    build.check()
+    assert not any("check,format=json" in command for command in build.run.asked)  # type: ignore[attr-defined]
+
+
+def test_a_daemon_that_can_not_check_is_no_reason(tmp_path: Path) -> None:
+    refused = (
+        "check,format=json",
+        (1, "", "ERROR: unsupported frontend capability moby.buildkit.frontend.subrequests"),
+    )
+    assert builder(tmp_path, BUILDX, refused, bases={}).check() == {}
+
+
+def test_the_bases_are_recorded(tmp_path: Path) -> None:
+    build = builder(tmp_path, (".Config.User", (0, "65532\n", "")), ("--version", (0, "mistralrs 0.9.2", "")))
+    with build.lock():
+        build.start({"DEVEL_IMAGE": f"nvidia/cuda@{DIGEST}"})
+        Path(build.folder, "image").write_text("sha256:9\n")
+        build.finish(5)
+    record = json.loads(Path(build.images, f"{build.id}.json").read_text())
+    assert record["bases"] == {"DEVEL_IMAGE": f"nvidia/cuda@{DIGEST}"}
+
+
 LDD = """\
 \tlinux-vdso.so.1 (0x00007ffd)
 \tlibcuda.so.1 => not found
@@ -222,6 +287,14 @@ def test_what_proof_refuses(
     with pytest.raises(StackError) as caught:
         proven(tmp_path, answer, **changes)
     assert caught.value.id == error_id
+
+
+def test_the_legacy_runtime_gives_the_gpus_too(tmp_path: Path) -> None:
+    for access, words in (("cdi", "--device nvidia.com/gpu=all"), ("runtime", "--runtime nvidia --env NVIDIA_VISIBLE")):
+        build = builder(tmp_path, (".Config.User", (0, "1", "")), gpu=True, gpu_access=access)
+        build._proof("sha256:9")
+        asked = [" ".join(command) for command in build.run.asked]  # type: ignore[attr-defined]
+        assert [words in command for command in asked if "--version" in command] == [True]
 
 
 def test_old_images(tmp_path: Path) -> None:

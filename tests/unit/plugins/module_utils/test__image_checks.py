@@ -96,6 +96,8 @@ def test_plain_files_of_a_server_without_git() -> None:
 
 def test_reach(network: Network, commit: str) -> None:
     check_reach(network, "b1", {"x": "file:///anywhere"})
+    # This server does not know HEAD.
+    check_reach(network, "b1", {"x": f"http://127.0.0.1:{PORT}/x.git/info/refs?service=git-upload-pack"})
     with pytest.raises(StackError) as caught:
         check_reach(network, "b1", {"crate index": "http://127.0.0.1:9/"})
     assert caught.value.id == "image.crate_index_unreachable"

@@ -133,6 +133,33 @@ def test_families(base: str, family: str) -> None:
     assert family_of(base, "") == family
 
 
+def test_one_text_is_a_list_too() -> None:
+    # As `-e mistral_image_features=cuda,nccl` gives it.
+    assert plan(features="cuda,nccl")["dockerfile"]["build"]["FEATURES"] == "cuda,nccl"
+    assert plan(compute_capability="", compute_capabilities="8.6")["compute_capabilities"] == ["86"]
+
+
+def test_a_build_has_no_keys_for_ssh() -> None:
+    with pytest.raises(StackError, match="must be an address that begins with https") as caught:
+        plan(git_url="ssh://git@example.org/x.git")
+    assert caught.value.id == "image.value_invalid"
+
+
+@pytest.mark.parametrize(
+    ("registry", "token", "asked"),
+    [
+        ("", "", "https://index.crates.io/config.json"),
+        ("sparse+https://m.example.org/index/", "", "https://m.example.org/index/config.json"),
+        ("https://m.example.org/index", "", "https://m.example.org/index/config.json"),
+        ("https://m.example.org/index/", "s3cret", None),
+        ("https://user:s3cret@m.example.org/index/", "", None),
+    ],
+)
+def test_the_index_that_is_used_is_asked(registry: str, token: str, asked: str | None) -> None:
+    wanted = {"crate_index_url": "https://index.crates.io/config.json", "cargo_registry_url": registry}
+    assert plan(**wanted, cargo_registry_token=token)["reach"].get("crate index") == asked
+
+
 def test_credentials_are_taken_out() -> None:
     assert split_credentials("https://a%40b:c@h:1/p") == ("https://h:1/p", "a@b", "c")
     assert split_credentials("ssh://git@h/p").url == "ssh://git@h/p"

@@ -1,8 +1,12 @@
-"""Bills of materials; the schema is checked where it matters: names, purls, uniqueness, repeatability."""
+"""Bills of materials: valid by the schema of CycloneDX, with the right names and purls, repeatable."""
 
 from __future__ import annotations
 
+import json
+
 from ansible_collections.mistralrs.stack.plugins.module_utils._image_sbom import crates, sbom, system_packages
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 LOCK = """\
 version = 4
@@ -57,3 +61,12 @@ def test_document() -> None:
     assert document["components"][2]["hashes"][0]["content"].startswith("5f0e2c6e")
     assert document == sbom("engine:1", "sha256:00", "0.9.2", LOCK, PACKAGES, "ubuntu")
     assert document["serialNumber"] != sbom("engine:1", "sha256:01", "0.9.2", LOCK, PACKAGES)["serialNumber"]
+
+
+def test_the_schema() -> None:
+    validator = JsonStrictValidator(SchemaVersion.V1_5)
+    document = sbom("engine:1", f"sha256:{'0' * 64}", "0.9.2", LOCK, PACKAGES, "ubuntu")
+    assert validator.validate_str(json.dumps(document)) is None
+    # An image without a Cargo.lock and without a package manager.
+    assert validator.validate_str(json.dumps(sbom("engine:1", f"sha256:{'0' * 64}", "", "", ""))) is None
+    assert validator.validate_str(json.dumps({**document, "components": [{"name": "x"}]})) is not None

@@ -1,4 +1,5 @@
-//! Imitates the program mistralrs: `--version`, `doctor --json`, and a server that answers on /health and /v1/models.
+//! Imitates the program mistralrs: `--version`, `doctor --json`, and a server that answers on /health, /v1/models and
+//! /v1/completions. With a configuration it looks at the model that this names.
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 
@@ -13,10 +14,28 @@ fn answer(stream: TcpStream) -> std::io::Result<()> {
     let (status, body) = match line.split(' ').nth(1).unwrap_or("") {
         "/health" => ("200 OK", "OK"),
         "/v1/models" => ("200 OK", r#"{"object":"list","data":[{"id":"default","object":"model"}]}"#),
+        "/v1/completions" => ("200 OK", r#"{"choices":[{"index":0,"text":" Paris."}]}"#),
         _ => ("404 Not Found", ""),
     };
     let mut stream = stream;
     write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
+
+/// What is quoted behind `key = ` in a configuration.
+fn value(configuration: &str, key: &str) -> String {
+    let line = configuration.lines().find(|line| line.starts_with(&format!("{key} = ")));
+    line.and_then(|line| line.split('"').nth(1)).unwrap_or("").to_string()
+}
+
+/// Ends the program as the engine does when it can't load its model.
+fn load(path: &str) {
+    let configuration = std::fs::read_to_string(path).expect("the configuration can be read");
+    let model = format!("{}/{}", value(&configuration, "model_id"), value(&configuration, "quantized_file"));
+    let start = std::fs::read(&model).map(|content| content.into_iter().take(4).collect::<Vec<u8>>());
+    if start.as_deref().ok() != Some(b"GGUF".as_slice()) {
+        eprintln!("Error: invalid GGUF magic {start:02x?}");
+        std::process::exit(1);
+    }
 }
 
 fn main() {
@@ -32,7 +51,10 @@ fn main() {
             if std::path::Path::new("/dev/nvidia0").exists() { "pass" } else { "fail" },
             mistralrs_core::capability(),
         ),
-        Some("serve" | "from-config") => {
+        Some(command @ ("serve" | "from-config")) => {
+            if command == "from-config" {
+                load(&arguments[2]);
+            }
             let listener = TcpListener::bind("0.0.0.0:11434").expect("the port is free");
             for stream in listener.incoming().flatten() {
                 let _ = answer(stream);

@@ -1,24 +1,16 @@
-"""The container toolkit on a real host with a stand-in GPU: what is there after it, what it refuses, what it repairs.
-
-TOOLKIT_HOST_EXEC (the command prefix that runs a command on the host), TOOLKIT_REPOSITORY (the stand-in repository's
-folder on the controller), INVENTORY and EXTRA_VARS come from the scenario's verify step.
-"""
+"""The container toolkit on a real host with a stand-in GPU: what it leaves, what it refuses, what it repairs."""
 
 from __future__ import annotations
 
 import json
 import os
-import re
-import shlex
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from toolkit_host import DRIVER, GPU, Play, check_image, docker_pid, module, on_host, one_line, running_since
 
-HERE = Path(__file__).resolve().parent
-GPU = "GPU-11111111-2222-3333-4444-555555555555"
 MIG = "MIG-99999999-8888-7777-6666-555555555555"
 PACKAGES = {
     "libnvidia-container-tools",
@@ -28,65 +20,11 @@ PACKAGES = {
 }
 SPEC = "/var/run/cdi/nvidia.yaml"
 STATIC_SPEC = "/etc/cdi/nvidia.yaml"
-SETTINGS = {"ANSIBLE_CONFIG": str(HERE.parents[2] / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"}
-
-
-def on_host(command: str, status: int = 0) -> str:
-    prefix = shlex.split(os.environ["TOOLKIT_HOST_EXEC"])
-    done = subprocess.run([*prefix, "sh", "-c", command], capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == status, f"{command}: {done.stdout}{done.stderr}"
-    return done.stdout.strip()
-
-
-def play(**variables: Any) -> subprocess.CompletedProcess[str]:
-    command = [
-        "ansible-playbook",
-        "--inventory",
-        os.environ["INVENTORY"],
-        "--extra-vars",
-        f"@{os.environ['EXTRA_VARS']}",
-    ]
-    command += ["--extra-vars", json.dumps(variables), str(HERE / "play.yml")]
-    environment = {**os.environ, **SETTINGS}
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=environment)
-
-
-def works(**variables: Any) -> int:
-    """Run the role; the number of changes."""
-    done = play(**variables)
-    assert done.returncode == 0, done.stdout[-4000:]
-    return int(re.findall(r"changed=(\d+)", done.stdout)[-1])
-
-
-def refused(error_id: str, *words: str, **variables: Any) -> None:
-    """Run the role, which has to stop with the id and the words before it has changed anything."""
-    before = state()
-    done = play(**variables)
-    said = re.sub(r"\s+", " ", done.stdout)
-    assert done.returncode != 0, "accepted"
-    for word in (f"[{error_id}]", *words):
-        assert word in said, f"{word!r} is not said: {done.stdout[-3000:]}"
-    assert "Traceback" not in done.stdout + done.stderr
-    assert re.findall(r"changed=(\d+)", done.stdout) == ["0"], done.stdout[-1000:]
-    assert state() == before
-
-
-def module(name: str, **options: Any) -> dict[str, Any]:
-    command = ["ansible", "all", "--inventory", os.environ["INVENTORY"], "--module-name", f"mistralrs.stack.{name}"]
-    command += ["--args", json.dumps(options)]
-    environment = {**os.environ, **SETTINGS, "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
-    match = re.search(r"=> (\{.*\})", done.stdout, re.DOTALL)
-    assert match, done.stdout + done.stderr
-    return dict(json.loads(match.group(1)))
-
-
-def state() -> str:
-    """What must stay as it is when something is refused."""
-    return on_host(
-        "cat /etc/docker/daemon.json; ls /etc/apt/sources.list.d; sha256sum /etc/apt/keyrings/nvidia*;"
-        f" stat -c %Y.%i {SPEC}; systemctl show --property MainPID docker; dpkg --list '*nvidia*'"
-    )
+STATE = (
+    "cat /etc/docker/daemon.json; ls /etc/apt/sources.list.d; sha256sum /etc/apt/keyrings/nvidia*;"
+    f" stat -c %Y.%i {SPEC}; systemctl show --property MainPID docker; dpkg --list '*nvidia*'"
+)
+role = Play("toolkit.yml", STATE)
 
 
 def versions() -> set[str]:
@@ -97,19 +35,13 @@ def spec_mark() -> str:
     return on_host(f"stat -c %i.%Y {SPEC}")
 
 
-def docker_pid() -> str:
-    return on_host("systemctl show --property MainPID --value docker")
-
-
-def check_image() -> str:
-    return on_host("docker images --quiet mistralrs-stack/gpu-check | head -n 1")
-
-
 def test_packages_are_held_in_the_exact_version() -> None:
     assert versions() == {"1.20.0-1"}
     assert set(on_host("apt-mark showhold").split()) >= PACKAGES
     # What unattended-upgrades would do.
-    assert "nvidia" not in on_host("apt-get --simulate dist-upgrade | grep ^Inst || true")
+    upgrade = on_host("apt-get --simulate dist-upgrade")
+    assert " newly installed" in upgrade
+    assert not [line for line in upgrade.splitlines() if line.startswith("Inst ") and "nvidia" in line]
 
 
 def test_the_key_is_the_pinned_one_and_only_for_its_repository() -> None:
@@ -148,26 +80,26 @@ def test_only_one_specification() -> None:
 
 
 def test_vulnerable_version() -> None:
-    refused("toolkit.version_vulnerable", "CVE-2025-23266", "1.17.8", nvidia_container_toolkit_version="1.17.4")
+    role.refused("toolkit.version_vulnerable", "CVE-2025-23266", "1.17.8", nvidia_container_toolkit_version="1.17.4")
 
 
 def test_version_that_is_none() -> None:
-    refused("toolkit.bad_version", "latest", nvidia_container_toolkit_version="latest")
+    role.refused("toolkit.bad_version", "latest", nvidia_container_toolkit_version="latest")
 
 
 def test_wrong_fingerprint() -> None:
     wrong = "C95B321B61E88C1809C4F759DDCAE044F796ECB0"
     right = (Path(os.environ["TOOLKIT_REPOSITORY"]) / "fingerprint").read_text()
-    refused("repository.key_mismatch", wrong, right, nvidia_container_toolkit_key_fingerprints=[wrong])
+    role.refused("repository.key_mismatch", wrong, right, nvidia_container_toolkit_key_fingerprints=[wrong])
 
 
 def test_no_gpu() -> None:
-    before = state()
-    done = play(mistral_gpu_info={"gpus": [], "driver": {"loaded": ""}})
+    before = on_host(STATE)
+    done = role.run(mistral_gpu_info={"gpus": [], "driver": {"loaded": ""}})
     assert done.returncode == 0
-    assert "has no NVIDIA GPU" in re.sub(r"\s+", " ", done.stdout)
+    assert "has no NVIDIA GPU" in one_line(done.stdout)
     assert "changed=0" in done.stdout
-    assert state() == before
+    assert on_host(STATE) == before
 
 
 @pytest.fixture
@@ -180,7 +112,7 @@ def saved_settings() -> Iterator[None]:
 @pytest.mark.usefixtures("saved_settings")
 def test_invalid_daemon_settings() -> None:
     on_host("""printf '{\\n  "labels": ["rack=7"],\\n}\\n' >/etc/docker/daemon.json""")
-    refused("docker.daemon_json_invalid", "/etc/docker/daemon.json", "not valid JSON at line")
+    role.refused("docker.daemon_json_invalid", "/etc/docker/daemon.json", "not valid JSON at line")
 
 
 @pytest.fixture
@@ -195,7 +127,7 @@ def mixed_source() -> Iterator[str]:
 
 
 def test_source_among_others(mixed_source: str) -> None:
-    refused("toolkit.repository_mixed", mixed_source)
+    role.refused("toolkit.repository_mixed", mixed_source)
 
 
 @pytest.fixture
@@ -206,12 +138,6 @@ def sleeper() -> Iterator[str]:
     assert on_host(f"docker inspect --format '{{{{.State.Running}}}}' {name}") == "true"
     yield name
     on_host(f"docker rm --force {name}")
-
-
-def running_since(name: str) -> str:
-    return on_host(
-        f"docker inspect --format '{{{{.State.Pid}}}} {{{{.State.StartedAt}}}} {{{{.State.Running}}}}' {name}"
-    )
 
 
 def test_repairs_and_leaves_alone(sleeper: str) -> None:
@@ -225,18 +151,18 @@ def test_repairs_and_leaves_alone(sleeper: str) -> None:
         "json.dump(settings, open(path, 'w'), indent=2)\n"
         "END\n"
         "systemctl restart docker\n"
-        f"sed -i s/550.163.01/535.216.03/ {SPEC} && mkdir -p /etc/cdi && cp {SPEC} {STATIC_SPEC}\n"
+        f"sed -i s/{DRIVER}/535.216.03/ {SPEC} && mkdir -p /etc/cdi && cp {SPEC} {STATIC_SPEC}\n"
         "echo 'deb [signed-by=/usr/share/keyrings/gone.gpg] https://nvidia.github.io/nvidia-docker/debian10/amd64 /'"
         " >/etc/apt/sources.list.d/libnvidia-container.list"
     )
     began, pid, mark = running_since(sleeper), docker_pid(), spec_mark()
-    assert works() > 0
+    assert role.works() > 0
     assert running_since(sleeper) == began, "a container was stopped"
     assert docker_pid() != pid, "Docker had to be restarted"
     settings = json.loads(on_host("cat /etc/docker/daemon.json"))
     assert settings["features"] == {"buildkit": True, "cdi": True}
     assert spec_mark() != mark
-    assert "550.163.01" in on_host(f"cat {SPEC}")
+    assert DRIVER in on_host(f"cat {SPEC}")
     assert on_host("ls /etc/cdi") == "nvidia.yaml.replaced"
     assert (
         on_host("ls /etc/apt/sources.list.d/*.disabled") == "/etc/apt/sources.list.d/libnvidia-container.list.disabled"
@@ -244,7 +170,7 @@ def test_repairs_and_leaves_alone(sleeper: str) -> None:
     on_host("apt-get update --error-on=any")
 
     pid, mark = docker_pid(), spec_mark()
-    assert works() == 0
+    assert role.works() == 0
     assert (docker_pid(), spec_mark(), running_since(sleeper)) == (pid, mark, began)
 
 
@@ -262,39 +188,42 @@ def test_containers_are_not_stopped_unasked(request: pytest.FixtureRequest) -> N
     )
     try:
         request.getfixturevalue("sleeper")
-        refused("toolkit.restart_stops_containers", "live restore is off")
+        role.refused("toolkit.restart_stops_containers", "live restore is off")
     finally:
-        on_host("cp -p /root/daemon.json /etc/docker/daemon.json; systemctl restart docker")
+        # Without CDI it could not be started again by Docker itself.
+        on_host(
+            "cp -p /root/daemon.json /etc/docker/daemon.json; systemctl restart docker; docker start mistral-engine"
+        )
 
 
 def test_downgrade_and_upgrade() -> None:
     mark = spec_mark()
-    assert works(nvidia_container_toolkit_version="1.19.1") > 0
+    assert role.works(nvidia_container_toolkit_version="1.19.1") > 0
     assert versions() == {"1.19.1-1"}
     assert set(on_host("apt-mark showhold").split()) >= PACKAGES
     assert spec_mark() != mark, "what an older toolkit describes is described by itself"
-    assert works() > 0
+    assert role.works() > 0
     assert versions() == {"1.20.0-1"}
     assert set(on_host("apt-mark showhold").split()) >= PACKAGES
 
 
 def test_a_docker_too_old_for_cdi() -> None:
     too_new = {"__nvidia_container_toolkit_docker_minimum": "99.0"}
-    refused("toolkit.docker_too_old", "26.1.5", "99.0", "nvidia_container_toolkit_legacy_runtime", **too_new)
+    role.refused("toolkit.docker_too_old", "26.1.5", "99.0", "nvidia_container_toolkit_legacy_runtime", **too_new)
 
 
 def test_the_legacy_runtime_beside_it() -> None:
     pid = docker_pid()
-    assert works(nvidia_container_toolkit_legacy_runtime=True) > 0
+    assert role.works(nvidia_container_toolkit_legacy_runtime=True) > 0
     assert docker_pid() == pid, "Docker takes runtimes up without a restart"
     assert "nvidia" in json.loads(on_host("docker info --format '{{json .Runtimes}}'"))
     assert on_host(f"docker run --rm --network none --runtime nvidia {check_image()} sh -c 'echo started'") == "started"
 
 
 def test_version_that_is_not_offered() -> None:
-    done = play(nvidia_container_toolkit_version="9.9.9")
+    done = role.run(nvidia_container_toolkit_version="9.9.9")
     assert done.returncode != 0
-    assert "[toolkit.version_not_offered]" in re.sub(r"\s+", " ", done.stdout), done.stdout[-2000:]
+    assert "[toolkit.version_not_offered]" in one_line(done.stdout), done.stdout[-2000:]
     assert versions() == {"1.20.0-1"}
 
 
@@ -304,22 +233,22 @@ def gpus() -> Iterator[None]:
     on_host("cp /etc/stand-in-gpu /root/stand-in-gpu")
     yield
     on_host("cp /root/stand-in-gpu /etc/stand-in-gpu")
-    assert module("cdi_spec", driver_version="550.163.01", devices=[GPU])["path"] == SPEC
+    assert module("cdi_spec", driver_version=DRIVER, devices=[GPU])["path"] == SPEC
 
 
 @pytest.mark.usefixtures("gpus")
 def test_a_gpu_was_divided() -> None:
     on_host(f"sed -i 's/gpu GPU-[^ ]*/gpu {MIG}/' /etc/stand-in-gpu")
-    first = module("cdi_spec", driver_version="550.163.01", devices=[MIG])
+    first = module("cdi_spec", driver_version=DRIVER, devices=[MIG])
     assert first["changed"]
     assert f"it lacks {MIG}" in first["reasons"]
     assert f"nvidia.com/gpu={MIG}" in first["devices"]
-    assert not module("cdi_spec", driver_version="550.163.01", devices=[MIG])["changed"]
+    assert not module("cdi_spec", driver_version=DRIVER, devices=[MIG])["changed"]
 
 
 @pytest.mark.usefixtures("gpus")
 def test_a_lost_gpu() -> None:
-    lost = module("cdi_spec", driver_version="550.163.01", devices=[GPU, MIG])
+    lost = module("cdi_spec", driver_version=DRIVER, devices=[GPU, MIG])
     assert lost["error_id"] == "toolkit.cdi_devices_missing"
     assert MIG in lost["msg"]
 
@@ -341,15 +270,15 @@ def masked_unit() -> Iterator[None]:
 
 @pytest.mark.usefixtures("gpus", "masked_unit")
 def test_without_the_service() -> None:
-    made = module("cdi_spec", driver_version="550.163.01", devices=[GPU])
+    made = module("cdi_spec", driver_version=DRIVER, devices=[GPU])
     assert (made["changed"], made["path"], made["set_aside"]) == (True, STATIC_SPEC, SPEC)
-    assert not module("cdi_spec", driver_version="550.163.01", devices=[GPU])["changed"]
+    assert not module("cdi_spec", driver_version=DRIVER, devices=[GPU])["changed"]
 
 
 def test_specification_of_somebody_else() -> None:
     on_host(f"mkdir -p /etc/cdi && cp {SPEC} /etc/cdi/mine.yaml")
     try:
-        assert module("cdi_spec", driver_version="550.163.01", devices=[GPU])["error_id"] == "toolkit.cdi_spec_foreign"
+        assert module("cdi_spec", driver_version=DRIVER, devices=[GPU])["error_id"] == "toolkit.cdi_spec_foreign"
     finally:
         on_host("rm /etc/cdi/mine.yaml")
 
