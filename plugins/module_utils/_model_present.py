@@ -313,10 +313,7 @@ def _probe_directory(wanted: Wanted, source: Source, read: bool) -> tuple[Resolv
 
 def _missing_bytes(wanted: Wanted, resolved: Resolved) -> int:
     """What of a download is not here yet."""
-    here = 0
-    for path in _model_store.left_behind(wanted):
-        paths = [os.path.join(path, name) for name in os.listdir(path)] if os.path.isdir(path) else [path]
-        here += sum(os.lstat(each).st_blocks * 512 for each in paths)
+    here = sum(_model_store.occupied(path) for path in _model_store.left_behind(wanted))
     return max(0, sum(remote.size or 0 for remote in resolved.files) - here)
 
 

@@ -461,6 +461,16 @@ def left_behind(wanted: Wanted) -> list[str]:
     return [os.path.join(incoming, name) for name in names if _owner(name) == wanted.file]
 
 
+def occupied(path: str) -> int:
+    """The bytes that a file or a directory of files takes on the disk; another run may remove it meanwhile."""
+    taken = 0
+    with suppress(FileNotFoundError):
+        for each in [os.path.join(path, name) for name in os.listdir(path)] if os.path.isdir(path) else [path]:
+            with suppress(FileNotFoundError):
+                taken += os.lstat(each).st_blocks * 512
+    return taken
+
+
 def remove(path: str) -> None:
     """Remove a file or a directory of the store, if it is there."""
     with suppress(FileNotFoundError):
@@ -508,7 +518,9 @@ def incoming(wanted: Wanted, kind: str) -> Iterator[tuple[str, int]]:
         finally:
             os.close(descriptor)
     except BaseException:
-        os.unlink(path)
+        # It may have its final name already; the error is what counts.
+        with suppress(FileNotFoundError):
+            os.unlink(path)
         raise
 
 
@@ -699,10 +711,8 @@ def surplus(store: str, files: Iterable[str]) -> dict[str, dict[str, Any]]:
         for name in os.listdir(folder):
             owner = _owner(name)
             if owner and owner.lower() not in named:
-                path = os.path.join(folder, name)
-                parts = [os.path.join(path, part) for part in os.listdir(path)] if os.path.isdir(path) else [path]
                 entry = found.setdefault(owner, {"file": owner, "size": 0})
-                entry["size"] += sum(os.lstat(part).st_size for part in parts)
+                entry["size"] += occupied(os.path.join(folder, name))
     return {file: found[file] for file in sorted(found)}
 
 

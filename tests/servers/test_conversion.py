@@ -220,6 +220,7 @@ def test_an_interrupted_conversion_goes_on(stack: Stack) -> None:
         ({"__mistral_models_engine_name": f"{NAME}-evaluation"}, "models.no_engine"),
         ({"convert": "tiny-q4k", "model": "tiny"}, "models.convert_name"),
         ({"state": "verified"}, "models.arguments"),
+        ({"mistral_models": [{"name": "other:1b"}]}, "models.overridden"),
     ],
 )
 def test_what_can_not_be_converted(stack: Stack, variables: dict[str, str], error: str) -> None:

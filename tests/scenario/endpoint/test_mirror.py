@@ -41,17 +41,29 @@ def mirror(on_host: HostCommand) -> Iterator[str]:
     on_host("rm", "-rf", SECOND, "/root/mirror.conf", "/run/mirror.log")
 
 
-GIVEN = {
-    "model": "gemma3:270m",
-    "quantization": "q4_k_m",
-    "source": f"mirror://{FILE}",
-    "mistral_models_path": SECOND,
-}
+def given(**variables: Any) -> dict[str, Any]:
+    """The variables of the playbook; the scenario's own list of models would count instead of these."""
+    model = {
+        "name": "gemma3:270m",
+        "quantization": "q4_k_m",
+        "source": f"mirror://{FILE}",
+        "revision": "",
+        "sha256": "",
+    }
+    model["source"] = variables.pop("source", model["source"])
+    return {
+        "model": model["name"],
+        "quantization": model["quantization"],
+        "source": model["source"],
+        "mistral_models": [model],
+        "mistral_models_path": SECOND,
+        **variables,
+    }
 
 
 def models(**variables: Any) -> tuple[int, str]:
     """The playbook for models by hand: how many tasks changed something, and what it said."""
-    done = play("mistralrs.stack.models", {**GIVEN, **variables})
+    done = play("mistralrs.stack.models", given(**variables))
     (changed,) = re.findall(r"changed=(\d+)", done.stdout)
     assert (done.returncode == 0) == (re.search(r"failed=0 ", done.stdout) is not None)
     return int(changed), re.sub(r"\s+", " ", done.stdout)
@@ -93,7 +105,7 @@ def family(pid: int) -> set[int]:
 def test_the_connection_is_lost(mirror: str, on_host: HostCommand) -> None:
     """Controller and connection are gone in the middle: the job goes on, the next run tells how it ended."""
     size = int(on_host("stat", "-c", "%s", f"{FIRST}/{FILE}"))
-    variables = {**GIVEN, "mistral_models_mirror_url": mirror, "mistral_models_rate_limit": size // 15}
+    variables = given(mistral_models_mirror_url=mirror, mistral_models_rate_limit=size // 15)
     first = subprocess.Popen(
         command("mistralrs.stack.models", variables),
         env=environment(),

@@ -408,7 +408,8 @@ def test_what_a_killed_run_left_is_removed(place: Place) -> None:
     # The part of another model may still be gone on with; it is listed as what pruning frees.
     other = ".store/incoming/other.gguf.part"
     assert place.files() == {FILE, "tiny-q4_0.tokenizer.json", f".store/{FILE}.json", other}
-    assert _model_store.surplus(str(place.store), [FILE]) == {"other.gguf": {"file": "other.gguf", "size": 1}}
+    taken = (place.store / other).stat().st_blocks * 512
+    assert _model_store.surplus(str(place.store), [FILE]) == {"other.gguf": {"file": "other.gguf", "size": taken}}
 
 
 def test_what_others_are_writing_is_left_alone(place: Place) -> None:
@@ -423,6 +424,17 @@ def test_what_others_are_writing_is_left_alone(place: Place) -> None:
     assert part.exists()
     assert _model_store.take_lock(lock) == -1
     _model_store.release_lock(lock, descriptor)
+
+
+def test_what_another_run_publishes_is_no_error(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the look at what is left and the look at its size another run may give it its final name."""
+    left_behind = _model_store.left_behind
+
+    def vanished(wanted: _model_store.Wanted) -> list[str]:
+        return [*left_behind(wanted), str(place.incoming / f"{FILE}.copy")]
+
+    monkeypatch.setattr(_model_store, "left_behind", vanished)
+    assert place.run().changed
 
 
 def test_many_at_once_write_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
