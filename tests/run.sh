@@ -24,11 +24,12 @@ part "real engine" python -m pytest tests/engine
 part "real servers" python -m pytest tests/servers
 part "scenario gateway" molecule test --scenario-name gateway
 part "scenario default" molecule test --scenario-name default
-part "scenario image" molecule test --scenario-name image
 part "scenario toolkit" molecule test --scenario-name toolkit
 if [ "$all" != --all ]; then
+    part "scenario image" molecule test --scenario-name image
     part "scenario driver" molecule test --scenario-name driver
 else
+    part "scenario image" env SLOW=1 molecule test --scenario-name image
     # The same on two releases; real drivers are built up to nine times, for minutes each.
     part "scenario nvidia" env SLOW=1 molecule test --scenario-name nvidia
     part "demo" tests/demo/check.sh
