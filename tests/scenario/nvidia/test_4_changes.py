@@ -150,7 +150,9 @@ class TestSlow:
         assert done.status == 0, done.output[-3000:]
         status = on("nvidia13", "dkms status").strip()
         assert re.fullmatch(r"nvidia-tesla-535/535\.\S+, \S+, x86_64: installed", status)
-        assert "550.163" not in on("nvidia13", "dpkg-query --show 'libnvidia-*' 'nvidia-kernel*'")
+        form = "${db:Status-Status} ${Package} ${Version}\\n"
+        left = on("nvidia13", f"dpkg-query --show --showformat '{form}' 'libnvidia-*' 'nvidia-kernel*'")
+        assert not re.search(r"^installed .* 550\.163", left, re.M), left
 
     def test_the_former_driver_comes_back_if_the_new_one_fails(self, on: On, play: Play) -> None:
         former = on("nvidia12", "dkms status")
