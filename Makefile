@@ -44,7 +44,7 @@ test: setup-test ## All that CI runs: lint, unit tests, sanity, real engine and 
 	@tests/run.sh
 
 .PHONY: test-all
-test-all: setup-test ## The same, real NVIDIA drivers on two releases, the demo as a stranger runs it, ten minutes of fuzzing
+test-all: setup-test ## The same with the slow witnesses (drivers on two releases, nvcc, the newest BuildKit), the demo, fuzzing
 	@tests/run.sh --all
 
 .PHONY: bench
