@@ -67,7 +67,7 @@ MAIN = [
     Deb("linux-headers-amd64", "6.12.117-1", {"Depends": HEADERS}),
 ]
 KERNELS = [{"release": KERNEL, "headers": True, "module": False, "running": True}]
-BARE = [Deb("base-files", "13"), Deb(HEADERS, "6.12.117-1"), Deb("linux-headers-amd64", "6.12.117-1")]
+BARE = (Deb("base-files", "13"), Deb(HEADERS, "6.12.117-1"), Deb("linux-headers-amd64", "6.12.117-1"))
 INSTALLED = [*BARE, Deb("dkms", "3.2.2"), *driver(NEW), PERSISTENCED]
 
 Run = Callable[..., dict[str, Any]]
@@ -223,7 +223,7 @@ def test_another_branch_replaces_the_first_in_one_transaction(run: Run) -> None:
     assert set(result["removed"]) == {"nvidia-kernel-dkms", *LIBRARIES}
     assert {f"{name}-" for name in result["removed"]} <= set(result["arguments"])
     assert set(result["new"]) == {one.name for one in tesla()}
-    assert (result["former"], result["version"]) == ("550.163.01", TESLA.split("-")[0])
+    assert (result["former"], result["version"]) == ("550.163.01", TESLA.partition("-")[0])
 
 
 def test_headers_of_the_running_and_the_newest_kernel(run: Run) -> None:
