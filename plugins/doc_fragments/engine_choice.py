@@ -5,7 +5,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """What the filters that choose an engine's version, CUDA or published image are told."""
+    """What the filters that plan the engine, its image and its CUDA are told."""
 
     DOCUMENTATION = r"""
 options:

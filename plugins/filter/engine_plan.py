@@ -16,6 +16,8 @@ description:
     V(config.unknown_key), V(config.wrong_type), V(config.out_of_range), V(config.contradiction) or
     V(config.key_unsupported).
   - The result depends on the arguments only and is plain data.
+extends_documentation_fragment:
+  - mistralrs.stack.engine_choice
 positional: _input, version, gpus, models
 options:
   _input:
@@ -65,12 +67,6 @@ options:
   model_path:
     description: The value of C(mistral_server_model_path); it must not contradict V(models.path).
     type: str
-  fail:
-    description:
-      - Whether what is wrong makes the filter fail.
-      - With V(false) the result has only C(errors), the list of what is wrong, in that case.
-    type: bool
-    default: true
 """
 
 EXAMPLES = r"""

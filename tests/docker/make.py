@@ -8,14 +8,13 @@ have to be in /srv/docker-programs on the host. So the versions differ in their 
 
 from __future__ import annotations
 
-import shutil
 import sys
 import tarfile
 import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "nvidia"))
-from repository.apt_repository import Keys, build, index, need_tools, release, run  # noqa: E402
+from repository.apt_repository import Keys, build, clean_folder, index, release, run  # noqa: E402
 
 FILES = Path(__file__).resolve().parent / "files"
 PROGRAMS = "/srv/docker-programs"
@@ -62,7 +61,7 @@ PACKAGES: dict[str, tuple[list[str], dict[str, str], dict[str, str], list[str]]]
         [],
     ),
 }
-# What debhelper makes of units: enabled, and started or restarted unless policy-rc.d forbids it.
+# What debhelper makes of units: enabled, started or restarted unless policy-rc.d forbids it; it goes on if that fails.
 POSTINST = """#!/bin/sh
 set -e
 getent group docker >/dev/null || groupadd --system docker
@@ -97,11 +96,7 @@ def package(folder: Path, name: str, version: str, architecture: str) -> Path:
 
 
 def main() -> None:
-    if len(sys.argv) != 2:
-        raise SystemExit(__doc__)
-    need_tools()
-    root = Path(sys.argv[1])
-    shutil.rmtree(root, ignore_errors=True)
+    root = clean_folder(__doc__)
     architecture = run("dpkg", "--print-architecture").strip()
     base = root / "linux" / "debian"
     suite = base / "dists" / "trixie"

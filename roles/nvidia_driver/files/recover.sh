@@ -26,7 +26,11 @@ known() {
 new=$(known "$@")
 if [ -n "$former" ]; then
   # shellcheck disable=SC2086,SC2046 # Package names have no spaces in them.
-  apt --no-install-recommends install $former $(for name in $new; do echo "$name-"; done) && exit 0
+  if apt --no-install-recommends install $former $(for name in $new; do echo "$name-"; done); then
+    # Two transactions have changed them, and apt lets go of what it changes.
+    for package in $former; do echo "${package%%=*} hold"; done | dpkg --set-selections
+    exit
+  fi
   # The former one can't be built either; without its module apt at least works.
 fi
 # shellcheck disable=SC2086,SC2046

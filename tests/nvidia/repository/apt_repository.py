@@ -7,6 +7,7 @@ import lzma
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,10 +21,16 @@ def run(*command: str, **options: object) -> str:
     return str(done.stdout)
 
 
-def need_tools() -> None:
+def clean_folder(usage: str | None) -> Path:
+    """The folder that the command line names, without what was in it."""
+    if len(sys.argv) != 2:
+        raise SystemExit(usage)
     missing = [name for name in ("dpkg-deb", "gpg") if shutil.which(name) is None]
     if missing:
         raise SystemExit(f"error: {' and '.join(missing)} missing: install the packages dpkg and gnupg.")
+    root = Path(sys.argv[1])
+    shutil.rmtree(root, ignore_errors=True)
+    return root
 
 
 def build(tree: Path, folder: Path, fields: dict[str, str], scripts: dict[str, str] | None = None) -> Path:

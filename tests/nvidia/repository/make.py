@@ -7,14 +7,13 @@ beside them `fingerprint` (of a key made for this once), `other-key` (a key that
 
 from __future__ import annotations
 
-import shutil
 import sys
 import tarfile
 import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from repository.apt_repository import Keys, build, index, need_tools, release, run  # noqa: E402
+from repository.apt_repository import Keys, build, clean_folder, index, release, run  # noqa: E402
 
 FILES = Path(__file__).resolve().parent / "files"
 # Version -> version of the CDI specifications that it writes. From 1.18 on, a unit makes them.
@@ -65,11 +64,7 @@ def package(folder: Path, name: str, version: str, schema: str, architecture: st
 
 
 def main() -> None:
-    if len(sys.argv) != 2:
-        raise SystemExit(__doc__)
-    need_tools()
-    root = Path(sys.argv[1])
-    shutil.rmtree(root, ignore_errors=True)
+    root = clean_folder(__doc__)
     architecture = run("dpkg", "--print-architecture").strip()
     folder = root / "stable" / "deb" / architecture
     folder.mkdir(parents=True)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parents[1])]
+from processes import kill_family  # noqa: E402
+
 from playbooks import command, environment, play  # noqa: E402
 
 HostCommand = Callable[..., str]
@@ -89,19 +89,6 @@ def arrived(on_host: HostCommand) -> int:
     return int(on_host("sh", "-c", f"stat -c %s {SECOND}/{FILE} {part} 2>/dev/null | head -n 1 | grep . || echo 0"))
 
 
-def family(pid: int) -> set[int]:
-    """A process and all that descend from it, such as the connections to hosts."""
-    parents = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-    found, before = {pid}, 0
-    while len(found) > before:
-        before = len(found)
-        found |= {child for child, parent in parents.items() if parent in found}
-    return found
-
-
 def test_the_connection_is_lost(mirror: str, on_host: HostCommand) -> None:
     """Controller and connection are gone in the middle: the job goes on, the next run tells how it ended."""
     size = int(on_host("stat", "-c", "%s", f"{FIRST}/{FILE}"))
@@ -118,9 +105,7 @@ def test_the_connection_is_lost(mirror: str, on_host: HostCommand) -> None:
         assert first.poll() is None
         assert time.monotonic() < until
         time.sleep(0.5)
-    for pid in family(first.pid):
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    kill_family(first.pid)
     first.wait()
     at_the_kill = arrived(on_host)
     assert at_the_kill < size

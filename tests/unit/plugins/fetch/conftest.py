@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils import _http
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "hub"))
+TESTS = Path(__file__).resolve().parents[3]
+sys.path[:0] = [str(TESTS / "hub"), str(TESTS)]
 from hub import Hub, Server, running  # noqa: E402
 from place import Place  # noqa: E402
 

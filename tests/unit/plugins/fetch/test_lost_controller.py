@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 from hub import TOKEN
 from place import LABEL, REMOTE, REPOSITORY, Place, make_model
+from processes import kill_family
 
 ROOT = Path(__file__).resolve().parents[4]
 _SIZE = 12 << 20
@@ -32,19 +33,6 @@ def until(condition: Callable[[], bool], seconds: float, what: Callable[[], str]
     while not condition():
         assert time.monotonic() < end, what()
         time.sleep(0.02)
-
-
-def family(pid: int) -> set[int]:
-    """A process and all that descend from it; Ansible's workers have sessions of their own."""
-    parents = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-    found, before = {pid}, 0
-    while len(found) > before:
-        before = len(found)
-        found |= {child for child, parent in parents.items() if parent in found}
-    return found
 
 
 def command_lines() -> str:
@@ -88,9 +76,7 @@ class Controller:
 
     def kill(self, process: subprocess.Popen[bytes]) -> None:
         """Everything of the controller is gone at once, as with its host; the job is none of its children."""
-        for pid in family(process.pid):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        kill_family(process.pid)
         process.wait()
 
     def outcome(self, process: subprocess.Popen[bytes]) -> dict[str, Any]:
