@@ -37,6 +37,11 @@ NO_DOCKER = Fault(
     "Docker on {host} does not answer: {why}.",
     "Run the role docker_engine first, or see 'journalctl -u docker' on the host.",
 )
+DISK_FULL = Fault(
+    "image.disk_full",
+    "The engine image needs {needed} MB on {place} of {host}, and {free} MB are free.",
+    "Free some space or move Docker's data-root to a bigger disk.",
+)
 BUILDKIT_MISSING = Fault(
     "image.buildkit_missing",
     "Docker {version} on {host} has no buildx, without which it can't build with BuildKit.",
@@ -156,6 +161,7 @@ class Wanted(NamedTuple):
     proof_model: str
     scan_fail_on: str
     keep: int
+    minimum_free_mb: int
     path: str
     host: str
 
@@ -287,6 +293,7 @@ class Builder:
             raise StackError(BUILDKIT_MISSING, version=version, host=wanted.host)
         if wanted.platform and wanted.platform != own:
             self._check_platform(own)
+        self._check_room()
         network = Network(wanted.environment, wanted.authorities)
         if wanted.git:
             check_git(
@@ -304,6 +311,19 @@ class Builder:
         if found and (int(found.group(1)), int(found.group(2))) >= _BUILDX_CHECKS:
             self._check_dockerfile(bases)
         return bases
+
+    def _check_room(self) -> None:
+        """That the file system of Docker's directory has the room that is asked for."""
+        needed = self.wanted.minimum_free_mb
+        if needed <= 0:
+            return
+        status, out, _err = self.run(["docker", "info", "--format", "{{.DockerRootDir}}"])
+        place = out.strip() if status == 0 else ""
+        if place:
+            about = os.statvfs(place)
+            free = about.f_bavail * about.f_frsize >> 20
+            if free < needed:
+                raise StackError(DISK_FULL, needed=needed, place=place, host=self.wanted.host, free=free)
 
     def _check_dockerfile(self, bases: Mapping[str, str]) -> None:
         """Have BuildKit look at the Dockerfile without building it. What it would do otherwise is only a warning."""

@@ -131,6 +131,10 @@ options:
       - Images of containers and of generations are never removed.
     type: int
     default: 0
+  minimum_free_mb:
+    description: The free space in MiB that the file system of Docker's directory must have before a build begins.
+    type: int
+    default: 0
   path:
     description: Where logs, records and bills of materials are kept.
     type: path
@@ -244,10 +248,13 @@ def _begin(module: AnsibleModule, builder: Builder) -> None:
 
 
 def _done(
-    module: AnsibleModule, builder: Builder, changed: bool, proof: dict[str, Any] | None = None
+    module: AnsibleModule,
+    builder: Builder,
+    image: dict[str, Any],
+    changed: bool,
+    proof: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The result when the image is there."""
-    image = builder.present()
+    """The result when the image is there (in check mode: would be there)."""
     pruned = builder.prunable() if module.check_mode else builder.prune()
     before = "" if changed else builder.wanted.reference + "\n"
     return {
@@ -272,15 +279,16 @@ def look(module: AnsibleModule, builder: Builder) -> dict[str, Any] | None:
         return None
     with builder.lock():
         state = builder.state()
-        if builder.present():
+        image = builder.present()
+        if image:
             # Somebody else who waited for it has finished it.
-            return _done(module, builder, changed=True)
+            return _done(module, builder, image, changed=True)
         if state.name == "none":
             raise StackError(CANCELLED, reference=builder.wanted.reference)
         if state.name != "succeeded":
             raise builder.failure(state)
         proof = builder.finish(state.seconds)["proof"]
-    return _done(module, builder, changed=True, proof=proof)
+    return _done(module, builder, builder.present(), changed=True, proof=proof)
 
 
 def run(module: AnsibleModule, builder: Builder) -> dict[str, Any]:
@@ -289,10 +297,9 @@ def run(module: AnsibleModule, builder: Builder) -> dict[str, Any]:
     if job == "cancel":
         return {"changed": builder.cancel(), "log": builder.log, "pruned": []}
     if job != "poll":
-        if builder.present():
-            return _done(module, builder, changed=False)
-        if module.check_mode:
-            return _done(module, builder, changed=True)
+        image = builder.present()
+        if image or module.check_mode:
+            return _done(module, builder, image, changed=not image)
         _begin(module, builder)
     while True:
         result = look(module, builder)
@@ -328,6 +335,7 @@ def main() -> None:
             "proof_model": {"type": "str", "default": ""},
             "scan_fail_on": {"type": "str", "choices": ["", "low", "medium", "high", "critical"], "default": ""},
             "keep": {"type": "int", "default": 0},
+            "minimum_free_mb": {"type": "int", "default": 0},
             "path": {"type": "path", "default": "/var/lib/mistral"},
             "host": {"type": "str", "default": "the host"},
             "job": {"type": "str", "choices": ["wait", "start", "poll", "cancel"], "default": "wait"},

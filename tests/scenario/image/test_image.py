@@ -36,13 +36,17 @@ def newest_log(on_host: On) -> str:
 
 def test_second_run_looks_once(role: Any, first: dict[str, Any], on_host: On) -> None:
     before = on_host("sh", "-c", f"stat -c '%n %Y' {LOGS}/*/log")
-    played = role.play()
-    assert played.code == 0
-    assert played.changed == 0
-    # On a machine where several programs wait for each core, everything takes so many times longer.
+    # The least of three: what else the machine does can only add to it.
+    times = []
+    for _ in range(3):
+        played = role.play()
+        assert played.code == 0
+        assert played.changed == 0
+        assert played.result["digest"] == first["digest"]
+        times.append(played.result["seconds"])
+    # Where several programs wait for each core, everything takes so many times longer.
     waiting = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
-    assert played.result["seconds"] < 2 * waiting, "a run without a change takes too long"
-    assert played.result["digest"] == first["digest"]
+    assert min(times) < 2 * waiting, "a run without a change takes too long"
     assert on_host("sh", "-c", f"stat -c '%n %Y' {LOGS}/*/log") == before
 
 

@@ -34,6 +34,7 @@ WANTED = Wanted(
     proof_model="",
     scan_fail_on="",
     keep=2,
+    minimum_free_mb=0,
     path="",
     host="b1",
 )
@@ -146,6 +147,12 @@ def test_checks(tmp_path: Path) -> None:
     refused = ("imagetools", (1, "", "ERROR: lookup registry-1.docker.io: no such host\n"))
     unpulled = ("docker pull", (1, "", "no such host\n"))
     assert error_of(builder(tmp_path, none, refused, unpulled)) == "image.base_unreachable"
+
+
+def test_room_is_looked_for_before_a_build(tmp_path: Path) -> None:
+    root = ("docker info", (0, f"{tmp_path}\n", ""))
+    assert error_of(builder(tmp_path, root, minimum_free_mb=1 << 40)) == "image.disk_full"
+    assert builder(tmp_path, root, minimum_free_mb=1, bases={}).check() == {}
 
 
 def test_docker_20_10_builds_without_buildx(tmp_path: Path) -> None:
