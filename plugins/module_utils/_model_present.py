@@ -236,10 +236,10 @@ def _remote_summary(label: str, remote: Remote, client: _http.Client) -> dict[st
     return dict(inspect(remote.size or 0, read_range, label))
 
 
-def _check_support(wanted: Wanted, summary: Mapping[str, Any], fit: Fit) -> None:
+def _check_support(name: str, summary: Mapping[str, Any], fit: Fit) -> None:
     """Refuse a GGUF that the engine can't load."""
     if fit.engine_version and summary.get("version"):
-        _model_support.check(summary, fit.engine_version, wanted.name)
+        _model_support.check(summary, fit.engine_version, name)
 
 
 def _check_fit(
@@ -256,28 +256,40 @@ def _check_fit(
             # The server gives out whole files only: it is looked at when it is here.
             return {}
         raise
-    _check_support(wanted, summary, fit)
-    _check_memory(wanted, models, summary, fit, lambda: _hub.quantizations(client, source, wanted.name, hub))
+    _check_support(wanted.name, summary, fit)
+    size = sum(each.size or 0 for each in models)
+    _check_memory(wanted.name, size, summary, fit, lambda: _hub.quantizations(client, source, wanted.name, hub))
     return summary
 
 
 def _check_memory(
-    wanted: Wanted,
-    models: Sequence[Remote],
-    summary: dict[str, Any],
+    name: str,
+    size: int,
+    summary: Mapping[str, Any],
     fit: Fit,
     offered: Callable[[], Mapping[str, Sequence[Remote]]] = dict,
 ) -> None:
     """Refuse a GGUF that can't fit the GPUs; C(offered) are the quantizations that there are besides."""
-    if not models or not fit.gpu_memory:
+    if not fit.gpu_memory or not summary.get("version"):
         return
-    asked = _fit.Candidate(str(summary.get("quantization", "")), sum(each.size or 0 for each in models), summary)
+    asked = _fit.Candidate(str(summary.get("quantization", "")), size, dict(summary))
     gpus = fit.gpu_memory
     if _fit.estimate(asked, gpus, fit.context_length, fit.batch_size).total > sum(gpus):
         others = [
-            _fit.Candidate(key, sum(each.size or 0 for each in files), summary) for key, files in offered().items()
+            _fit.Candidate(key, sum(each.size or 0 for each in files), dict(summary))
+            for key, files in offered().items()
         ]
-        raise _fit.refusal(asked, others, gpus, fit.context_length, fit.batch_size, wanted.name)
+        raise _fit.refusal(asked, others, gpus, fit.context_length, fit.batch_size, name)
+
+
+def doubt(facts: Mapping[str, Any], fit: Fit) -> StackError | None:
+    """Why the engine will not load a GGUF of the store with the settings and GPUs of now; None if it can."""
+    try:
+        _check_support(facts["name"], facts["gguf"], fit)
+        _check_memory(facts["name"], facts["size"], facts["gguf"], fit)
+    except StackError as error:
+        return error
+    return None
 
 
 def _probe_file(wanted: Wanted, source: Source, read: bool) -> tuple[Resolved, dict[str, Any]]:
@@ -344,9 +356,8 @@ def prepare(wanted: Wanted, source: Source, access: Access, read: bool = False) 
             return Prepared(wanted, source, plan, idle=not plan.changed and not plan.refresh and not left)
         if source.kind == "file":
             resolved, summary = _probe_file(wanted, source, read)
-            _check_support(wanted, summary, access.fit)
-            models = [each for each in resolved.files if each.name.endswith(".gguf")]
-            _check_memory(wanted, models, summary, access.fit)
+            _check_support(wanted.name, summary, access.fit)
+            _check_memory(wanted.name, sum(each.size or 0 for each in resolved.files), summary, access.fit)
         else:
             resolved = _hub.resolve(client, source, wanted.name, wanted.quantization, wanted.sha256, access.hub)
             promised = resolved.files[0].sha256 if not resolved.directory else ""
@@ -492,7 +503,7 @@ def _fetch_one(prepared: Prepared, remote: Remote, client: _http.Client, access:
     try:
         _check_sha256(wanted, prepared.source, sha256, os.lstat(part).st_size)
         gguf = _gguf.inspect(part, _model_store.label(wanted))
-        _check_support(wanted, gguf, access.fit)
+        _check_support(wanted.name, gguf, access.fit)
     except StackError:
         _model_store.clean(wanted)
         raise

@@ -444,13 +444,14 @@ def _present(module: AnsibleModule, wanted: list[Wanted], sources: list[Source])
     access = _model_access.access(module)
     if module.check_mode:
         prepared = _prepared(wanted, sources, access, check=True)
-        return _result(module, [each.wanted for each in prepared], [_model_present.predict(each) for each in prepared])
+        predicted = [_model_present.predict(each) for each in prepared]
+        return _result(module, [each.wanted for each in prepared], predicted, access.fit)
     prepared = []
 
     def done(report: Any = None) -> dict[str, Any]:
         now = [each.wanted for each in prepared]
         arguments = (access, report) if report else (access,)
-        return _result(module, now, [_model_present.apply(each, *arguments) for each in prepared])
+        return _result(module, now, [_model_present.apply(each, *arguments) for each in prepared], access.fit)
 
     def quick() -> dict[str, Any] | None:
         prepared.extend(_prepared(wanted, sources, access, check=False))
@@ -468,7 +469,9 @@ def _present(module: AnsibleModule, wanted: list[Wanted], sources: list[Source])
     return {**result, "job": status.shown()} if params["job"] == "start" else result
 
 
-def _result(module: AnsibleModule, wanted: list[Wanted], outcomes: list[Outcome]) -> dict[str, Any]:
+def _result(
+    module: AnsibleModule, wanted: list[Wanted], outcomes: list[Outcome], fit: _model_present.Fit | None = None
+) -> dict[str, Any]:
     """What the module returns, with C(models) always as a list."""
     prunable = _pruned(module, wanted) if module.params["state"] == "present" else []
     removed = bool(prunable) and module.params["prune"]
@@ -491,7 +494,7 @@ def _result(module: AnsibleModule, wanted: list[Wanted], outcomes: list[Outcome]
         "diff": diffs,
         "models": [{**outcome.facts, "changed": outcome.changed} for outcome in outcomes],
         "prunable": prunable,
-        "warnings": _unsealed(module, outcomes),
+        "warnings": [*_unsealed(module, outcomes), *_doubts(outcomes, fit)],
     }
 
 
@@ -517,6 +520,12 @@ def _unsealed(module: AnsibleModule, outcomes: list[Outcome]) -> list[str]:
         f"The file system of {path} or the kernel has no fs-verity, so that these are not sealed: {', '.join(files)}. "
         "It is there on ext4 ('tune2fs -O verity'), f2fs and Btrfs; or set 'seal' to false."
     ]
+
+
+def _doubts(outcomes: list[Outcome], fit: _model_present.Fit | None) -> list[str]:
+    """What to say of stored models that the engine will not load: since they came, settings or GPUs have changed."""
+    found = [_model_present.doubt(outcome.facts, fit) for outcome in outcomes] if fit else []
+    return [f"{error} It is in the store and stays there, but the engine will not load it." for error in found if error]
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:

@@ -457,6 +457,24 @@ def test_what_should_be_sealed(digest: str, run: Run, store: Path, monkeypatch: 
     assert all(f"the kernel has no fs-verity, so that these are not sealed: {FILE}" in text for text in warned)
 
 
+@pytest.mark.parametrize("check", [False, True])
+def test_a_stored_model_that_will_not_load_any_more(
+    check: bool, run: Run, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The host has lost a GPU, or got an older engine; nothing is changed, but it is said before the engine says it."""
+    warned: list[str] = []
+    monkeypatch.setattr(subject.AnsibleModule, "warn", lambda _module, text: warned.append(text))
+    fitting = {"gpu_memory": [24_000], "engine_version": "0.9.5"}
+    assert run("/good", fit=fitting)["changed"]
+    assert not run("/good", fit=fitting, check=check)["changed"]
+    assert warned == []
+    assert not run("/good", fit={**fitting, "gpu_memory": [1]}, check=check)["changed"]
+    (text,) = warned
+    assert "[model.does_not_fit]" in text
+    assert "It is in the store and stays there" in text
+    assert (store / FILE).exists()
+
+
 def test_prune(run: Run, store: Path, server: Server) -> None:
     """Only what the store fetched goes, by the name that it has there."""
     run("/good", name="first")
