@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine_versions import EngineVersion, number_of
-from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError, StackErrors
 
 DRIVER_TOO_OLD = Fault(
     "image.cuda_driver_too_old",
@@ -199,16 +199,8 @@ class PublishedImage(NamedTuple):
     warnings: tuple[str, ...]
 
 
-class ChoiceError(StackError):
+class ChoiceError(StackErrors):
     """Everything that is in the way of a choice, one conflict each."""
-
-    def __init__(self, errors: Sequence[StackError]) -> None:
-        first = errors[0]
-        whole = Fault(first.id, "{sentence}", "{remedy}")
-        super().__init__(whole, sentence=first.sentence, remedy=first.remedy)
-        self.errors = list(errors)
-        self.fault = first.fault
-        self.args = ("\n".join(str(error) for error in errors),)
 
 
 class Release(NamedTuple):

@@ -11,6 +11,7 @@ C(docs/errors.md) is generated from these constants and from the messages in the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 
@@ -35,3 +36,15 @@ class StackError(Exception):
         self.sentence = fault.sentence.format(**values)
         self.remedy = fault.remedy.format(**values)
         super().__init__(f"{self.sentence} {self.remedy} [{self.id}]")
+
+
+class StackErrors(StackError):
+    """Several at once, a line each; C(id) is the first one's."""
+
+    def __init__(self, errors: Sequence[StackError]) -> None:
+        first = errors[0]
+        whole = Fault(first.id, "{sentence}", "{remedy}")
+        super().__init__(whole, sentence=first.sentence, remedy=first.remedy)
+        self.errors = list(errors)
+        self.fault = first.fault
+        self.args = ("\n".join(str(error) for error in errors),)

@@ -21,13 +21,13 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from ansible_collections.mistralrs.stack.plugins.module_utils import _gguf, _gguf_tokenizer, _process, _safetensors
-from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError, StackErrors
 from ansible_collections.mistralrs.stack.plugins.module_utils._local_file import hash_file, identity, sync_directory
 from ansible_collections.mistralrs.stack.plugins.module_utils._model_names import aliases, model_id
 
@@ -293,6 +293,11 @@ def set_digest(files: Mapping[str, str]) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
+# What this process, or the one that it was forked from, has read: by path the identity and the sha256. A file that was
+# put there by hand is looked at before a job and again under its lock.
+_HASHED: dict[str, tuple[dict[str, int], str]] = {}
+
+
 def hash_files(paths: Iterable[str]) -> list[str]:
     """The sha256 of each file, on all cores."""
     with ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool:
@@ -343,9 +348,13 @@ def read_entry(wanted: Wanted, rehash: bool = False) -> Entry | None:
         same = all(sidecar.get(key) == value for key, value in identity(status).items())
         if same and not rehash:
             return Entry(status.st_size, sidecar["sha256"], sidecar, "sidecar", mode)
+        known = _HASHED.get(path)
+        if known and known[0] == identity(status) and not rehash:
+            return Entry(status.st_size, known[1], sidecar, "hash", mode)
         sha256 = hash_file(path)
         after = plain_status(wanted, path)
         if after is not None and identity(after) == identity(status):
+            _HASHED[path] = (identity(status), sha256)
             return Entry(status.st_size, sha256, sidecar, "hash", mode)
     raise StackError(STORE_UNUSABLE, name=wanted.name, path=path, why="it was changed while it was read")
 
@@ -658,6 +667,27 @@ def verified(wanted: Wanted) -> Outcome:
         now = state_now(wanted, entry)
         kept = wanted._replace(chat_template=installed_template(wanted))
         return Outcome(False, now, now, facts(kept, entry.size, entry.sha256, sidecar, "hash", entry.directory))
+
+
+def verified_all(wanted: Sequence[Wanted]) -> list[Outcome]:
+    """Hash stored models again, on all cores. Raises StackErrors with every one that is not right."""
+
+    def attempt(each: Wanted) -> Outcome | StackError:
+        try:
+            return verified(each)
+        except StackError as error:
+            return error
+
+    # A model of several files keeps all cores busy by itself.
+    several = [bool(read_sidecar(each).get("files")) for each in wanted]
+    with ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool:
+        singles = pool.map(attempt, [each for each, is_set in zip(wanted, several) if not is_set])
+        found = [None if is_set else next(singles) for is_set in several]
+    done = [result or attempt(each) for each, result in zip(wanted, found)]
+    errors = [result for result in done if isinstance(result, StackError)]
+    if errors:
+        raise StackErrors(errors)
+    return [result for result in done if isinstance(result, Outcome)]
 
 
 def _belongings(wanted: Wanted) -> tuple[list[str], dict[str, Any]]:

@@ -542,7 +542,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     if state == "absent":
         outcomes = [_model_store.absent(each, module.check_mode) for each in wanted]
     else:
-        outcomes = [_model_store.verified(each) for each in wanted]
+        outcomes = _model_store.verified_all(wanted)
     return _result(module, wanted, outcomes)
 
 

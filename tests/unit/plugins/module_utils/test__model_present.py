@@ -21,7 +21,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils import (
     _model_store,
     _source,
 )
-from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError, StackErrors
 
 FILE = "tiny-q4_0.gguf"
 ACCESS = _model_present.Access(_http.Settings(timeout=10), _hub.HubSettings())
@@ -474,6 +474,47 @@ def test_verified(place: Place) -> None:
     with pytest.raises(StackError) as caught:
         _model_store.verified(place.wanted())
     assert caught.value.id == "model.corrupt"
+
+
+def test_what_was_put_there_by_hand_is_read_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.store.mkdir(mode=0o755)
+    place.model.write_bytes(place.source.read_bytes())
+    place.model.chmod(0o644)
+    read: list[str] = []
+    hash_of = _model_store.hash_file
+    monkeypatch.setattr(_model_store, "hash_file", lambda path: read.append(path) or hash_of(path))
+    outcome = place.run(sha256=sha256(place.source.read_bytes()))
+    assert read == [str(place.model)]
+    assert outcome.facts["verified_by"] == "hash"
+    # Unless it was touched since.
+    os.utime(place.model, ns=(1, 1))
+    place.run(sha256=sha256(place.source.read_bytes()))
+    assert len(read) == 2
+
+
+def test_several_are_verified_at_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each waits in its reading for the other; and everything that is wrong is said."""
+    for name in ("one", "two"):
+        place.run(name=name, file=f"{name}.gguf")
+    both = [place.wanted(name=name, file=f"{name}.gguf") for name in ("one", "two")]
+    reading = threading.Barrier(2, timeout=10)
+
+    def hash_file(path: str) -> str:
+        reading.wait()
+        return hash_of(path)
+
+    hash_of = _model_store.hash_file
+    monkeypatch.setattr(_model_store.os, "sched_getaffinity", lambda _process: {0, 1})
+    monkeypatch.setattr(_model_store, "hash_file", hash_file)
+    assert [outcome.facts["name"] for outcome in _model_store.verified_all(both)] == ["one", "two"]
+    broken = place.store / "two.gguf"
+    broken.write_bytes(broken.read_bytes()[:-1] + b"\0")
+    missing = place.wanted(name="three", file="three.gguf")
+    with pytest.raises(StackErrors) as caught:
+        _model_store.verified_all([missing, *both])
+    assert [error.id for error in caught.value.errors] == ["model.not_stored", "model.corrupt"]
+    assert str(caught.value).count("\n") == 1
+    assert caught.value.id == "model.not_stored"
 
 
 def test_verified_needs_something_to_compare_with(place: Place) -> None:
