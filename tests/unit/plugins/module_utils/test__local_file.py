@@ -6,8 +6,18 @@
 from __future__ import annotations
 
 import errno
+import faulthandler
+import hashlib
+import mmap
 import os
+import signal
 import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -83,3 +93,86 @@ def test_another_error_is_not_hidden(file: str, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(subject.fcntl, "ioctl", Kernel(errno.EIO).ioctl)
     with pytest.raises(OSError, match="Input/output error"):
         subject.seal(file)
+
+
+def within_seconds(seconds: float, check: Callable[[], bool]) -> bool:
+    end = time.monotonic() + seconds
+    while not check():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+@pytest.fixture(name="large")
+def fixture_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file that is hashed in several windows, the last of them not a whole one."""
+    monkeypatch.setattr(subject, "_LARGE", 1 << 20)
+    path = tmp_path / "large"
+    path.write_bytes(os.urandom(5 * (1 << 20) + 123))
+    return path
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_large_file_is_hashed_without_being_read(large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subject, "_read_through", lambda *_arguments, **_options: pytest.fail("it was read"))
+    assert subject.hash_file(str(large)) == sha256(large)
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork")
+def test_many_large_files_at_once(large: Path) -> None:
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        assert set(pool.map(subject.hash_file, [str(large)] * 64)) == {sha256(large)}
+
+
+def test_a_kernel_that_can_not_map_in_bulk(large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subject, "_MADV_POPULATE_READ", 9999)
+    assert subject.hash_file(str(large)) == sha256(large)
+
+
+def test_a_mapped_file_that_is_cut_off(large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parent, asked = os.getpid(), os.getppid
+
+    def getppid() -> int:
+        # In the child, behind the check of the size: what it touches next is not there any more.
+        faulthandler.disable()
+        os.truncate(large, 1 << 20)
+        return asked()
+
+    monkeypatch.setattr(subject, "_MADV_POPULATE_READ", mmap.MADV_NORMAL)
+    monkeypatch.setattr(os, "getppid", getppid)
+    with subject.opened("m", str(large)) as (descriptor, status):
+        child = os.fork()
+        if child == 0:
+            subject._hash_mapped(descriptor, status.st_size, parent)
+            os._exit(0)
+        assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGBUS, "the danger is not there: the test is void"
+        os.truncate(large, status.st_size)
+        assert subject._hash_in_child(descriptor, status.st_size) == ""
+    assert subject.hash_file(str(large)) == sha256(large)
+
+
+def test_nobody_hashes_on_for_a_process_that_was_killed(tmp_path: Path) -> None:
+    path = tmp_path / "holes"
+    path.touch()
+    os.truncate(path, 64 << 30)
+    code = f"import conftest; from {subject.__name__} import hash_file; hash_file({str(path)!r})"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+
+    def readers() -> set[str]:
+        found = set()
+        for link in Path("/proc").glob("[0-9]*/fd/*"):
+            with suppress(OSError):
+                if os.readlink(link) == str(path):
+                    found.add(link.parts[2])
+        return found
+
+    with subprocess.Popen([sys.executable, "-c", code], env=environment) as process:
+        try:
+            assert within_seconds(20, lambda: len(readers()) == 2), readers()
+        finally:
+            process.kill()
+    assert within_seconds(5, lambda: not readers()), readers()
