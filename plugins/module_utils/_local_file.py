@@ -17,6 +17,7 @@ import os
 import signal
 import stat
 import struct
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
@@ -50,6 +51,7 @@ _BEHIND = 64 << 20
 _sync_file_range = getattr(ctypes.CDLL(None, use_errno=True), "sync_file_range", None)
 if _sync_file_range is not None:
     _sync_file_range.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
+_forking = threading.Lock()
 _NOT_SUPPORTED = (errno.ENOTTY, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EXDEV, errno.EPERM)
 
 
@@ -127,19 +129,24 @@ def _hash_in_child(descriptor: int, size: int) -> str:
     A mapped file that is cut off, or whose disk fails, ends the process that reads it. So that is another one.
     """
     parent = os.getpid()
-    reader, writer = os.pipe()
-    # Other threads may hash as well; the child uses nothing of theirs.
-    child = os.fork()
-    if child == 0:
+    # Threads take turns, so that no child has the pipe of another one.
+    with _forking:
+        reader, writer = os.pipe()
         try:
-            os.write(writer, _hash_mapped(descriptor, size, parent))
-        finally:
-            os._exit(0)
-    os.close(writer)
+            child = os.fork()
+        except OSError:
+            os.close(reader)
+            os.close(writer)
+            return ""
+        if child == 0:
+            try:
+                os.write(writer, _hash_mapped(descriptor, size, parent))
+            finally:
+                os._exit(0)
+        os.close(writer)
     try:
         with os.fdopen(reader, "rb") as file:
-            # Not up to its end: children of other threads may have the pipe as well.
-            return file.read(hashlib.sha256().digest_size).hex()
+            return file.read().hex()
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)

@@ -133,6 +133,16 @@ def test_a_kernel_that_can_not_map_in_bulk(large: Path, monkeypatch: pytest.Monk
     assert subject.hash_file(str(large)) == sha256(large)
 
 
+def test_a_host_that_has_no_process_left(large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fork() -> int:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", fork)
+    before = os.listdir("/proc/self/fd")
+    assert subject.hash_file(str(large)) == sha256(large)
+    assert os.listdir("/proc/self/fd") == before
+
+
 def test_a_mapped_file_that_is_cut_off(large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parent, asked = os.getpid(), os.getppid
 
