@@ -11,6 +11,7 @@ has that content. What is on the disk is hashed again first, so that the final d
 
 from __future__ import annotations
 
+import email.utils
 import errno
 import hashlib
 import http.client
@@ -23,6 +24,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from email.message import Message
 from typing import Any, NamedTuple
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
@@ -173,7 +175,7 @@ class _Segment(threading.Thread):
                 try:
                     self._request()
                 except TransportError as error:
-                    attempt = 1 if self.position > before else attempt + 1
+                    attempt = 1 if self.position - before >= _LEAST_BYTES else attempt + 1
                     if attempt > self.work.client.settings.retries:
                         raise error.fault from None
                     self.work.client.back_off(attempt - 1)
@@ -197,14 +199,14 @@ class _Segment(threading.Thread):
             match = _CONTENT_RANGE.match(answer.headers.get("Content-Range") or "")
             encoding = (answer.headers.get("Content-Encoding") or "identity").lower()
             whole = match is not None and match[3] in ("*", str(work.total)) and match[1] == str(self.position)
-            if answer.status != 206 or encoding != "identity" or not whole:
+            if answer.status != 206 or encoding != "identity" or not whole or not _is_of(answer.headers, work.etag):
                 raise _OneByOne
             self._take(answer)
 
     def _take(self, answer: Answer) -> None:
         work, limit = self.work, self.work.client.settings.rate_limit // self.work.client.settings.connections
         buffer = memoryview(bytearray(1 << 18))
-        begun, first = time.monotonic(), self.position
+        begun, first, pace = time.monotonic(), self.position, _Pace(work.client.settings.timeout)
         while self.position < self.end and not work.stopped.is_set():
             count, problem = work.fill(answer, buffer, min(len(buffer), self.end - self.position), self.position)
             write_all(self.descriptor, buffer[:count])
@@ -213,6 +215,8 @@ class _Segment(threading.Thread):
                 raise TransportError(problem)
             if not count:
                 raise TransportError(work.fault(INTERRUPTED, got=self.position, want=work.total, why=""))
+            if pace.is_too_slow(count):
+                raise TransportError(work.fault(STALLED, seconds=work.client.settings.timeout, at=self.position))
             if limit:
                 work.client.sleep(max(0.0, (self.position - first) / limit - (time.monotonic() - begun)))
 
@@ -276,6 +280,44 @@ def _strong(etag: str) -> str:
     return text if len(text) > 2 and text.startswith('"') and text.endswith('"') else ""
 
 
+def _validator(headers: Message) -> str:
+    """What If-Range can say of a whole answer: its strong ETag, or else a date that stands for every byte; or ''.
+
+    A date does if the answer is a minute younger than that (RFC 9110, 8.8.2.2).
+    """
+    etag = _strong(headers.get("ETag") or "")
+    modified = headers.get("Last-Modified") or ""
+    changed, now = email.utils.parsedate_tz(modified), email.utils.parsedate_tz(headers.get("Date") or "")
+    if etag or changed is None or now is None:
+        return etag
+    return modified if email.utils.mktime_tz(now) - email.utils.mktime_tz(changed) >= 60 else ""
+
+
+def _is_of(headers: Message, validator: str) -> bool:
+    """Whether a part is of the content that the validator stands for, as far as its answer says anything of that."""
+    told = _strong(headers.get("ETag") or "") if validator.startswith('"') else headers.get("Last-Modified") or ""
+    return not validator or not told or told == validator
+
+
+class _Pace:
+    """Tells when a connection brings too little."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.begun = time.monotonic()
+        self.count = 0
+
+    def is_too_slow(self, count: int) -> bool:
+        """Whether the last C(seconds) brought too little, with these bytes, which have just come."""
+        self.count += count
+        now = time.monotonic()
+        if now - self.begun < self.seconds:
+            return False
+        slow = self.count < _LEAST_BYTES
+        self.begun, self.count = now, 0
+        return slow
+
+
 class _Download:
     """The state of one download."""
 
@@ -330,7 +372,7 @@ class _Download:
         promise = self.promise()
         same = bool(record) and (record.get("promise") == promise if promise else bool(record.get("etag")))
         if not same or not self.part.offset or (self.total is not None and self.part.offset > self.total):
-            self.restart()
+            self.restart(str(promise.get("etag", "")))
             return
         self.etag = str(record.get("etag") or "")
         end, done = self.part.offset, 0
@@ -363,8 +405,7 @@ class _Download:
         total = None if match[3] == "*" else int(match[3])
         if self.total is not None and total not in (None, self.total):
             raise _Restart
-        etag = _strong(answer.headers.get("ETag") or "")
-        if self.etag and etag and etag != self.etag:
+        if not _is_of(answer.headers, self.etag):
             raise _Restart
         self.total = total if self.total is None else self.total
 
@@ -374,7 +415,7 @@ class _Download:
         if length is not None and self.total is not None and length != self.total:
             self.part.remove()
             raise self.fault(SIZE_MISMATCH, got=length, want=self.total)
-        etag = _strong(answer.headers.get("ETag") or "")
+        etag = _validator(answer.headers)
         if self.part.offset or etag != self.etag:
             self.restart(etag)
         if self.total is None:
@@ -431,8 +472,8 @@ class _Download:
         """Take the bytes of an answer. Raises TransportError when it ends too early."""
         limit = self.client.settings.rate_limit
         step = _BUFFER if not limit else max(1 << 14, min(_BUFFER, limit // 20))
-        begun = window = time.monotonic()
-        taken = in_window = 0
+        begun, pace = time.monotonic(), _Pace(self.client.settings.timeout)
+        taken = 0
         while True:
             remaining = None if self.total is None else self.total - self.part.offset
             buffer = self.hasher.buffer()
@@ -440,20 +481,16 @@ class _Download:
             count, problem = self.fill(answer, buffer, size, self.part.offset) if size else (0, None)
             self._put(buffer, count)
             taken += count
-            in_window += count
             self.report(self.part.offset, self.total, "downloading")
             if problem is not None:
                 raise TransportError(problem)
             if not count:
                 break
-            now = time.monotonic()
             if limit:
-                self.client.sleep(max(0.0, taken / limit - (now - begun)))
-            if now - window >= self.client.settings.timeout:
-                if in_window < _LEAST_BYTES:
-                    seconds = self.client.settings.timeout
-                    raise TransportError(self.fault(STALLED, seconds=seconds, at=self.part.offset))
-                window, in_window = now, 0
+                self.client.sleep(max(0.0, taken / limit - (time.monotonic() - begun)))
+            if pace.is_too_slow(count):
+                seconds = self.client.settings.timeout
+                raise TransportError(self.fault(STALLED, seconds=seconds, at=self.part.offset))
         if answer.is_cut or (self.total is not None and self.part.offset < self.total):
             want = self.total if self.total is not None else "an unknown number of"
             raise TransportError(self.fault(INTERRUPTED, got=self.part.offset, want=want, why=""))
@@ -462,6 +499,9 @@ class _Download:
     def request(self) -> Answer | None:
         """One request for what is missing; the answer if it brought no bytes and is to be judged."""
         headers = {}
+        if self.part.offset and not (self.etag or self.sha256 or self.remote.git_sha1):
+            # Nothing would tell that the rest is of another content.
+            self.restart()
         if self.part.offset:
             headers["Range"] = f"bytes={self.part.offset}-"
             if self.etag:
@@ -538,7 +578,7 @@ class _Download:
                     raise self.fault(HTTP_ANSWER, why="it sends other bytes than those asked for") from None
                 continue
             except TransportError as error:
-                if self.part.offset > furthest:
+                if self.part.offset - furthest >= _LEAST_BYTES:
                     attempt, renewed, furthest = 0, False, self.part.offset
                 attempt += 1
                 if attempt > self.client.settings.retries:

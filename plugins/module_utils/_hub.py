@@ -157,6 +157,12 @@ class _Hub:
             raise self.fault(REPOSITORY_NOT_FOUND, host=host)
         raise StackError(HTTP_STATUS, name=self.name, source=redact(answer.url), status=status)
 
+    def check_access(self, remote: Remote) -> None:
+        """Refuse a file that may not be read: a hub lists the files of gated repositories to everybody."""
+        answer, _body = self.client.text("HEAD", remote.url, follow="none")
+        if answer.status == 401 or answer.headers.get("X-Error-Code") == "GatedRepo":
+            self.check(answer, remote.name)
+
     def pin(self) -> str:
         """The commit that the revision stands for."""
         if _COMMIT.match(self.revision):
@@ -325,9 +331,9 @@ def _whole(hub: _Hub, remotes: list[Remote]) -> Resolved:
 
 
 def _resolve_hf(hub: _Hub, path: str, quantization: str) -> Resolved:
-    if path:
-        return _resolve_file(hub, path)
-    return _pick(hub, hub.listing(hub.pin()), quantization)
+    resolved = _resolve_file(hub, path) if path else _pick(hub, hub.listing(hub.pin()), quantization)
+    hub.check_access(resolved.files[0])
+    return resolved
 
 
 def _resolve_file(hub: _Hub, path: str) -> Resolved:

@@ -345,7 +345,7 @@ class Hub:
             return False
         return True
 
-    def _refused(self, handler: Handler, name: str) -> bool:
+    def _refused(self, handler: Handler, name: str, content: bool = False) -> bool:
         """Answer as the hub does if the repository is not to be seen (huggingface_hub, utils/_http.py)."""
         authorization = handler.headers.get("Authorization", "")
         if authorization and authorization != f"Bearer {TOKEN}":
@@ -362,7 +362,8 @@ class Hub:
         if known.disabled:
             handler.small(403, b"", {"X-Error-Message": "Access to this resource is disabled."})
             return True
-        if known.gated and not authorization:
+        # What a gated repository holds is listed to everybody.
+        if content and known.gated and not authorization:
             message = f"Access to model {name} is restricted. You must have access to it and be authenticated."
             handler.small(401, b"", {"X-Error-Code": "GatedRepo", "X-Error-Message": message})
             return True
@@ -443,7 +444,7 @@ class Hub:
     def _resolve(self, handler: Handler, path: str) -> None:
         name, _resolve, rest = path.lstrip("/").partition("/resolve/")
         revision, _slash, file = rest.partition("/")
-        if self._refused(handler, name):
+        if self._refused(handler, name, content=True):
             return None
         repository = self.repositories[name]
         if not self._known_revision(handler, repository, revision):

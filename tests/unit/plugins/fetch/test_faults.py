@@ -203,6 +203,41 @@ def test_13_replaced_in_the_middle_of_a_run(place: Place) -> None:
     assert place.plain.log[-1].headers["If-Range"] == '"another"'
 
 
+def replace_at(place: Place, request: int, content: bytes) -> None:
+    """Replace the plain server's file when it is asked for the n-th time."""
+    server, take, asked = place.plain, place.plain.take_fault, iter(range(1, 1 << 20))
+
+    def replaced(path: str, method: str) -> Fault:
+        if method == "GET" and next(asked) == request:
+            server.files[path] = content
+        return take(path, method)
+
+    server.take_fault = replaced  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("just_now", [False, True])
+def test_13_replaced_and_nothing_tells(place: Place, just_now: bool) -> None:
+    """Without anything that tells one content from another the rest of a file is not put to its beginning."""
+    other = make_model(place.gguf, fill=3)
+    place.plain.headers["/model.gguf"] = {"ETag": "", "Last-Modified": formatdate(usegmt=True) if just_now else ""}
+    place.plain.fault("/model.gguf", cut_after=500_000)
+    replace_at(place, 2, other)
+    assert place.fetch(f"{place.plain.url}/model.gguf").changed
+    assert all("Range" not in each.headers for each in place.plain.log)
+    place.content = other
+    place.check(there=True)
+
+
+def test_13_the_date_tells(place: Place) -> None:
+    """A server without ETags whose file is old enough that its date stands for its content (RFC 9110, 8.8.2.2)."""
+    date = formatdate(time.time() - 3600, usegmt=True)
+    place.plain.headers["/model.gguf"] = {"ETag": "", "Last-Modified": date}
+    place.plain.fault("/model.gguf", cut_after=500_000)
+    assert place.fetch(f"{place.plain.url}/model.gguf").changed
+    assert place.plain.log[-1].headers["If-Range"] == date
+    place.check(there=True)
+
+
 def test_14_a_part_without_its_record(place: Place) -> None:
     leave(place, place.content[:300_000])
     place.part.with_name(place.part.name + ".json").unlink()
@@ -294,6 +329,13 @@ def test_21_a_server_that_falls_silent(place: Place) -> None:
 def test_21_one_byte_now_and_then(place: Place) -> None:
     place.hub.cdn.fault(place.cdn_path, drip_seconds=0.2, times=-1)
     assert "too little" in place.fails("stalled", retries=0)
+
+
+def test_21_one_byte_now_and_then_is_no_progress(place: Place) -> None:
+    """A few bytes bring back no attempt."""
+    place.hub.cdn.fault(place.cdn_path, drip_seconds=0.2, times=-1)
+    place.fails("stalled", retries=2)
+    assert len(place.bodies()) == 3
 
 
 def test_22_an_address_that_expired(place: Place) -> None:
@@ -398,6 +440,16 @@ def test_27_the_licence_was_not_accepted(place: Place) -> None:
     headers = {"X-Error-Code": "GatedRepo", "X-Error-Message": "Access to model org/model is restricted."}
     place.hub.origin.fault(f"/api/models/{REPOSITORY}/revision/main", status=403, headers=headers, times=-1)
     assert f"licence at {place.hub.url}/{REPOSITORY}" in place.fails("gated")
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_27_only_the_content_is_refused(place: Place, check: bool) -> None:
+    """The hub lists the files of gated repositories to everybody."""
+    headers = {"X-Error-Code": "GatedRepo", "X-Error-Message": "Access to model org/model is restricted."}
+    path = f"/{REPOSITORY}/resolve/{COMMIT}/{REMOTE}"
+    place.hub.origin.fault(path, status=403, headers=headers, times=-1, method="")
+    assert f"licence at {place.hub.url}/{REPOSITORY}" in place.fails("gated", check=check)
+    assert not place.store.exists()
 
 
 @pytest.mark.parametrize("old", [False, True])
@@ -506,6 +558,21 @@ def test_several_connections_and_no_ranges(several: Place) -> None:
 def test_several_connections_and_a_wrong_part(several: Place, what: dict[str, Any]) -> None:
     several.hub.cdn.fault(several.cdn_path, **what)
     assert several.fetch().changed
+    several.check(there=True)
+
+
+def test_several_connections_that_drip(several: Place) -> None:
+    several.hub.cdn.fault(several.cdn_path, drip_seconds=0.2, times=-1)
+    several.fails("stalled", retries=2)
+
+
+@pytest.mark.parametrize("request_number", [2, 5, 9])
+def test_several_connections_and_a_file_that_is_replaced(several: Place, request_number: int) -> None:
+    """No file is put together from two: each part is compared with the first answer's ETag."""
+    several.old, several.content = several.content, make_model(several.gguf, fill=3)
+    assert len(several.old) == len(several.content)
+    replace_at(several, request_number, several.content)
+    assert several.fetch(f"{several.plain.url}/model.gguf").changed
     several.check(there=True)
 
 

@@ -62,7 +62,9 @@ def test_check_mode_asks_only_for_metadata(place: Place) -> None:
     outcome = place.fetch(check=True)
     assert outcome.after["sha256"] == hashlib.sha256(place.content).hexdigest()
     assert place.hub.cdn.log == []
-    assert all(path.startswith("/api/") for path in place.hub.origin.asked())
+    assert all(path.startswith("/api/") for path in place.hub.origin.asked("GET"))
+    # Whether it may be read, which the lists don't say.
+    assert place.hub.origin.asked("HEAD") == [f"/{REPOSITORY}/resolve/{COMMIT}/{REMOTE}"]
 
 
 @pytest.mark.parametrize("two_origins", [True, False])
