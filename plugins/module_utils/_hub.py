@@ -290,7 +290,7 @@ def _pick(hub: _Hub, remotes: list[Remote], quantization: str) -> Resolved:
     if not found and not pieces:
         return _whole(hub, remotes)
     labelled = _by_label(found)
-    wanted = [quantization.upper()] if quantization else ["Q4_K_M", "Q8_0"]
+    wanted = [_quantization_names.plain(quantization)] if quantization else ["Q4_K_M", "Q8_0"]
     for label in wanted:
         choices = labelled.get(label, [])
         if len(choices) > 1:

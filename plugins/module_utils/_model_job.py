@@ -113,7 +113,7 @@ def job_id(params: Mapping[str, Any], secret: Collection[str] = ()) -> str:
     user and the password don't count; the query does, because it may say which content is wanted.
     """
     plain = {
-        key: _without_user(value) if isinstance(value, str) else value
+        key: _without_user(value)
         for key, value in params.items()
         if key != "job"
         and not key.startswith("_ansible_")
@@ -124,8 +124,13 @@ def job_id(params: Mapping[str, Any], secret: Collection[str] = ()) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
-def _without_user(value: str) -> str:
-    if "://" not in value or "@" not in value:
+def _without_user(value: Any) -> Any:
+    """A value without the users of addresses, wherever in it they are."""
+    if isinstance(value, list):
+        return [_without_user(each) for each in value]
+    if isinstance(value, dict):
+        return {key: _without_user(each) for key, each in value.items()}
+    if not isinstance(value, str) or "://" not in value or "@" not in value:
         return value
     try:
         parts = urllib.parse.urlsplit(value)

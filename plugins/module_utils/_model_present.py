@@ -35,7 +35,6 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._model_names impor
 from ansible_collections.mistralrs.stack.plugins.module_utils._model_store import Entry, Outcome, Wanted
 from ansible_collections.mistralrs.stack.plugins.module_utils._source import Remote, Resolved, Source
 
-AUTO = "auto"
 _MODE = 0o644
 _QUANTIZED = (".gguf", ".uqff")
 _RESUMABLE = ("part", "part.json", "set")
@@ -157,10 +156,8 @@ def _plan(wanted: Wanted, source: Source, seal: bool) -> Plan:
 
 def _chosen_before(wanted: Wanted, source: Source) -> Wanted | None:
     """The model that an earlier run chose for C(quantization=auto)."""
-    for file, sidecar in _model_store.read_sidecars(wanted.store).items():
-        if sidecar.get("name") == wanted.name and sidecar.get("asked") == AUTO and _is_same_source(source, sidecar):
-            return wanted._replace(quantization=str(sidecar.get("quantization", "")), file=file, asked=AUTO)
-    return None
+    found = [each for each in _model_store.chosen(wanted) if _is_same_source(source, _model_store.read_sidecar(each))]
+    return found[0] if found else None
 
 
 def _choose(wanted: Wanted, source: Source, client: _http.Client, access: Access) -> Wanted:
@@ -176,7 +173,7 @@ def _choose(wanted: Wanted, source: Source, client: _http.Client, access: Access
     candidates = [_fit.Candidate(label, sizes[label], dict(summary)) for label in sorted(sizes)]
     choice = _fit.choose(candidates, list(fit.gpu_memory), fit.context_length, fit.batch_size, wanted.name)
     label = choice.label.lower()
-    return wanted._replace(quantization=label, file=store_file_name(wanted.name, label), asked=AUTO)
+    return wanted._replace(quantization=label, file=store_file_name(wanted.name, label), asked=_model_store.AUTO)
 
 
 class Offer(NamedTuple):
@@ -347,7 +344,7 @@ def prepare(wanted: Wanted, source: Source, access: Access, read: bool = False) 
     _model_store.check_template(wanted)
     with _model_store.store_errors(wanted):
         client = _http.Client(wanted.name, access.http)
-        if wanted.quantization == AUTO:
+        if wanted.quantization == _model_store.AUTO:
             wanted = _chosen_before(wanted, source) or _choose(wanted, source, client, access)
         plan = _plan(wanted, source, access.seal)
         if not plan.fetch:

@@ -83,6 +83,7 @@ TEMPLATE_INVALID = Fault(
 )
 
 _SPARE = 64 << 20
+AUTO = "auto"
 _MODE = 0o644
 _MAX_SIDECAR = 8 << 20
 _MAX_TEMPLATE = 1 << 20
@@ -285,6 +286,15 @@ def read_sidecars(store: str) -> dict[str, dict[str, Any]]:
         return {}
     found = {name[: -len(".json")]: _sidecar_of(os.path.join(folder, name)) for name in names if name.endswith(".json")}
     return {file: sidecar for file, sidecar in found.items() if sidecar}
+
+
+def chosen(wanted: Wanted) -> list[Wanted]:
+    """The models of the store that were chosen for this name with C(quantization=auto)."""
+    return [
+        wanted._replace(quantization=str(sidecar.get("quantization", "")), file=file, asked=AUTO)
+        for file, sidecar in read_sidecars(wanted.store).items()
+        if sidecar.get("name") == wanted.name and sidecar.get("asked") == AUTO
+    ]
 
 
 def set_digest(files: Mapping[str, str]) -> str:

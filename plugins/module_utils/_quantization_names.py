@@ -22,6 +22,11 @@ _BYTE_SPLIT = re.compile(r"\.gguf(?:-split-[a-z]+|\.part\d+of\d+)\Z", re.IGNOREC
 _NO_MODELS = re.compile(r"mmproj|imatrix|(?:^|[-_/.])(?:mtp|eagle3|dflash|dspark)-", re.IGNORECASE)
 
 
+def plain(label: str) -> str:
+    """A label as llama.cpp writes it; names of files and people also say FP16 and FP32."""
+    return label.upper().replace("FP16", "F16").replace("FP32", "F32")
+
+
 def label_of(path: str) -> str:
     """The quantization that a file's name says, in upper case; '' if it says none."""
     stem = path.rpartition("/")[2]
@@ -29,7 +34,7 @@ def label_of(path: str) -> str:
     found = _LABEL.findall(f"{shard['stem']}." if shard else stem)
     # A folder may carry the label in the file's place.
     found = found or _LABEL.findall(path.rpartition("/")[0] + ".")
-    return str(found[-1]).upper().replace("FP16", "F16").replace("FP32", "F32") if found else ""
+    return plain(str(found[-1])) if found else ""
 
 
 def is_model(path: str) -> bool:

@@ -417,7 +417,7 @@ def _wanted(module: AnsibleModule, model: dict[str, str]) -> Wanted:
     wanted = Wanted(
         store=module.params["path"],
         name=name,
-        quantization=quantization.lower() if quantization.lower() == _model_present.AUTO else quantization,
+        quantization=quantization.lower() if quantization.lower() == _model_store.AUTO else quantization,
         file=store_file_name(name, quantization),
         sha256=parse_sha256(name, model["sha256"]),
         chat_template=model["chat_template"],
@@ -438,7 +438,9 @@ def _prepared(
     return prepared
 
 
-def _present(module: AnsibleModule, wanted: list[Wanted], sources: list[Source]) -> dict[str, Any]:
+def _present(
+    module: AnsibleModule, given: list[dict[str, str]], wanted: list[Wanted], sources: list[Source]
+) -> dict[str, Any]:
     """Have the models in the store; the module's result."""
     params = module.params
     access = _model_access.access(module)
@@ -458,7 +460,8 @@ def _present(module: AnsibleModule, wanted: list[Wanted], sources: list[Source])
         is_long = any(each.plan.fetch or each.plan.adopt for each in prepared)
         return None if is_long else done()
 
-    job = _model_job.Job(params["path"], _model_job.job_id(params))
+    # As they were given: addresses may differ in nothing but what is not shown of them.
+    job = _model_job.Job(params["path"], _model_job.job_id({**params, "models": given}))
     status = _model_job.run(job, params["job"], lambda reporter: done(reporter.update), quick)
     if params["job"] == "cancel":
         return {"changed": False, "job": status.shown()}
@@ -538,7 +541,12 @@ def run(module: AnsibleModule) -> dict[str, Any]:
             parse_source(model["name"], model["source"], model["revision"], each.sha256)
             for model, each in zip(given, wanted)
         ]
-        return _present(module, wanted, sources)
+        return _present(module, given, wanted, sources)
+    wanted = [
+        found
+        for each in wanted
+        for found in ((_model_store.chosen(each) if each.quantization == _model_store.AUTO else []) or [each])
+    ]
     if state == "absent":
         outcomes = [_model_store.absent(each, module.check_mode) for each in wanted]
     else:

@@ -119,6 +119,13 @@ def test_names_that_are_fine(place: Place, name: str) -> None:
     place.check(there=True)
 
 
+@pytest.mark.parametrize("asked", ["fp16", "f16", "FP16"])
+@pytest.mark.parametrize("name", ["model-fp16.gguf", "model-F16.gguf"])
+def test_both_ways_to_write_half_precision(place: Place, asked: str, name: str) -> None:
+    place.hub.add(REPOSITORY, {name: place.content, "model-Q4_K_M.gguf": b"y"})
+    assert place.fetch(label=asked, check=True).after["size"] == len(place.content)
+
+
 def test_one_file_is_taken_before_shards(place: Place) -> None:
     place.hub.add(REPOSITORY, {REMOTE: place.content, **shards(place.gguf)})
     place.fetch()

@@ -204,6 +204,8 @@ def test_an_id_depends_on_the_options_and_not_on_secrets() -> None:
     assert subject.job_id(params) != subject.job_id({**params, "source": "https://host/a?id=2"})
     assert subject.job_id({"tokenizer": "a"}) != subject.job_id({"tokenizer": "b"})
     assert subject.job_id({"key": "a"}, {"key"}) == subject.job_id({})
+    several, others = ({"models": [{"name": "m", "source": f"https://{user}host/a"}]} for user in ("u:p@", ""))
+    assert subject.job_id(several) == subject.job_id(others)
 
 
 class Clock:

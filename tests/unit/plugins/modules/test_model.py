@@ -443,6 +443,18 @@ def test_states(run: Run, store: Path) -> None:
     assert not run(state="absent")["changed"]
 
 
+def test_states_of_what_auto_chose(run: Run, store: Path) -> None:
+    """The name of the file was made from the choice; whoever asks for auto means that."""
+    run("/good", quantization="q4_0")
+    record = store / ".store" / "tiny-q4_0.gguf.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), "asked": "auto"}))
+    assert run(state="verified", quantization="auto")["model"]["file"] == "tiny-q4_0.gguf"
+    assert run(state="absent", quantization="Auto")["changed"]
+    assert files(store) == set()
+    assert run(state="verified", quantization="auto")["error_id"] == "model.not_stored"
+    assert not run(state="absent", quantization="auto")["changed"]
+
+
 @pytest.mark.parametrize("digest", ["", "sha256:00"])
 def test_what_should_be_sealed(digest: str, run: Run, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever asked for it is told each time where it can't be had."""
@@ -506,6 +518,13 @@ def test_two_processes_fetch_once(store: Path, server: Server) -> None:
     assert sorted(outcome["changed"] for outcome in outcomes) == [False, True]
     assert [method for method, _path, _headers in server.requests].count("GET") == 1
     assert files(store) == COMPLETE
+
+
+def test_addresses_that_differ_in_their_query_are_different_jobs(run: Run) -> None:
+    jobs = {run(f"/slow?content={content}", job="start")["job"]["id"] for content in (1, 2, 1)}
+    assert len(jobs) == 2
+    for content in (1, 2):
+        run(f"/slow?content={content}", job="cancel")
 
 
 def test_a_killed_module_leaves_its_job(store: Path, server: Server, run: Run) -> None:
