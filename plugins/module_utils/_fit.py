@@ -64,6 +64,13 @@ BITS_PER_WEIGHT = {
 _UNQUANTIZED = ("F16", "BF16", "F32")
 
 
+# Bits of each parameter in SafeTensors that the engine can quantize when it loads them; F32 it loads as BF16.
+_STORED_BITS = {"BF16": 16, "F16": 16, "F32": 32}
+# The labels of these that the engine quantizes to on the way.
+IN_SITU = ("Q2_K", "Q3_K_M", "Q4_0", "Q4_1", "Q4_K_M", "Q5_0", "Q5_1", "Q5_K_M", "Q6_K", "Q8_0")
+_AS_STORED = ("", "SAFETENSORS", *_UNQUANTIZED)
+
+
 class Candidate(NamedTuple):
     """A quantization of a model: its label, the size of its files in bytes, the summary of a header."""
 
@@ -90,6 +97,21 @@ def weights(parameters: int, label: str) -> int | None:
     """The size in bytes of a model with so many parameters; None if the label is not known."""
     bits = BITS_PER_WEIGHT.get(label.upper())
     return None if bits is None else round(parameters * bits / 8)
+
+
+def loaded_bytes(size: int, stored: str, label: str) -> int | None:
+    """What SafeTensors of C(size) bytes and the type C(stored) take once the engine has loaded them as C(label) says.
+
+    None if the label is not known. What was quantized before it was stored stays as it is.
+    """
+    bits = _STORED_BITS.get(stored.upper())
+    if bits is None:
+        return size
+    asked = label.upper()
+    if asked in _AS_STORED:
+        return size * 16 // bits
+    each = BITS_PER_WEIGHT.get(asked, BITS_PER_WEIGHT.get(f"{asked}_M"))
+    return None if each is None else round(size * each / bits)
 
 
 def context_tokens(summary: dict[str, Any], context_length: int) -> int:

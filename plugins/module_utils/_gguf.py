@@ -14,9 +14,9 @@ from __future__ import annotations
 import mmap
 import os
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple, Union
+from typing import Any, NamedTuple, Union
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 
@@ -441,6 +441,14 @@ def summarize(header: Header, data: mmap.mmap | bytes) -> dict[str, object]:
         "chat_template": "tokenizer.chat_template" in values,
         "shards": _whole(values.get("split.count", 0)) or 1,
     }
+
+
+def merged(summaries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The summary of a model from those of its shards in order: only the first one has all of the metadata."""
+    total = {key: sum(int(summary[key]) for summary in summaries) for key in ("parameters", "tensors")}
+    types = sorted({kind for summary in summaries for kind in summary["tensor_types"]})
+    quantization = next((summary["quantization"] for summary in summaries if summary["quantization"]), "")
+    return {**summaries[0], **total, "tensor_types": types, "quantization": quantization}
 
 
 def inspect(path: str, name: str) -> dict[str, object]:

@@ -320,6 +320,10 @@ def _flat(files: tuple[Remote, ...]) -> tuple[Remote, ...]:
 def _whole(hub: _Hub, remotes: list[Remote]) -> Resolved:
     """All that an engine reads of a repository of SafeTensors."""
     chosen = [remote for remote in remotes if is_wanted(remote.name)]
+    # Mistral's repositories hold the same weights twice, once for its own programs.
+    others = [remote for remote in chosen if not remote.name.startswith("consolidated")]
+    if any(remote.name.endswith(".safetensors") for remote in others):
+        chosen = others
     if not any(remote.name.endswith(".safetensors") for remote in chosen):
         raise hub.fault(
             ENTRY_NOT_FOUND,

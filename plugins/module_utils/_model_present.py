@@ -36,6 +36,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._model_store impor
 from ansible_collections.mistralrs.stack.plugins.module_utils._source import Remote, Resolved, Source
 
 _MODE = 0o644
+_MAX_CONFIG = 1 << 20
 _QUANTIZED = (".gguf", ".uqff")
 _RESUMABLE = ("part", "part.json", "set")
 
@@ -112,10 +113,11 @@ def _is_same_source(source: Source, sidecar: Mapping[str, Any]) -> bool:
     return bool(known == source_id(source)) if known else sidecar.get("source") == source.shown
 
 
-def _tokenizer_is_current(wanted: Wanted, recorded: Mapping[str, Any] | None) -> bool:
+def _tokenizer_is_current(wanted: Wanted, sidecar: Mapping[str, Any]) -> bool:
+    recorded = sidecar.get("tokenizer")
     status = _model_store.plain_status(wanted, _model_store.store_path(wanted, _model_store.tokenizer_name(wanted)))
     if recorded is None:
-        return True
+        return sidecar["gguf"].get("tokenizer") not in _gguf_tokenizer.AFFECTED
     if status is None:
         return False
     return all(recorded.get(key) == value for key, value in _local_file.identity(status).items())
@@ -146,7 +148,7 @@ def _plan(wanted: Wanted, source: Source, seal: bool) -> Plan:
         entry=entry,
         adopt=not known,
         refresh=entry.verified_by == "hash" or not _is_same_source(source, sidecar),
-        tokenizer=known and not _tokenizer_is_current(wanted, sidecar.get("tokenizer")),
+        tokenizer=known and not _tokenizer_is_current(wanted, sidecar),
         template=template,
         mode=entry.mode != _MODE,
         # Where sealing was tried and can't be had it is not tried again.
@@ -233,6 +235,22 @@ def _remote_summary(label: str, remote: Remote, client: _http.Client) -> dict[st
     return dict(inspect(remote.size or 0, read_range, label))
 
 
+def _tensors_summary(wanted: Wanted, resolved: Resolved, client: _http.Client) -> dict[str, Any]:
+    """What the headers of SafeTensors and the settings beside them say."""
+
+    def reader(remote: Remote) -> Callable[[int, int], bytes]:
+        return lambda start, end: _hub.read_range(client, remote, start, end)
+
+    files = [(each.size or 0, reader(each)) for each in resolved.files if each.name.endswith(".safetensors")]
+    by_name = {remote.name: remote for remote in resolved.files}
+    config, content = by_name.get("config.json"), b"{}"
+    if config is not None and 0 < (config.size or 0) <= _MAX_CONFIG:
+        answer, body = client.text("GET", config.url, limit=_MAX_CONFIG)
+        content = body if answer.status == 200 else content
+    has_template = "chat_template.jinja" in by_name
+    return _safetensors.inspect_remote_set(files, content, _model_store.label(wanted), has_template)
+
+
 def _check_support(name: str, summary: Mapping[str, Any], fit: Fit) -> None:
     """Refuse a GGUF that the engine can't load."""
     if fit.engine_version and summary.get("version"):
@@ -242,48 +260,66 @@ def _check_support(name: str, summary: Mapping[str, Any], fit: Fit) -> None:
 def _check_fit(
     wanted: Wanted, source: Source, resolved: Resolved, client: _http.Client, fit: Fit, hub: _hub.HubSettings
 ) -> dict[str, Any]:
-    """Refuse what this engine can't load and what can't fit, before the first byte; the header's summary."""
+    """Refuse a GGUF that this engine can't load or that can't fit, before the first byte; the header's summary.
+
+    SafeTensors may be wanted to be converted on this host, so that L{doubt} only warns of them.
+    """
     models = [remote for remote in resolved.files if remote.name.endswith(".gguf")]
-    if not models or models[0].size is None or not (fit.engine_version or fit.gpu_memory):
+    tensors = [remote for remote in resolved.files if remote.name.endswith(".safetensors")]
+    if any(each.size is None for each in models or tensors) or not (fit.engine_version or fit.gpu_memory):
         return {}
     try:
-        summary = _summary(_model_store.label(wanted), resolved, models[0], client)
+        if not models:
+            return _tensors_summary(wanted, resolved, client) if tensors else {}
+        label = _model_store.label(wanted)
+        summary = _gguf.merged([_summary(label, resolved, each, client) for each in models])
     except StackError as error:
         if error.id == _http.HTTP_ANSWER.id:
             # The server gives out whole files only: it is looked at when it is here.
             return {}
         raise
     _check_support(wanted.name, summary, fit)
-    size = sum(each.size or 0 for each in models)
-    _check_memory(wanted.name, size, summary, fit, lambda: _hub.quantizations(client, source, wanted.name, hub))
+
+    def offered() -> list[_fit.Candidate]:
+        others = _hub.quantizations(client, source, wanted.name, hub)
+        return [
+            _fit.Candidate(label, sum(each.size or 0 for each in files), summary) for label, files in others.items()
+        ]
+
+    _check_memory(wanted.name, _candidate(sum(each.size or 0 for each in models), summary), fit, offered)
     return summary
 
 
+def _candidate(size: int, summary: Mapping[str, Any], quantization: str = "") -> _fit.Candidate | None:
+    """What the engine loads; None if that can't be told. SafeTensors it quantizes on the way, as the label says."""
+    stored = str(summary.get("quantization", ""))
+    if not summary or summary.get("version"):
+        return _fit.Candidate(stored, size, dict(summary)) if summary else None
+    loaded = _fit.loaded_bytes(size, stored, quantization)
+    return None if loaded is None else _fit.Candidate(quantization.upper() or stored, loaded, dict(summary))
+
+
 def _check_memory(
-    name: str,
-    size: int,
-    summary: Mapping[str, Any],
-    fit: Fit,
-    offered: Callable[[], Mapping[str, Sequence[Remote]]] = dict,
+    name: str, asked: _fit.Candidate | None, fit: Fit, offered: Callable[[], Sequence[_fit.Candidate]] = list
 ) -> None:
-    """Refuse a GGUF that can't fit the GPUs; C(offered) are the quantizations that there are besides."""
-    if not fit.gpu_memory or not summary.get("version"):
-        return
-    asked = _fit.Candidate(str(summary.get("quantization", "")), size, dict(summary))
+    """Refuse what can't fit the GPUs; C(offered) are the quantizations that there are besides."""
     gpus = fit.gpu_memory
-    if _fit.estimate(asked, gpus, fit.context_length, fit.batch_size).total > sum(gpus):
-        others = [
-            _fit.Candidate(key, sum(each.size or 0 for each in files), dict(summary))
-            for key, files in offered().items()
-        ]
-        raise _fit.refusal(asked, others, gpus, fit.context_length, fit.batch_size, name)
+    if asked and gpus and _fit.estimate(asked, gpus, fit.context_length, fit.batch_size).total > sum(gpus):
+        raise _fit.refusal(asked, offered(), gpus, fit.context_length, fit.batch_size, name)
 
 
 def doubt(facts: Mapping[str, Any], fit: Fit) -> StackError | None:
-    """Why the engine will not load a GGUF of the store with the settings and GPUs of now; None if it can."""
+    """Why the engine will not load a model of the store with the settings and GPUs of now; None if it can."""
+    size, summary = facts["size"], facts["gguf"]
+
+    def offered() -> list[_fit.Candidate]:
+        """The other ways to quantize SafeTensors while they are loaded."""
+        ways = [] if summary.get("version") else [_candidate(size, summary, label) for label in _fit.IN_SITU]
+        return [way for way in ways if way and way.bytes < size]
+
     try:
-        _check_support(facts["name"], facts["gguf"], fit)
-        _check_memory(facts["name"], facts["size"], facts["gguf"], fit)
+        _check_support(facts["name"], summary, fit)
+        _check_memory(facts["name"], _candidate(size, summary, facts["quantization"]), fit, offered)
     except StackError as error:
         return error
     return None
@@ -354,7 +390,9 @@ def prepare(wanted: Wanted, source: Source, access: Access, read: bool = False) 
         if source.kind == "file":
             resolved, summary = _probe_file(wanted, source, read)
             _check_support(wanted.name, summary, access.fit)
-            _check_memory(wanted.name, sum(each.size or 0 for each in resolved.files), summary, access.fit)
+            if summary.get("version"):
+                size = sum(each.size or 0 for each in resolved.files)
+                _check_memory(wanted.name, _candidate(size, summary), access.fit)
         else:
             resolved = _hub.resolve(client, source, wanted.name, wanted.quantization, wanted.sha256, access.hub)
             promised = resolved.files[0].sha256 if not resolved.directory else ""
@@ -560,6 +598,7 @@ def _fetch_set(prepared: Prepared, client: _http.Client, access: Access, report:
     sha256 = _model_store.set_digest({name: record["sha256"] for name, record in files.items()})
     _check_sha256(wanted, prepared.source, sha256, before)
     gguf = _model_store.inspect_files(wanted, {name: os.path.join(folder, name) for name in files})
+    _check_support(wanted.name, gguf, access.fit)
     _publish_set(wanted, folder, set(files))
     return _Fetched(sha256, files, gguf, _local_file.origin(resolved.local) if resolved.local else {})
 
@@ -583,15 +622,22 @@ def _publish_set(wanted: Wanted, folder: str, names: set[str]) -> None:
     _model_store.remove(old)
 
 
-def _make_tokenizer(wanted: Wanted, directory: bool) -> dict[str, Any] | None:
+def _header_path(wanted: Wanted, files: Mapping[str, Any]) -> str:
+    """The GGUF with the model's vocabulary: of shards it is the first; '' if the model is none."""
+    path = _model_store.model_path(wanted, directory=bool(files))
+    shards = sorted(name for name in files if name.endswith(".gguf"))
+    return path if not files else os.path.join(path, shards[0]) if shards else ""
+
+
+def _make_tokenizer(wanted: Wanted, files: Mapping[str, Any]) -> dict[str, Any] | None:
     """Write the tokenizer.json beside a model that needs one; returns its name and identity."""
     name = _model_store.tokenizer_name(wanted)
     target = _model_store.store_path(wanted, name)
     exists = _model_store.plain_status(wanted, target) is not None
     with ExitStack() as stack:
-        header = None
-        if not directory:
-            data, size = stack.enter_context(_gguf.opened(_model_store.model_path(wanted)))
+        header, path = None, _header_path(wanted, files)
+        if path:
+            data, size = stack.enter_context(_gguf.opened(path))
             header = _gguf.parse_header(data, size, _model_store.label(wanted))
         if header is None or not _gguf_tokenizer.is_affected(header):
             if exists:
@@ -654,7 +700,7 @@ def _do(prepared: Prepared, access: Access, report: Report) -> Outcome:
     tokenizer = sidecar.get("tokenizer")
     if plan.fetch or plan.adopt or plan.tokenizer:
         report(wanted.name, 0, None, "making the tokenizer")
-        tokenizer = _make_tokenizer(wanted, bool(files))
+        tokenizer = _make_tokenizer(wanted, files)
     if plan.template:
         name = _model_store.template_name(wanted)
         if wanted.chat_template:

@@ -649,8 +649,7 @@ def inspect_files(wanted: Wanted, paths: Mapping[str, str]) -> dict[str, Any]:
     count = summaries[0]["shards"]
     if count != len(shards):
         raise StackError(SHARDS_INCOMPLETE, name=wanted.name, got=len(shards), want=count)
-    total = {key: sum(int(str(summary[key])) for summary in summaries) for key in ("parameters", "tensors")}
-    return {**summaries[0], **total}
+    return _gguf.merged(summaries)
 
 
 def inspect(wanted: Wanted, entry: Entry) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
@@ -285,6 +285,19 @@ def summarize(headers: list[Header], config: Mapping[str, Any], has_template: bo
         "chat_template": has_template,
         "shards": len(headers),
     }
+
+
+def inspect_remote_set(
+    files: Sequence[tuple[int, Callable[[int, int], bytes]]], config: bytes, name: str, has_template: bool
+) -> dict[str, Any]:
+    """Summarize SafeTensors that are not here: sizes in bytes and readers of the files, the publisher's config.json."""
+    headers = [read_header(size, read_range, name) for size, read_range in files]
+    try:
+        settings = _parsed(config)
+    except _Malformed:
+        # That is said when the file is here.
+        settings = {}
+    return summarize(headers, settings if isinstance(settings, dict) else {}, has_template)
 
 
 def inspect_remote(size: int, read_range: Callable[[int, int], bytes], name: str) -> dict[str, Any]:

@@ -69,13 +69,14 @@ def build(
 
 
 def sentencepiece(
-    pieces: list[tuple[str, float, int]] | None = None, architecture: str = "llama", **settings: Any
+    pieces: list[tuple[str, float, int]] | None = None, architecture: str = "llama", count: int = 0, **settings: Any
 ) -> bytes:
-    """The bytes of a GGUF with a SentencePiece vocabulary of (piece, score, type)."""
+    """The bytes of a GGUF, or of the first of C(count), with a SentencePiece vocabulary of (piece, score, type)."""
     vocabulary = PIECES if pieces is None else pieces
     metadata = {
         "general.architecture": architecture,
         "general.name": "Test",
+        **({"split.count": count} if count else {}),
         "tokenizer.ggml.model": "llama",
         "tokenizer.ggml.tokens": [piece for piece, _score, _kind in vocabulary],
         "tokenizer.ggml.scores": [score for _piece, score, _kind in vocabulary],

@@ -186,6 +186,25 @@ def test_40_shards_that_are_not_one_model(place: Place) -> None:
     assert not place.final.with_suffix("").exists()
 
 
+def test_a_split_model_has_a_tokenizer_too(place: Place) -> None:
+    """Its vocabulary is in the first shard; also where an earlier version made none."""
+    first = place.gguf.sentencepiece(count=2)
+    second = place.gguf.build({"general.architecture": "llama", "split.count": 2}, {"b": ([256], 12, 144)})
+    files = {"m-Q4_K_M-00001-of-00002.gguf": first, "m-Q4_K_M-00002-of-00002.gguf": second}
+    place.hub.add(REPOSITORY, files)
+    facts = place.fetch().facts
+    assert facts["tokenizer"] == str(place.store / f"m-{LABEL}.tokenizer.json")
+    assert facts["prompt_tokens"] > 0
+    tokenizer = Path(facts["tokenizer"])
+    content = tokenizer.read_bytes()
+    record = place.store / ".store" / f"{place.final.name}.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), "tokenizer": None}))
+    tokenizer.unlink()
+    assert place.fetch().changed
+    assert tokenizer.read_bytes() == content
+    assert not place.fetch().changed
+
+
 def test_a_repository_of_safetensors(place: Place) -> None:
     files = repository()
     place.hub.add(REPOSITORY, files)
@@ -201,6 +220,14 @@ def test_a_repository_of_safetensors(place: Place) -> None:
     place.hub.repositories[REPOSITORY].commit = "d" * 40
     wanted = _model_store.Wanted(str(place.store), "m", LABEL, place.final.name, "", "")
     assert _model_store.verified(wanted).facts["verified_by"] == "hash"
+
+
+def test_the_same_weights_are_fetched_once(place: Place) -> None:
+    """Mistral's repositories hold them once more for its own programs."""
+    place.hub.add(REPOSITORY, {**repository(), "consolidated.safetensors": tensors()})
+    assert "consolidated.safetensors" not in place.fetch().facts["files"]
+    place.hub.add("org/own", {"consolidated.safetensors": tensors(), "config.json": b"{}"})
+    assert place.fetch("hf://org/own").facts["files"] == ["config.json", "consolidated.safetensors"]
 
 
 def test_a_small_file_is_checked_by_gits_digest(place: Place) -> None:
@@ -285,6 +312,35 @@ def test_the_header_of_a_quantization_that_can_not_be_loaded(place: Place) -> No
     place.hub.add(REPOSITORY, {REMOTE: content})
     place.fit = _model_present.Fit(engine_version="0.9.5")
     assert "IQ4_XS" in place.fails("unsupported_quantization", check=True)
+
+
+def test_a_later_shard_that_can_not_be_loaded(place: Place) -> None:
+    """The types of tensors differ from shard to shard, and the first may have none."""
+    kinds: list[dict[str, Any]] = [{}, {"a": ([256], 12, 144)}, {"b": ([256], 23, 136)}]
+    metadata = {"general.architecture": "llama", "split.count": 3}
+    place.hub.add(
+        REPOSITORY,
+        {
+            f"m-Q4_K_M-{number:05}-of-00003.gguf": place.gguf.build(metadata, kind, data=None if kind else b"")
+            for number, kind in enumerate(kinds, start=1)
+        },
+    )
+    place.fit = _model_present.Fit(engine_version="0.9.5")
+    assert "IQ4_XS" in place.fails("unsupported_quantization")
+    assert not place.store.exists()
+
+
+@pytest.mark.parametrize(("label", "nearest"), [("", "quantization q8_0"), ("q8_0", ""), ("q4_k", "")])
+def test_safetensors_that_fit_only_if_they_are_quantized(place: Place, label: str, nearest: str) -> None:
+    """They are fetched all the same, since they may be converted on this host."""
+    place.hub.add(REPOSITORY, repository())
+    place.fit = _model_present.Fit(gpu_memory=(2 * GIB,))
+    predicted = place.fetch(check=True, label=label).facts["gguf"]
+    facts = place.fetch(label=label).facts
+    # Whether there is a template is in a file that is not looked at before.
+    assert {**predicted, "chat_template": True} == facts["gguf"]
+    doubt = _model_present.doubt({**facts, "gguf": {**facts["gguf"], "quantization": "BF16"}, "size": 3 * GIB // 2}, place.fit)
+    assert nearest in str(doubt) if nearest else doubt is None
 
 
 def test_the_best_that_fits_is_chosen_and_kept(place: Place) -> None:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.mistralrs.stack.plugins.module_utils import _fit, _model_support
+from ansible_collections.mistralrs.stack.plugins.module_utils import _engine_plan, _fit, _model_support
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._fit import Candidate
 
@@ -126,3 +126,21 @@ def test_loadable_labels(label: str) -> None:
 @pytest.mark.parametrize("label", ["IQ4_XS", "UD-IQ2_M", "TQ1_0", "NVFP4", ""])
 def test_other_labels(label: str) -> None:
     assert not _model_support.is_loadable_label(label)
+
+
+def test_what_the_engine_quantizes_to_on_the_way_is_what_the_configuration_takes() -> None:
+    assert {label.lower() for label in _fit.IN_SITU} <= set(_engine_plan.ISQ_TYPES)
+    assert set(_fit.IN_SITU) <= set(_fit.BITS_PER_WEIGHT)
+
+
+@pytest.mark.parametrize(
+    ("stored", "label", "expected"),
+    [("BF16", "", 1600), ("F32", "", 800), ("BF16", "q8_0", 850), ("BF16", "q4_k", 489), ("BF16", "safetensors", 1600)],
+)
+def test_what_safetensors_take_once_they_are_loaded(stored: str, label: str, expected: int) -> None:
+    assert _fit.loaded_bytes(1600, stored, label) == expected
+
+
+def test_what_is_not_known_of_safetensors() -> None:
+    assert _fit.loaded_bytes(1600, "BF16", "hqq4") is None
+    assert _fit.loaded_bytes(1600, "gptq", "q4_0") == 1600
