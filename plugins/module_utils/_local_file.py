@@ -19,7 +19,7 @@ import stat
 import struct
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 
@@ -196,6 +196,7 @@ def copy(source: int, target: int, report: Callable[[int], None]) -> tuple[str, 
         digest.update(data)
         if not shared:
             write_all(target, data)
+            write_behind(target, done, len(data))
         done += len(data)
         report(done)
 
@@ -233,20 +234,29 @@ def seal(path: str) -> str:
     return sealed_digest(path)
 
 
-def sealed_digest(path: str) -> str:
-    """The digest of a sealed file as the kernel measures it, C(sha256:...); '' if the file is not sealed."""
+def _measured(path: str) -> tuple[str, int]:
+    """The digest of a sealed file, or '' and the number of the error that says why there is none."""
     # struct fsverity_digest: algorithm, size of the digest, the digest.
     buffer = bytearray(struct.pack("<HH64s", 0, 64, b""))
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        with suppress(OSError):
-            fcntl.ioctl(descriptor, _FS_IOC_MEASURE_VERITY, buffer)
-            algorithm, size, digest = struct.unpack("<HH64s", buffer)
-            if algorithm == _VERITY_SHA256:
-                return f"sha256:{digest[:size].hex()}"
+        fcntl.ioctl(descriptor, _FS_IOC_MEASURE_VERITY, buffer)
+    except OSError as error:
+        return "", error.errno or errno.EIO
     finally:
         os.close(descriptor)
-    return ""
+    algorithm, size, digest = struct.unpack("<HH64s", buffer)
+    return (f"sha256:{digest[:size].hex()}", 0) if algorithm == _VERITY_SHA256 else ("", errno.EINVAL)
+
+
+def sealed_digest(path: str) -> str:
+    """The digest of a sealed file as the kernel measures it, C(sha256:...); '' if the file is not sealed."""
+    return _measured(path)[0]
+
+
+def can_be_sealed(path: str) -> bool:
+    """Whether a file is not sealed and lies where files can be."""
+    return _measured(path)[1] == errno.ENODATA
 
 
 def write_behind(descriptor: int, offset: int, count: int) -> None:

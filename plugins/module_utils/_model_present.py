@@ -15,7 +15,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any, NamedTuple, Protocol
 
 from ansible_collections.mistralrs.stack.plugins.module_utils import (
@@ -123,6 +123,18 @@ def _tokenizer_is_current(wanted: Wanted, sidecar: Mapping[str, Any]) -> bool:
     return all(recorded.get(key) == value for key, value in _local_file.identity(status).items())
 
 
+def _is_to_be_sealed(wanted: Wanted, entry: Entry) -> bool:
+    """Where sealing was tried in vain it is tried again only if the file system has learned it since."""
+    sidecar = entry.sidecar
+    if "sealed" not in sidecar:
+        return True
+    # A file that had to be read again may be another one with the same content.
+    if sidecar["sealed"] and entry.verified_by != "hash":
+        return False
+    path = _first_path(wanted, sidecar.get("files") or {})
+    return not sidecar.get("seal_refused") and _local_file.can_be_sealed(path)
+
+
 def _plan(wanted: Wanted, source: Source, seal: bool) -> Plan:
     _model_store.plain_status(wanted, _model_store.store_path(wanted, _model_store.tokenizer_name(wanted)))
     template = _model_store.installed_template(wanted) != wanted.chat_template
@@ -151,8 +163,7 @@ def _plan(wanted: Wanted, source: Source, seal: bool) -> Plan:
         tokenizer=known and not _tokenizer_is_current(wanted, sidecar),
         template=template,
         mode=entry.mode != _MODE,
-        # Where sealing was tried and can't be had it is not tried again.
-        seal=seal and "sealed" not in sidecar,
+        seal=seal and _is_to_be_sealed(wanted, entry),
     )
 
 
@@ -498,14 +509,34 @@ def _fetch_local(wanted: Wanted, source: Source, path: str, report: Report) -> _
         return _Fetched(sha256, {}, gguf, {"size": status.st_size, "mtime_ns": status.st_mtime_ns})
 
 
+def _copy(wanted: Wanted, path: str, part: str, report: Any) -> tuple[str, int]:
+    """Copy a file of this host; the copy's sha256 and size."""
+    with _local_file.opened(wanted.name, path) as (descriptor, status), open(part, "wb") as target:
+        copied = _local_file.copy(descriptor, target.fileno(), lambda done: report(done, status.st_size, "copying"))
+        os.fsync(target.fileno())
+    return copied
+
+
 def _copied(wanted: Wanted, source: Source, remote: Remote, part: str, report: Any) -> str:
     """Copy one file of a directory of this host; its sha256."""
-    with _local_file.opened(wanted.name, remote.url) as (descriptor, _status), open(part, "wb") as target:
-        sha256, size = _local_file.copy(descriptor, target.fileno(), lambda done: report(done, remote.size, "copying"))
-        os.fsync(target.fileno())
+    sha256, size = _copy(wanted, remote.url, part, report)
     if size != remote.size:
         raise StackError(_http.INTERRUPTED, name=wanted.name, source=source.shown, got=size, want=remote.size, why="")
     return sha256
+
+
+def _kept(prepared: Prepared, remote: Remote, part: str, report: Any) -> str:
+    """Copy a file out of the model that is replaced, if it has the wanted content; its sha256, or ''."""
+    wanted, entry = prepared.wanted, prepared.plan.entry
+    files = entry.sidecar.get("files") or {} if entry else {}
+    same = [name for name, known in files.items() if remote.sha256 and known.get("sha256") == remote.sha256]
+    for name in same[:1]:
+        with suppress(StackError):
+            path = os.path.join(_model_store.model_path(wanted, directory=True), name)
+            if _copy(wanted, path, part, report)[0] == remote.sha256:
+                return remote.sha256
+            _model_store.remove(part)
+    return ""
 
 
 def _received(prepared: Prepared, remote: Remote, part: str, client: _http.Client, access: Access, report: Any) -> str:
@@ -582,7 +613,8 @@ def _fetch_set(prepared: Prepared, client: _http.Client, access: Access, report:
             def shown(done: int, _total: int | None, phase: str, base: int = before) -> None:
                 report(wanted.name, base + done, total, phase)
 
-            sha256 = _received(prepared, remote, path + ".part", client, access, shown)
+            sha256 = _kept(prepared, remote, path + ".part", shown)
+            sha256 = sha256 or _received(prepared, remote, path + ".part", client, access, shown)
             os.chmod(path + ".part", _MODE)
             os.replace(path + ".part", path)
             _model_store.remove(path + ".part.json")
@@ -649,7 +681,8 @@ def _make_tokenizer(wanted: Wanted, files: Mapping[str, Any]) -> dict[str, Any] 
             _gguf_tokenizer.write_tokenizer(vocabulary, file)
         _model_store.publish(wanted, path, descriptor, name)
     expected = _gguf_tokenizer.count_tokens(vocabulary, _gguf_tokenizer.PROMPT)
-    return {"file": name, "prompt_tokens": expected, **_local_file.identity(os.lstat(target))}
+    sha256 = _local_file.hash_file(target)
+    return {"file": name, "prompt_tokens": expected, "sha256": sha256, **_local_file.identity(os.lstat(target))}
 
 
 def _fetch(prepared: Prepared, access: Access, report: Report) -> _Fetched:
@@ -663,6 +696,11 @@ def _fetch(prepared: Prepared, access: Access, report: Report) -> _Fetched:
     if resolved.directory:
         return _fetch_set(prepared, client, access, report)
     return _fetch_one(prepared, resolved.files[0], client, access, report)
+
+
+def _first_path(wanted: Wanted, files: Mapping[str, Any]) -> str:
+    """The model's file, or the first of them."""
+    return os.path.join(_model_store.model_path(wanted, directory=bool(files)), *sorted(files)[:1])
 
 
 def _seal(wanted: Wanted, files: Mapping[str, Any]) -> str:
@@ -720,14 +758,15 @@ def _do(prepared: Prepared, access: Access, report: Report) -> Outcome:
     if not (plan.fetch or written["revision"]):
         written["revision"] = sidecar.get("revision", "")
     if access.seal or "sealed" in sidecar:
-        sealed = "" if plan.fetch else sidecar.get("sealed")
-        written["sealed"] = sealed or (_seal(wanted, files) if access.seal else "")
+        sealed = "" if verified_by == "hash" else sidecar.get("sealed")
+        path = _first_path(wanted, files)
+        written["sealed"] = sealed or (_seal(wanted, files) if access.seal else _local_file.sealed_digest(path))
+        written["seal_refused"] = access.seal and not written["sealed"] and _local_file.can_be_sealed(path)
     if files:
         written["size"] = sum(record["size"] for record in written["files"].values())
     else:
         written.update(_local_file.identity(os.lstat(_model_store.model_path(wanted))))
-    text = json.dumps(written, indent=2, sort_keys=True) + "\n"
-    _model_store.write_small(wanted, "json", text.encode(), ".store", wanted.file + ".json")
+    _model_store.write_small(wanted, "json", _model_store.record_text(written), ".store", wanted.file + ".json")
     _model_store.clean(wanted)
     stored = Entry(written["size"], sha256, written, verified_by, _MODE, bool(files))
     facts = _model_store.facts(wanted, stored.size, sha256, written, verified_by, stored.directory)

@@ -28,7 +28,12 @@ from typing import Any, NamedTuple
 
 from ansible_collections.mistralrs.stack.plugins.module_utils import _gguf, _gguf_tokenizer, _process, _safetensors
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError, StackErrors
-from ansible_collections.mistralrs.stack.plugins.module_utils._local_file import hash_file, identity, sync_directory
+from ansible_collections.mistralrs.stack.plugins.module_utils._local_file import (
+    hash_file,
+    identity,
+    sealed_digest,
+    sync_directory,
+)
 from ansible_collections.mistralrs.stack.plugins.module_utils._model_names import aliases, model_id
 
 NO_SPACE = Fault(
@@ -54,7 +59,7 @@ STORE_UNUSABLE = Fault(
 CORRUPT = Fault(
     "model.corrupt",
     "Model {name}: the sha256 of {path} is {got}, expected {want}.",
-    "Remove the file or use 'state: present', which fetches it again.",
+    "Use 'state: present', which fetches or makes it again.",
 )
 NOT_STORED = Fault(
     "model.not_stored",
@@ -660,8 +665,48 @@ def inspect(wanted: Wanted, entry: Entry) -> dict[str, Any]:
     return _gguf.inspect(model_path(wanted), label(wanted))
 
 
-def verified(wanted: Wanted) -> Outcome:
-    """Hash the stored model again; nothing is fetched."""
+# A time that no file has.
+_NEVER = {"mtime_ns": -1}
+
+
+def _note(wanted: Wanted, entry: Entry, is_right: bool, tokenizer_is_right: bool) -> None:
+    """Remember what reading showed, unless another run is working on the model.
+
+    What is wrong gets a time that no file has: C(state=present) then reads it, too, and replaces it.
+    """
+    descriptor = take_lock(lock_path(wanted))
+    if descriptor < 0:
+        return
+    try:
+        if read_sidecar(wanted) != entry.sidecar:
+            return
+        noted = dict(entry.sidecar)
+        if is_right and tokenizer_is_right:
+            noted["verified_at"] = int(time.time())
+        if not is_right and entry.directory:
+            noted["files"] = {name: {**known, **_NEVER} for name, known in noted["files"].items()}
+        elif not is_right:
+            noted.update(_NEVER)
+        if not tokenizer_is_right:
+            noted["tokenizer"] = {**noted["tokenizer"], **_NEVER}
+        make_directories(wanted)
+        write_small(wanted, "json", record_text(noted), ".store", wanted.file + ".json")
+    finally:
+        release_lock(lock_path(wanted), descriptor)
+
+
+def record_text(sidecar: Mapping[str, Any]) -> bytes:
+    """What C(.store/) says of a model, as it is written."""
+    return (json.dumps(sidecar, indent=2, sort_keys=True) + "\n").encode()
+
+
+def _tokenizer_sha256(wanted: Wanted) -> str:
+    path = store_path(wanted, tokenizer_name(wanted))
+    return hash_file(path) if plain_status(wanted, path) is not None else "missing"
+
+
+def verified(wanted: Wanted, check: bool = False) -> Outcome:
+    """Hash the stored model again; nothing is fetched. Without C(check) it is remembered how the model is."""
     with store_errors(wanted):
         entry = read_entry(wanted, rehash=True)
         path = model_path(wanted, entry.directory if entry else False)
@@ -670,20 +715,32 @@ def verified(wanted: Wanted) -> Outcome:
         want = wanted.sha256 or entry.sidecar.get("sha256")
         if not want:
             raise StackError(NOT_RECORDED, name=wanted.name, path=path)
+        tokenizer = str((entry.sidecar.get("tokenizer") or {}).get("sha256") or "")
+        found = _tokenizer_sha256(wanted) if tokenizer else ""
+        if entry.sidecar and not check:
+            # A store that can only be read is verified all the same.
+            with suppress(OSError):
+                _note(wanted, entry, entry.sha256 == entry.sidecar["sha256"], found == tokenizer)
         if entry.sha256 != want:
             raise StackError(CORRUPT, name=wanted.name, path=path, got=entry.sha256, want=want)
+        if found != tokenizer:
+            path = store_path(wanted, tokenizer_name(wanted))
+            raise StackError(CORRUPT, name=wanted.name, path=path, got=found, want=tokenizer)
         sidecar = {**entry.sidecar, "gguf": inspect(wanted, entry)}
+        if entry.sidecar.get("sealed"):
+            first = sorted(entry.sidecar.get("files") or {})[:1]
+            sidecar["sealed"] = sealed_digest(os.path.join(path, *first))
         now = state_now(wanted, entry)
         kept = wanted._replace(chat_template=installed_template(wanted))
         return Outcome(False, now, now, facts(kept, entry.size, entry.sha256, sidecar, "hash", entry.directory))
 
 
-def verified_all(wanted: Sequence[Wanted]) -> list[Outcome]:
+def verified_all(wanted: Sequence[Wanted], check: bool = False) -> list[Outcome]:
     """Hash stored models again, on all cores. Raises StackErrors with every one that is not right."""
 
     def attempt(each: Wanted) -> Outcome | StackError:
         try:
-            return verified(each)
+            return verified(each, check)
         except StackError as error:
             return error
 

@@ -124,7 +124,7 @@ options:
     description:
       - V(present) has the models in the store.
       - V(verified) reads the stored models again, on all cores, and fails if one is not what it was, or not what
-        O(sha256) says. It fetches nothing.
+        O(sha256) says. It fetches nothing, but remembers what is wrong, so that V(present) replaces that the next time.
       - V(absent) removes the models and everything that was made for them.
     type: str
     choices:
@@ -550,7 +550,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     if state == "absent":
         outcomes = [_model_store.absent(each, module.check_mode) for each in wanted]
     else:
-        outcomes = _model_store.verified_all(wanted)
+        outcomes = _model_store.verified_all(wanted, module.check_mode)
     return _result(module, wanted, outcomes)
 
 

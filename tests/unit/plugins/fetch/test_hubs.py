@@ -163,6 +163,28 @@ def test_40_one_of_three_shards_is_bad(place: Place) -> None:
     assert len(place.bodies()) == 2
 
 
+def test_of_a_new_commit_only_what_is_new_is_fetched(place: Place) -> None:
+    """A publisher who mends one file of a large model; or one shard of many that has rotted on the disk."""
+    old = shards(place.gguf)
+    place.hub.add(REPOSITORY, old)
+    place.fetch()
+    name = "m-Q4_K_M-00002-of-00003.gguf"
+    new = {**old, name: make_model(place.gguf, 65536, fill=11, **{"split.count": 3})}
+    place.hub.add(REPOSITORY, new, commit="d" * 40)
+    place.hub.cdn.log.clear()
+    folder = place.final.with_suffix("")
+    assert place.fetch(f"{place.source}@{'d' * 40}").changed
+    assert [each.path.partition("?")[0] for each in place.hub.cdn.log] == [place.hub.blob_path(new[name])]
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == new
+    # What is not what its record says is not taken over.
+    damaged = folder / "m-Q4_K_M-00001-of-00003.gguf"
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
+    place.hub.cdn.log.clear()
+    assert place.fetch(f"{place.source}@{'d' * 40}").changed
+    assert len(place.hub.cdn.log) == 1
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == new
+
+
 def test_40_a_shard_of_another_commit(place: Place) -> None:
     """The publisher replaced the files between two runs: what is kept of the first run is none of them."""
     old = shards(place.gguf)
@@ -339,7 +361,8 @@ def test_safetensors_that_fit_only_if_they_are_quantized(place: Place, label: st
     facts = place.fetch(label=label).facts
     # Whether there is a template is in a file that is not looked at before.
     assert {**predicted, "chat_template": True} == facts["gguf"]
-    doubt = _model_present.doubt({**facts, "gguf": {**facts["gguf"], "quantization": "BF16"}, "size": 3 * GIB // 2}, place.fit)
+    large = {**facts, "gguf": {**facts["gguf"], "quantization": "BF16"}, "size": 3 * GIB // 2}
+    doubt = _model_present.doubt(large, place.fit)
     assert nearest in str(doubt) if nearest else doubt is None
 
 

@@ -78,15 +78,18 @@ def test_a_file_is_sealed_once(file: str, monkeypatch: pytest.MonkeyPatch) -> No
     kernel = Kernel()
     monkeypatch.setattr(subject.fcntl, "ioctl", kernel.ioctl)
     assert subject.sealed_digest(file) == ""
+    assert subject.can_be_sealed(file)
     assert subject.seal(file) == f"sha256:{DIGEST.hex()}"
     assert subject.seal(file) == subject.sealed_digest(file) == f"sha256:{DIGEST.hex()}"
-    assert kernel.asked == [MEASURE, ENABLE, MEASURE, ENABLE, MEASURE, MEASURE]
+    assert not subject.can_be_sealed(file)
+    assert kernel.asked == [MEASURE, MEASURE, ENABLE, MEASURE, ENABLE, MEASURE, MEASURE, MEASURE]
 
 
 @pytest.mark.parametrize("error", [errno.ENOTTY, errno.EOPNOTSUPP])
 def test_where_it_can_not_be_had(file: str, error: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subject.fcntl, "ioctl", Kernel(error).ioctl)
     assert subject.seal(file) == ""
+    assert not subject.can_be_sealed(file)
 
 
 def test_another_error_is_not_hidden(file: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -48,10 +49,10 @@ class Place:
         wanted = _model_store.Wanted(str(self.store), "tiny", "q4_0", FILE, "", "")
         return wanted._replace(**changes)
 
-    def run(self, check: bool = False, url: str = "", **changes: str) -> _model_store.Outcome:
+    def run(self, check: bool = False, url: str = "", seal: bool = False, **changes: str) -> _model_store.Outcome:
         wanted = self.wanted(**changes)
         source = _source.parse_source("tiny", url or self.source.as_uri(), "", wanted.sha256)
-        return _model_present.present(wanted, source, ACCESS, check)
+        return _model_present.present(wanted, source, ACCESS._replace(seal=seal), check)
 
     def error(self, **arguments: Any) -> StackError:
         with pytest.raises(StackError) as caught:
@@ -472,8 +473,104 @@ def test_verified(place: Place) -> None:
     # The change hides from size, time and inode, but not from reading.
     assert not place.run(chat_template="{{ x }}").changed
     with pytest.raises(StackError) as caught:
+        _model_store.verified(place.wanted(), check=True)
+    assert caught.value.id == "model.corrupt"
+    assert not place.run(chat_template="{{ x }}").changed
+    # As the message says: now it is known that the file has to be replaced.
+    with pytest.raises(StackError, match="fetches or makes it again"):
+        _model_store.verified(place.wanted())
+    assert place.run(chat_template="{{ x }}").changed
+    assert _model_store.verified(place.wanted()).facts["sha256"] == sha256(place.source.read_bytes())
+
+
+def test_verified_reads_the_tokenizer_too(place: Place) -> None:
+    place.run()
+    content = place.tokenizer.read_bytes()
+    status = place.tokenizer.stat()
+    place.tokenizer.write_bytes(content[:-2] + b" }")
+    os.utime(place.tokenizer, ns=(status.st_atime_ns, status.st_mtime_ns))
+    with pytest.raises(StackError, match=re.escape(place.tokenizer.name)) as caught:
         _model_store.verified(place.wanted())
     assert caught.value.id == "model.corrupt"
+    assert place.run().changed
+    assert place.tokenizer.read_bytes() == content
+    place.tokenizer.unlink()
+    with pytest.raises(StackError, match="is missing"):
+        _model_store.verified(place.wanted())
+
+
+def test_verified_tells_when(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.run()
+    monkeypatch.setattr(_model_store.time, "time", lambda: 2_000_000_000.0)
+    for check, expected in ((True, False), (False, True)):
+        _model_store.verified(place.wanted(), check)
+        assert (_model_store.read_sidecar(place.wanted())["verified_at"] == 2_000_000_000) == expected
+    # What another run is working on is left to it.
+    monkeypatch.setattr(_model_store.time, "time", lambda: 2_000_000_001.0)
+    with _model_store.locked(place.wanted()):
+        _model_store.verified(place.wanted())
+    assert _model_store.read_sidecar(place.wanted())["verified_at"] == 2_000_000_000
+    assert not place.run().changed
+
+
+class Verity:
+    """What the file system can do; sealed are inodes."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.there = True
+        self.refuses = False
+        self.sealed: set[int] = set()
+        self.tried = 0
+        monkeypatch.setattr(_local_file, "seal", self.seal)
+        monkeypatch.setattr(_local_file, "sealed_digest", self.digest)
+        monkeypatch.setattr(_local_file, "can_be_sealed", lambda path: self.there and not self.digest(path))
+
+    def seal(self, path: str) -> str:
+        self.tried += 1
+        if self.there and not self.refuses:
+            self.sealed.add(os.stat(path).st_ino)
+        return self.digest(path)
+
+    def digest(self, path: str) -> str:
+        return "sha256:00" if os.stat(path).st_ino in self.sealed else ""
+
+
+def test_sealing_is_tried_again_where_it_became_possible(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    verity = Verity(monkeypatch)
+    verity.there = False
+    assert place.run(seal=True).facts["sealed"] == ""
+    assert (place.run(seal=True).changed, verity.tried) == (False, 1)
+    # As after 'tune2fs -O verity'.
+    verity.there = True
+    outcome = place.run(seal=True)
+    assert (outcome.changed, outcome.facts["sealed"]) == (True, "sha256:00")
+    assert (place.run(seal=True).changed, verity.tried) == (False, 2)
+
+
+def test_a_file_system_that_refuses_to_seal_is_not_asked_for_ever(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verity = Verity(monkeypatch)
+    verity.refuses = True
+    assert place.run(seal=True).changed
+    assert (place.run(seal=True).changed, verity.tried) == (False, 1)
+
+
+@pytest.mark.parametrize("seal", [True, False])
+def test_another_file_of_the_same_content_is_not_taken_for_sealed(
+    place: Place, seal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a copy out of a backup."""
+    verity = Verity(monkeypatch)
+    assert place.run(seal=True).facts["sealed"]
+    copy = place.model.with_suffix(".copy")
+    copy.write_bytes(place.model.read_bytes())
+    copy.chmod(0o644)
+    copy.replace(place.model)
+    outcome = place.run(seal=seal)
+    assert (outcome.changed, outcome.facts["sealed"]) == (seal, "sha256:00" if seal else "")
+    assert bool(verity.digest(str(place.model))) == seal
+    assert not place.run(seal=seal).changed
 
 
 def test_what_was_put_there_by_hand_is_read_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -484,12 +581,12 @@ def test_what_was_put_there_by_hand_is_read_once(place: Place, monkeypatch: pyte
     hash_of = _model_store.hash_file
     monkeypatch.setattr(_model_store, "hash_file", lambda path: read.append(path) or hash_of(path))
     outcome = place.run(sha256=sha256(place.source.read_bytes()))
-    assert read == [str(place.model)]
+    assert read.count(str(place.model)) == 1
     assert outcome.facts["verified_by"] == "hash"
     # Unless it was touched since.
     os.utime(place.model, ns=(1, 1))
     place.run(sha256=sha256(place.source.read_bytes()))
-    assert len(read) == 2
+    assert read.count(str(place.model)) == 2
 
 
 def test_several_are_verified_at_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
