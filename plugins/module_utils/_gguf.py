@@ -45,6 +45,7 @@ GGUF_MALFORMED = Fault(
 )
 
 Scalar = Union[int, float, bool, str]
+Data = Union[mmap.mmap, bytes, bytearray]
 
 # Far above anything published, low enough that a hostile header is refused within about two seconds.
 _MAX_KEYS = 16_384
@@ -57,7 +58,8 @@ _MAX_DEPTH = 4
 _MAX_LAYERS = 4_096
 # Bytes of a remote file that are asked for at first, and at most.
 _FIRST_WINDOW = 1 << 20
-_LAST_WINDOW = 64 << 20
+_LARGEST_STEP = 8 << 20
+_LAST_WINDOW = 32 << 20
 
 _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
@@ -188,7 +190,7 @@ class _Malformed(Exception):
 class _Cursor:
     """A position in the header and what is left of the budget."""
 
-    def __init__(self, data: mmap.mmap | bytes) -> None:
+    def __init__(self, data: Data) -> None:
         self.data = data
         self.position = 4
         self.elements = _MAX_ELEMENTS
@@ -252,7 +254,7 @@ class _Cursor:
         self.skip(0)
 
 
-def _describe_start(data: mmap.mmap | bytes) -> str:
+def _describe_start(data: Data) -> str:
     start = bytes(data[:512]).lstrip().lower()
     if not start:
         return "it is empty"
@@ -300,7 +302,7 @@ class _Short(Exception):
         self.position = position
 
 
-def _parse(data: mmap.mmap | bytes, name: str) -> Header:
+def _parse(data: Data, name: str) -> Header:
     """The header at the start of C(data). Raises _Short, or StackError for what no more bytes would mend."""
     if data[:4] != b"GGUF":
         raise StackError(NOT_GGUF, name=name, hint=_describe_start(data))
@@ -340,7 +342,7 @@ def _parse(data: mmap.mmap | bytes, name: str) -> Header:
     return Header(version, values, arrays, tensors)
 
 
-def parse_header(data: mmap.mmap | bytes, size: int, name: str) -> Header:
+def parse_header(data: Data, size: int, name: str) -> Header:
     """Parse the header at the start of C(data); C(size) is the whole file's size, C(name) is for messages."""
     try:
         header = _parse(data, name)
@@ -365,7 +367,7 @@ def opened(path: str) -> Iterator[tuple[mmap.mmap | bytes, int]]:
             yield data, size
 
 
-def read_numbers(data: mmap.mmap | bytes, array: Array, limit: int) -> list[float]:
+def read_numbers(data: Data, array: Array, limit: int) -> list[float]:
     """The numbers of an array that was found by C(parse_header); [] if they are too many or no numbers."""
     if array.element_type not in _SCALARS or array.length > limit:
         return []
@@ -373,7 +375,7 @@ def read_numbers(data: mmap.mmap | bytes, array: Array, limit: int) -> list[floa
     return list(struct.unpack_from(f"<{array.length}{code}", data, array.offset))
 
 
-def read_strings(data: mmap.mmap | bytes, array: Array) -> list[str]:
+def read_strings(data: Data, array: Array) -> list[str]:
     """The strings of an array that was found by C(parse_header)."""
     texts = []
     position = array.offset
@@ -389,7 +391,7 @@ def _whole(value: object) -> int:
     return int(value) if isinstance(value, (int, float)) and 0 <= value < 1 << 63 else 0
 
 
-def _kv_bytes_per_token(header: Header, data: mmap.mmap | bytes, architecture: str) -> int:
+def _kv_bytes_per_token(header: Header, data: Data, architecture: str) -> int:
     """Bytes of F16 keys and values that each token of context takes, over all attention layers."""
 
     def value(key: str) -> int:
@@ -408,7 +410,7 @@ def _kv_bytes_per_token(header: Header, data: mmap.mmap | bytes, architecture: s
     return kv_heads * width * 2
 
 
-def summarize(header: Header, data: mmap.mmap | bytes) -> dict[str, object]:
+def summarize(header: Header, data: Data) -> dict[str, object]:
     """What users and other parts want to know about a model, as plain data."""
     values = header.values
     architecture = str(values.get("general.architecture", ""))
@@ -462,7 +464,7 @@ def inspect_remote(size: int, read_range: Callable[[int, int], bytes], name: str
 
     C(read_range) gives the bytes from a start to, without, an end. Vocabularies make a header about 6 to 12 MB long.
     """
-    data = b""
+    data = bytearray()
     window = _FIRST_WINDOW
     while True:
         data += read_range(len(data), min(window, size))
@@ -470,7 +472,11 @@ def inspect_remote(size: int, read_range: Callable[[int, int], bytes], name: str
             _parse(data, name)
             break
         except _Short:
-            if len(data) >= min(size, _LAST_WINDOW):
+            if len(data) >= size:
                 break
-        window *= 2
+            if len(data) >= _LAST_WINDOW:
+                what = f"it is larger than {_LAST_WINDOW >> 20} MiB, more than any real header"
+                raise StackError(GGUF_MALFORMED, name=name, what=what) from None
+        # Not by powers of two to the end: what is there and what comes must both fit into little memory.
+        window = min(window * 2, window + _LARGEST_STEP, _LAST_WINDOW)
     return summarize(parse_header(data, size, name), data)

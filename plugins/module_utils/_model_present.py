@@ -689,10 +689,18 @@ def _fetch(prepared: Prepared, access: Access, report: Report) -> _Fetched:
     wanted, source, resolved = prepared.wanted, prepared.source, prepared.resolved
     if resolved is None:
         raise ValueError("nothing was resolved")
+    client = _http.Client(wanted.name, access.http)
     if resolved.local and not resolved.directory:
         exact = wanted if wanted.sha256 else wanted._replace(sha256=resolved.files[0].sha256)
-        return _fetch_local(exact, source, resolved.local, report)
-    client = _http.Client(wanted.name, access.http)
+        try:
+            return _fetch_local(exact, source, resolved.local, report)
+        except StackError as error:
+            if source.kind != "ollama" or error.id != _download.CHECKSUM_MISMATCH.id or access.http.offline:
+                raise
+        # The blob in the local Ollama's store is damaged; its registry has the right one.
+        registry = access.hub._replace(ollama_models=())
+        resolved = _hub.resolve(client, source, wanted.name, wanted.quantization, wanted.sha256, registry)
+        prepared = prepared._replace(resolved=resolved)
     if resolved.directory:
         return _fetch_set(prepared, client, access, report)
     return _fetch_one(prepared, resolved.files[0], client, access, report)

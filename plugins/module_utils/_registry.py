@@ -176,8 +176,8 @@ def resolve(client: Client, source: Source, name: str, ollama_models: Iterable[s
     directory = len(files) > 1 or not files[0].name.endswith(".gguf")
     if local and not directory:
         blob = os.path.join(local[0], "blobs", "sha256-" + files[0].sha256)
-        if os.path.isfile(blob):
+        if os.path.isfile(blob) and os.path.getsize(blob) == files[0].size:
             return Resolved(tuple(files), revision, local=blob)
-        # The manifest is there, the blob is not: as if the store had nothing.
+        # The manifest is there, the blob is not, or not all of it: as if the store had nothing.
         return resolve(client, source, name, ())
     return Resolved(tuple(files), revision, directory=directory)

@@ -453,11 +453,11 @@ def test_a_blob_that_is_not_what_its_name_says(place: Place) -> None:
     place.fails("checksum_mismatch", f"ollama://127.0.0.1:{place.hub.origin.server_port}/library/m")
 
 
-def local_ollama(place: Place, content: bytes) -> Path:
+def local_ollama(place: Place, content: bytes, host: str = "registry.ollama.ai") -> Path:
     """A store as Ollama lays it out."""
     root = place.root / "ollama"
     digest = hashlib.sha256(place.content).hexdigest()
-    manifest = root / "manifests" / "registry.ollama.ai" / "library" / "m" / "latest"
+    manifest = root / "manifests" / host / "library" / "m" / "latest"
     manifest.parent.mkdir(parents=True)
     layer = {"mediaType": OLLAMA, "digest": f"sha256:{digest}", "size": len(place.content)}
     manifest.write_text(json.dumps({"layers": [layer]}))
@@ -488,8 +488,18 @@ def test_the_local_ollamas_header_is_read_where_it_lies(place: Place) -> None:
 
 def test_a_damaged_local_ollama(place: Place) -> None:
     local_ollama(place, make_model(place.gguf, fill=3))
-    place.fails("checksum_mismatch", "ollama://library/m")
+    place.fails("checksum_mismatch", "ollama://library/m", offline=True)
     place.check(there=False)
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_instead_of_a_damaged_local_ollama_its_registry_is_asked(place: Place, cut: bool) -> None:
+    host = f"127.0.0.1:{place.hub.origin.server_port}"
+    place.hub.publish("library/m", [(OLLAMA, place.content, "")])
+    local_ollama(place, place.content[:-1] if cut else make_model(place.gguf, fill=3), host)
+    assert place.fetch(f"ollama://{host}/library/m").changed
+    place.check(there=True)
+    assert place.leftovers() == []
 
 
 # Against the publisher's own client: the stand-in speaks the real protocol.
