@@ -30,11 +30,16 @@ from ansible_collections.mistralrs.stack.plugins.module_utils import (
     _model_support,
     _safetensors,
 )
-from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._model_names import store_file_name
 from ansible_collections.mistralrs.stack.plugins.module_utils._model_store import Entry, Outcome, Wanted
 from ansible_collections.mistralrs.stack.plugins.module_utils._source import Remote, Resolved, Source
 
+NOT_OF_SOURCE = Fault(
+    "model.not_of_source",
+    "Model {name}: {path} was put there by hand and is not what {source} has: its sha256 is {got}, not {want}.",
+    "Give its sha256 ('sha256') to keep it, or remove it, and it is fetched.",
+)
 _MODE = 0o644
 _MAX_CONFIG = 1 << 20
 _QUANTIZED = (".gguf", ".uqff")
@@ -383,6 +388,30 @@ def _content_is_here(plan: Plan, resolved: Resolved) -> bool:
     return not plan.entry.directory and plan.entry.sha256 == resolved.files[0].sha256
 
 
+def _compared(wanted: Wanted, source: Source, plan: Plan, client: _http.Client, access: Access) -> Resolved | None:
+    """Refuse a file that was put into the store by hand if its source has another one; what the source has.
+
+    None if the source does not say. Without its answer the file is taken as it is: it may be there just for that.
+    """
+    if wanted.sha256 or source.kind in ("file", "http", "https") or access.http.offline:
+        return None
+    try:
+        resolved = _hub.resolve(client, source, wanted.name, wanted.quantization, "", access.hub)
+    except StackError as error:
+        if error.id == _http.SOURCE_UNREACHABLE.id:
+            return None
+        raise
+    want = resolved.files[0].sha256
+    if resolved.directory or not want or plan.entry is None:
+        return None
+    if plan.entry.sha256 != want:
+        path = _model_store.model_path(wanted)
+        raise StackError(
+            NOT_OF_SOURCE, name=wanted.name, path=path, source=source.shown, got=plan.entry.sha256, want=want
+        )
+    return resolved
+
+
 def prepare(wanted: Wanted, source: Source, access: Access, read: bool = False) -> Prepared:
     """Ask and check all that can be known before the first byte; nothing is changed.
 
@@ -397,7 +426,8 @@ def prepare(wanted: Wanted, source: Source, access: Access, read: bool = False) 
         if not plan.fetch:
             # A killed run leaves its lock's file behind, and perhaps more.
             left = os.path.lexists(_model_store.lock_path(wanted)) or bool(_model_store.left_behind(wanted))
-            return Prepared(wanted, source, plan, idle=not plan.changed and not plan.refresh and not left)
+            origin = _compared(wanted, source, plan, client, access) if plan.adopt else None
+            return Prepared(wanted, source, plan, origin, idle=not plan.changed and not plan.refresh and not left)
         if source.kind == "file":
             resolved, summary = _probe_file(wanted, source, read)
             _check_support(wanted.name, summary, access.fit)
@@ -743,6 +773,9 @@ def _do(prepared: Prepared, access: Access, report: Report) -> Outcome:
         for path in [os.path.join(folder, name) for name in files] or [folder]:
             if plan.mode:
                 os.chmod(path, _MODE)
+            # Whoever copied it here is not to alter it afterwards.
+            if plan.adopt and os.geteuid() == 0:
+                os.chown(path, 0, 0)
     tokenizer = sidecar.get("tokenizer")
     if plan.fetch or plan.adopt or plan.tokenizer:
         report(wanted.name, 0, None, "making the tokenizer")

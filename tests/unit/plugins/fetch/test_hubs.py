@@ -15,7 +15,7 @@ from typing import Any
 import huggingface_hub
 import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils import _hub, _model_present, _model_store
-from hub import COMMIT, TOKEN
+from hub import COMMIT, TOKEN, Hub
 from huggingface_hub import errors
 from place import LABEL, REMOTE, REPOSITORY, Place, make_model
 
@@ -280,6 +280,54 @@ def test_what_the_hub_has_is_here_already(place: Place) -> None:
     assert not place.fetch().changed
     assert place.bodies() == []
     assert place.fetch().facts["source"] == place.source
+
+
+# What was put into the store by hand
+
+
+def put_by_hand(place: Place, content: bytes) -> None:
+    place.store.mkdir()
+    place.final.write_bytes(content)
+    place.final.chmod(0o664)
+    if os.geteuid() == 0:
+        os.chown(place.final, 12345, 12345)
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_a_file_put_there_by_hand_is_what_its_source_has(place: Place, check: bool) -> None:
+    put_by_hand(place, place.content)
+    outcome = place.fetch(check=check)
+    assert (outcome.changed, outcome.facts["revision"]) == (True, COMMIT)
+    assert place.hub.cdn.log == []
+    if not check:
+        status = place.final.stat()
+        assert (status.st_uid, status.st_mode & 0o777) == (os.geteuid(), 0o644)
+        assert not place.fetch().changed
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_a_file_put_there_by_hand_that_its_source_does_not_have(place: Place, check: bool) -> None:
+    """Nobody knows which of the two is meant: neither is lost."""
+    place.old = place.content[:-100] + bytes(100)
+    put_by_hand(place, place.old)
+    digest = hashlib.sha256(place.old).hexdigest()
+    assert digest in place.fails("not_of_source", check=check)
+    assert place.final.read_bytes() == place.old
+    # Both ways out that the message names.
+    assert place.fetch(sha256=digest, check=check).facts["sha256"] == digest
+    place.final.unlink()
+    assert place.fetch(sha256="", check=check).facts["sha256"] == hashlib.sha256(place.content).hexdigest()
+
+
+@pytest.mark.parametrize("offline", [True, False])
+def test_a_file_put_there_by_hand_where_no_hub_answers(
+    place: Place, offline: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_by_hand(place, place.content)
+    if not offline:
+        monkeypatch.setattr(Hub, "url", "http://127.0.0.1:9")
+    assert place.fetch(offline=offline, retries=0).changed
+    assert place.hub.origin.log == []
 
 
 # What can't be loaded or does not fit
