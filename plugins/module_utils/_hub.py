@@ -460,6 +460,8 @@ def quantizations(client: Client, source: Source, name: str, settings: HubSettin
         ]
         if label and complete:
             offered[label] = tuple(by_path[path] for path in min(complete, key=len))
+    if offered:
+        hub.check_access(next(iter(offered.values()))[0])
     return offered
 
 

@@ -18,7 +18,7 @@ import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils import _download
 from certificate import make as make_certificate
 from hub import COMMIT, TOKEN, Fault, Server, running
-from place import REMOTE, REPOSITORY, Place, make_model
+from place import LABEL, REMOTE, REPOSITORY, Place, make_model
 from silent import Silent
 
 MIB = 1 << 20
@@ -448,7 +448,8 @@ def test_27_only_the_content_is_refused(place: Place, check: bool) -> None:
     headers = {"X-Error-Code": "GatedRepo", "X-Error-Message": "Access to model org/model is restricted."}
     path = f"/{REPOSITORY}/resolve/{COMMIT}/{REMOTE}"
     place.hub.origin.fault(path, status=403, headers=headers, times=-1, method="")
-    assert f"licence at {place.hub.url}/{REPOSITORY}" in place.fails("gated", check=check)
+    for label in (LABEL, "auto"):
+        assert f"licence at {place.hub.url}/{REPOSITORY}" in place.fails("gated", check=check, label=label)
     assert not place.store.exists()
 
 
