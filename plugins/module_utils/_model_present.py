@@ -128,6 +128,12 @@ def _tokenizer_is_current(wanted: Wanted, sidecar: Mapping[str, Any]) -> bool:
     return all(recorded.get(key) == value for key, value in _local_file.identity(status).items())
 
 
+def _paths(wanted: Wanted, files: Mapping[str, Any]) -> list[str]:
+    """The model's file, or all of them in the order of their names."""
+    path = _model_store.model_path(wanted, directory=bool(files))
+    return [os.path.join(path, name) for name in sorted(files)] or [path]
+
+
 def _is_to_be_sealed(wanted: Wanted, entry: Entry) -> bool:
     """Where sealing was tried in vain it is tried again only if the file system has learned it since."""
     sidecar = entry.sidecar
@@ -136,7 +142,7 @@ def _is_to_be_sealed(wanted: Wanted, entry: Entry) -> bool:
     # A file that had to be read again may be another one with the same content.
     if sidecar["sealed"] and entry.verified_by != "hash":
         return False
-    path = _first_path(wanted, sidecar.get("files") or {})
+    path = _paths(wanted, sidecar.get("files") or {})[0]
     return not sidecar.get("seal_refused") and _local_file.can_be_sealed(path)
 
 
@@ -736,18 +742,6 @@ def _fetch(prepared: Prepared, access: Access, report: Report) -> _Fetched:
     return _fetch_one(prepared, resolved.files[0], client, access, report)
 
 
-def _first_path(wanted: Wanted, files: Mapping[str, Any]) -> str:
-    """The model's file, or the first of them."""
-    return os.path.join(_model_store.model_path(wanted, directory=bool(files)), *sorted(files)[:1])
-
-
-def _seal(wanted: Wanted, files: Mapping[str, Any]) -> str:
-    """Seal the model's files; the digest of the first, '' where that can't be had."""
-    folder = _model_store.model_path(wanted, directory=bool(files))
-    paths = [os.path.join(folder, name) for name in sorted(files)] or [folder]
-    return [_local_file.seal(path) for path in paths][0]
-
-
 def _do(prepared: Prepared, access: Access, report: Report) -> Outcome:
     """Do what is planned. The order matters: what C(.store/) says about the model is written last."""
     wanted, plan = prepared.wanted, prepared.plan
@@ -769,8 +763,7 @@ def _do(prepared: Prepared, access: Access, report: Report) -> Outcome:
             _local_file.origin(prepared.source.path) if prepared.source.kind == "file" else {}
         )
         gguf = sidecar.get("gguf") or _model_store.inspect(wanted, entry)
-        folder = _model_store.model_path(wanted, directory=bool(files))
-        for path in [os.path.join(folder, name) for name in files] or [folder]:
+        for path in _paths(wanted, files):
             if plan.mode:
                 os.chmod(path, _MODE)
             # Whoever copied it here is not to alter it afterwards.
@@ -800,9 +793,11 @@ def _do(prepared: Prepared, access: Access, report: Report) -> Outcome:
         written["revision"] = sidecar.get("revision", "")
     if access.seal or "sealed" in sidecar:
         sealed = "" if verified_by == "hash" else sidecar.get("sealed")
-        path = _first_path(wanted, files)
-        written["sealed"] = sealed or (_seal(wanted, files) if access.seal else _local_file.sealed_digest(path))
-        written["seal_refused"] = access.seal and not written["sealed"] and _local_file.can_be_sealed(path)
+        paths = _paths(wanted, files)
+        digest_of = _local_file.seal if access.seal else _local_file.sealed_digest
+        # All of them are sealed; the digest of the first is told.
+        written["sealed"] = sealed or [digest_of(path) for path in paths][0]
+        written["seal_refused"] = access.seal and not written["sealed"] and _local_file.can_be_sealed(paths[0])
     if files:
         written["size"] = sum(record["size"] for record in written["files"].values())
     else:
