@@ -31,6 +31,7 @@ def test_compiled(engine: EngineVersion, base: str, authorities: list[str]) -> N
     assert f"SOURCE_COMMIT={engine.commit} " in text
     assert f"BINARY={engine.binary} " in text
     assert f"RUST_VERSION={engine.rust_version} " in text
+    assert f"ENV RUSTUP_TOOLCHAIN={engine.rust_version}\n" in text
     assert "CUDA_COMPUTE_CAP=89 " in text
     assert "RUSTFLAGS='-C target-cpu=generic'" in text
     assert ("dnf install" in text) == (base == "ubi9")
@@ -50,6 +51,7 @@ def test_from_an_archive_with_the_bases_toolchain() -> None:
     assert complaints(text) == ""
     assert "ARG SOURCE_ARCHIVE" in text
     assert "RUST_VERSION=distribution " in text
+    assert "RUSTUP_TOOLCHAIN" not in text
     assert " cargo " in text
 
 
