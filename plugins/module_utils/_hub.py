@@ -334,9 +334,10 @@ def _whole(hub: _Hub, remotes: list[Remote]) -> Resolved:
     return Resolved(tuple(chosen), chosen[0].commit, directory=True)
 
 
-def _resolve_hf(hub: _Hub, path: str, quantization: str) -> Resolved:
+def _resolve_hf(hub: _Hub, path: str, quantization: str, to_read: bool) -> Resolved:
     resolved = _resolve_file(hub, path) if path else _pick(hub, hub.listing(hub.pin()), quantization)
-    hub.check_access(resolved.files[0])
+    if to_read:
+        hub.check_access(resolved.files[0])
     return resolved
 
 
@@ -431,14 +432,21 @@ def _from_base64(text: str) -> str:
 
 
 def resolve(
-    client: Client, source: Source, name: str, quantization: str, sha256: str, settings: HubSettings
+    client: Client,
+    source: Source,
+    name: str,
+    quantization: str,
+    sha256: str,
+    settings: HubSettings,
+    to_read: bool = True,
 ) -> Resolved:
     """The files that a source stands for, at one commit. C(sha256) is what the user wants of a single file.
 
+    With C(to_read) it is also checked that they may be read, as far as a hub's lists are open to more than its files.
     Raises StackError with what is wrong: no such repository, revision or file, gated, private, ambiguous and so on.
     """
     if source.kind == "hf":
-        return _resolve_hf(_Hub(client, source, name, settings), source.path, quantization)
+        return _resolve_hf(_Hub(client, source, name, settings), source.path, quantization, to_read)
     if source.kind in ("ollama", "oci"):
         return _registry.resolve(client, source, name, settings.ollama_models)
     if source.kind == "mirror":

@@ -296,8 +296,8 @@ def _check_fit(
         label = _model_store.label(wanted)
         summary = _gguf.merged([_summary(label, resolved, each, client) for each in models])
     except StackError as error:
-        if error.id == _http.HTTP_ANSWER.id:
-            # The server gives out whole files only: it is looked at when it is here.
+        if error.id == _http.HTTP_ANSWER.id or not models:
+            # The server gives out whole files only, or it is nothing to refuse them for: they are looked at when here.
             return {}
         raise
     _check_support(wanted.name, summary, fit)
@@ -397,14 +397,15 @@ def _content_is_here(plan: Plan, resolved: Resolved) -> bool:
 def _compared(wanted: Wanted, source: Source, plan: Plan, client: _http.Client, access: Access) -> Resolved | None:
     """Refuse a file that was put into the store by hand if its source has another one; what the source has.
 
-    None if the source does not say. Without its answer the file is taken as it is: it may be there just for that.
+    None if the source does not say. Where it does not answer, or not to us, the file is taken as it is: it may be
+    there just for that.
     """
     if wanted.sha256 or source.kind in ("file", "http", "https") or access.http.offline:
         return None
     try:
-        resolved = _hub.resolve(client, source, wanted.name, wanted.quantization, "", access.hub)
+        resolved = _hub.resolve(client, source, wanted.name, wanted.quantization, "", access.hub, to_read=False)
     except StackError as error:
-        if error.id == _http.SOURCE_UNREACHABLE.id:
+        if error.id in (_http.SOURCE_UNREACHABLE.id, _hub.UNAUTHORIZED.id):
             return None
         raise
     want = resolved.files[0].sha256

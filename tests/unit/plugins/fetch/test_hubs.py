@@ -319,6 +319,18 @@ def test_a_file_put_there_by_hand_that_its_source_does_not_have(place: Place, ch
     assert place.fetch(sha256="", check=check).facts["sha256"] == hashlib.sha256(place.content).hexdigest()
 
 
+@pytest.mark.parametrize(
+    ("options", "revision"), [({"gated": True}, COMMIT), ({"private": True}, "")], ids=["gated", "private"]
+)
+def test_a_file_put_there_by_hand_because_the_host_may_not_read_its_source(
+    place: Place, options: dict[str, Any], revision: str
+) -> None:
+    """Somebody with a licence copied it here. What is gated is compared all the same, its lists are public."""
+    place.hub.add(REPOSITORY, {REMOTE: place.content}, **options)
+    put_by_hand(place, place.content)
+    assert place.fetch(token="").facts["revision"] == revision
+
+
 @pytest.mark.parametrize("offline", [True, False])
 def test_a_file_put_there_by_hand_where_no_hub_answers(
     place: Place, offline: bool, monkeypatch: pytest.MonkeyPatch
@@ -398,6 +410,14 @@ def test_a_later_shard_that_can_not_be_loaded(place: Place) -> None:
     place.fit = _model_present.Fit(engine_version="0.9.5")
     assert "IQ4_XS" in place.fails("unsupported_quantization")
     assert not place.store.exists()
+
+
+def test_odd_tensors_are_looked_at_when_they_are_here(place: Place) -> None:
+    header = b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]}}'
+    files = {**repository(), "extra.safetensors": len(header).to_bytes(8, "little") + header + bytes(8)}
+    place.hub.add(REPOSITORY, files)
+    place.fit = _model_present.Fit(gpu_memory=(2 * GIB,))
+    assert place.fetch().facts["files"] == sorted(set(files) - {"README.md", "pytorch_model.bin", ".gitattributes"})
 
 
 @pytest.mark.parametrize(("label", "nearest"), [("", "quantization q8_0"), ("q8_0", ""), ("q4_k", "")])
