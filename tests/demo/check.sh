@@ -3,7 +3,7 @@
 set -eu
 cd "$(dirname "$0")/../.."
 output=$(mktemp)
-trap 'rm -f "$output" "$output.yml"' EXIT
+trap 'rm -f "$output"' EXIT
 
 run() {
     "$@" >"$output" 2>&1 || {
@@ -21,8 +21,7 @@ run make demo
 seconds=$(($(date +%s) - start))
 grep -q 'nothing was changed (changed=0)' "$output" || { cat "$output"; echo "error: the second run changed something."; exit 1; }
 [ "$seconds" -le 60 ] || { echo "error: the second run took $seconds s, more than 60 s."; exit 1; }
-printf 'mistral_gateway_credentials_path: %s\n' "$PWD/.cache/demo/credentials" >"$output.yml"
-tests/built_collection.sh "$PWD/.cache/demo/inventory.yml" "$PWD/tests/demo/vars.yml" "$output.yml"
+tests/built_collection.sh "$PWD/.cache/demo/inventory.yml" "$PWD/tests/demo/vars.yml" "$PWD/.cache/demo/variables.json"
 run make demo-down
 status=$(python tests/bed/bed.py status)
 case $status in

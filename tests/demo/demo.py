@@ -25,6 +25,8 @@ CACHE = ROOT / ".cache"
 STATE = CACHE / "demo"
 INVENTORY = STATE / "inventory.yml"
 CREDENTIALS = STATE / "credentials"
+# What the last run was given besides tests/demo/vars.yml.
+VARIABLES = STATE / "variables.json"
 MODELS = CACHE / "models"
 ORIGIN = CACHE / "origin"
 ORIGIN_URL = "https://127.0.0.1:8444"
@@ -76,6 +78,7 @@ def provision() -> bool:
         # So slow that there is a progress to see.
         "mistral_models_rate_limit": 50_000_000,
     }
+    VARIABLES.write_text(json.dumps(variables), encoding="utf-8")
     command = [
         "ansible-playbook",
         "--inventory",
@@ -83,7 +86,7 @@ def provision() -> bool:
         "--extra-vars",
         f"@{ROOT / 'tests' / 'demo' / 'vars.yml'}",
         "--extra-vars",
-        json.dumps(variables),
+        f"@{VARIABLES}",
         "mistralrs.stack.site",
     ]
     environment = {**os.environ, "ANSIBLE_FORCE_COLOR": "1" if sys.stdout.isatty() else "0"}
