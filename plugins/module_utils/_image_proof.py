@@ -95,7 +95,7 @@ def answer_of(said: str) -> str:
     choices = document.get("choices") or [{}]
     text = str(choices[0].get("text") or "")
     if not text.strip():
-        raise ValueError("its answer is empty")
+        raise ValueError("its answer is empty" if document else "its answer breaks off")
     return text
 
 

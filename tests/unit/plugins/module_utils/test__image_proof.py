@@ -84,9 +84,10 @@ def test_the_oldest_engine_has_flags(model: Path) -> None:
         ),
         ([("/bin/bash", (0, 'HTTP/1.1 500 X\r\n\r\n{"message": "no kernel"}', ""))], "it answers 500 (no kernel)."),
         ([("/bin/bash", (0, 'HTTP/1.1 200 OK\r\n\r\n{"choices": [{"text": " "}]}', ""))], "its answer is empty."),
+        ([("/bin/bash", (0, 'HTTP/1.1 200 OK\r\n\r\n{"choices": [{"te', ""))], "its answer breaks off."),
         ([("/bin/bash", (1, "", "no bash"))], "it answers nothing."),
     ],
-    ids=["docker", "load", "error", "empty", "silence"],
+    ids=["docker", "load", "error", "empty", "cut", "silence"],
 )
 def test_no_answer(answers: list[tuple[str, tuple[int, str, str]]], words: str, model: Path) -> None:
     docker = Docker(*answers)

@@ -1,6 +1,6 @@
 //! Imitates the program mistralrs: `--version`, `doctor --json`, and a server that answers on /health, /v1/models and
 //! /v1/completions. With a configuration it looks at the model that this names.
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 
 fn answer(stream: TcpStream) -> std::io::Result<()> {
@@ -8,9 +8,15 @@ fn answer(stream: TcpStream) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     reader.read_line(&mut line)?;
     let mut header = String::new();
+    let mut length = 0;
     while reader.read_line(&mut header)? > 2 {
+        if let Some(value) = header.strip_prefix("Content-Length: ") {
+            length = value.trim().parse().unwrap_or(0);
+        }
         header.clear();
     }
+    // Closing a connection with something unread in it would reset it, and the answer could be lost.
+    reader.read_exact(&mut vec![0; length])?;
     let (status, body) = match line.split(' ').nth(1).unwrap_or("") {
         "/health" => ("200 OK", "OK"),
         "/v1/models" => ("200 OK", r#"{"object":"list","data":[{"id":"default","object":"model"}]}"#),
