@@ -200,7 +200,9 @@ def test_a_reboot_that_is_allowed_loads_the_driver(on: On, play: Play, plant: Pl
         done = run(play, nvidia_driver_root=root, nvidia_driver_reboot=True)
         again.result()
     assert done.status == 0, done.output[-3000:]
+    assert "Hosts with a driver change 1 at a time." in done.output
     assert on(HOST, "ps -o lstart= 1") != begun
     done = run(play, nvidia_driver_root=root, nvidia_driver_reboot=True)
     assert (done.status, done.changes) == (0, 0), done.output[-3000:]
+    assert "at a time" not in done.output
     on(HOST, f"rm -r {root}")

@@ -1,0 +1,103 @@
+"""The order of site.yml on many hosts. Its roles are stand-ins here, which write down that they ran."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+HOSTS = [f"h{number}" for number in range(1, 5)]
+NOTE = """
+- name: Write it down
+  ansible.builtin.lineinfile:
+    path: "{{ journal }}"
+    line: "%s {{ ansible_play_batch | join(' ') }}"
+    create: true
+    mode: "0600"
+  run_once: true
+"""
+DRIVER = """
+- name: Say whether the driver changes
+  ansible.builtin.set_fact:
+    nvidia_driver_turn: "{{ batch if inventory_hostname in changing else '' }}"
+"""
+FAIL = """
+- name: Fail where that is asked for
+  ansible.builtin.assert:
+    that: inventory_hostname not in broken
+"""
+
+
+@pytest.fixture(scope="module")
+def collections(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A path of collections with this one, whose roles do nothing."""
+    path = tmp_path_factory.mktemp("collections")
+    stack = path / "ansible_collections" / "mistralrs" / "stack"
+    stack.mkdir(parents=True)
+    for name in ("galaxy.yml", "meta", "playbooks", "plugins"):
+        (stack / name).symlink_to(ROOT / name)
+    for role in (ROOT / "roles").iterdir():
+        tasks = stack / "roles" / role.name / "tasks"
+        tasks.mkdir(parents=True)
+        is_driver = role.name == "nvidia_driver"
+        (tasks / "preflight.yml").write_text("---" + (DRIVER if is_driver else "\n[]\n"))
+        (tasks / "main.yml").write_text("---" + NOTE % role.name + (FAIL if is_driver else ""))
+    return path
+
+
+def run(collections: Path, journal: Path, **variables: Any) -> tuple[int, list[str]]:
+    """The status of a run and what it did, each as the role and the hosts that it was run on together."""
+    local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, "ansible_become": False}
+    members = {"hosts": dict.fromkeys(HOSTS, local)}
+    groups = {"gpu_hosts": members, "gateways": {"hosts": {"h1": None}}}
+    inventory = journal.with_name("inventory.yml")
+    inventory.write_text(json.dumps({"all": {"children": groups}}))
+    given = {"journal": str(journal), "batch": "1", "changing": [], "broken": []}
+    # Whoever runs the tests is not asked to be root for roles that do nothing.
+    facts = {"ansible_facts": {"effective_user_id": 0, "pkg_mgr": ""}}
+    command = ["ansible-playbook", "-i", str(inventory), "mistralrs.stack.site", "--tags", "driver,docker"]
+    command += ["-e", json.dumps({**given, **variables, **facts})]
+    environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": f"{collections}", "ANSIBLE_NOCOLOR": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=journal.parent)
+    assert "Traceback" not in done.stdout + done.stderr
+    lines = journal.read_text().splitlines() if journal.exists() else []
+    assert lines, done.stdout[-3000:]
+    return done.returncode, lines
+
+
+def of(role: str, lines: list[str]) -> list[str]:
+    return [line.partition(" ")[2] for line in lines if line.startswith(f"{role} ")]
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Path:
+    return tmp_path / "journal"
+
+
+def test_drivers_that_stay_are_looked_at_all_at_once(collections: Path, journal: Path) -> None:
+    status, lines = run(collections, journal, broken=["h3"])
+    assert of("nvidia_driver", lines) == ["h1 h2 h3 h4"]
+    # A failure stops the host that it happens to.
+    assert status != 0
+    assert of("docker_engine", lines) == ["h1 h2 h4"]
+
+
+@pytest.mark.parametrize("batch", ["2", "67%"])
+def test_drivers_change_batch_by_batch(collections: Path, journal: Path, batch: str) -> None:
+    status, lines = run(collections, journal, batch=batch, changing=["h1", "h2", "h4"])
+    assert status == 0
+    assert of("nvidia_driver", lines) == ["h1 h2", "h4", "h3"]
+    assert of("docker_engine", lines) == ["h1 h2 h3 h4"]
+
+
+def test_a_driver_that_fails_is_the_last_that_changes(collections: Path, journal: Path) -> None:
+    status, lines = run(collections, journal, batch="2", changing=["h1", "h2", "h4"], broken=["h2"])
+    assert status != 0
+    assert of("nvidia_driver", lines) == ["h1 h2"]
+    assert of("docker_engine", lines) == []
