@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -65,16 +66,24 @@ def test_not_loaded(on: On, play: Play, downgrade: Any, scene: str, error_id: st
     assert done.changes == 0
 
 
-def test_the_controller_is_never_rebooted(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("variables", "error_id"),
+    [
+        ({"nvidia_driver_reboot": True}, "driver.reboot_of_controller"),
+        ({"nvidia_driver_batch": "half"}, "driver.batch_invalid"),
+        ({"nvidia_driver_batch": 0}, "driver.batch_invalid"),
+    ],
+)
+def test_the_controller_as_a_host(tmp_path: Path, variables: dict[str, Any], error_id: str) -> None:
     root = tmp_path / "scene"
     subprocess.run(["sh", str(HERE / "scene.sh"), str(root), "-", "-", "6.12.1-test"], check=True)
-    variables = f'{{"nvidia_driver_root": "{root}", "nvidia_driver_reboot": true}}'
-    command = ["ansible", "localhost", "--connection", "local", "--extra-vars", variables]
+    given = json.dumps({"nvidia_driver_root": str(root), **variables})
+    command = ["ansible", "localhost", "--connection", "local", "--extra-vars", given]
     command += ["--module-name", "include_role", "--args", "name=mistralrs.stack.nvidia_driver tasks_from=preflight"]
     environment = {**os.environ, "ANSIBLE_CONFIG": str(HERE.parents[2] / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
     assert done.returncode != 0
-    assert "[driver.reboot_of_controller]" in re.sub(r"\s+", " ", done.stdout + done.stderr)
+    assert f"[{error_id}]" in re.sub(r"\s+", " ", done.stdout + done.stderr)
 
 
 def test_removal(on: On, play: Play) -> None:
