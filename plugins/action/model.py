@@ -19,10 +19,16 @@ class ActionModule(FollowedAction):
     noun = "download"
     kept = "what has arrived"
 
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Run the module until its job has ended."""
+        if self._task.args.get("state") == "verified":
+            self.noun, self.kept = "verification", "what it has found"
+        return super().run(tmp, task_vars)
+
     def lines(self, host: str, is_terminal: bool) -> Lines:
-        """Lines that tell how much has arrived."""
+        """Lines that tell how much has arrived, or was read."""
         return Progress(host, is_terminal)
 
     def is_plain(self, arguments: Mapping[str, Any]) -> bool:
-        """Only a model that is to be present can be a download."""
-        return super().is_plain(arguments) or arguments.get("state", "present") != "present"
+        """Removing is soon done."""
+        return super().is_plain(arguments) or arguments.get("state") == "absent"

@@ -14,6 +14,7 @@ import fcntl
 import hashlib
 import mmap
 import os
+import select
 import signal
 import stat
 import struct
@@ -38,6 +39,7 @@ _CHUNK = 4 << 20
 # From here on a file is worth a process of its own, which maps so much of it at a time.
 _LARGE = 64 << 20
 _WINDOW = 2 << 20
+_LOOK_MILLISECONDS = 500
 # Of linux/mman.h, since Linux 5.14: pages are mapped in bulk, and a bad one is an error instead of a signal.
 _MADV_POPULATE_READ = 22
 # Of linux/fs.h and linux/fsverity.h; the same on all architectures that NVIDIA's driver runs on.
@@ -52,6 +54,7 @@ _sync_file_range = getattr(ctypes.CDLL(None, use_errno=True), "sync_file_range",
 if _sync_file_range is not None:
     _sync_file_range.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
 _forking = threading.Lock()
+Seen = Callable[[int], None]
 _NOT_SUPPORTED = (errno.ENOTTY, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EXDEV, errno.EPERM)
 
 
@@ -115,6 +118,8 @@ def _hash_mapped(descriptor: int, size: int, parent: int) -> bytes:
         for begin in range(0, size, _WINDOW):
             if os.getppid() != parent:
                 return b""
+            # Both processes share the position, which nothing else uses: there the other one sees how far this one is.
+            os.lseek(descriptor, begin, os.SEEK_SET)
             count = min(_WINDOW, size - begin)
             mapped.madvise(_MADV_POPULATE_READ, begin, count)
             with view[begin : begin + count] as window:
@@ -123,7 +128,11 @@ def _hash_mapped(descriptor: int, size: int, parent: int) -> bytes:
     return digest.digest()
 
 
-def _hash_in_child(descriptor: int, size: int) -> str:
+def _nobody(_count: int) -> None:
+    """Nobody looks."""
+
+
+def _hash_in_child(descriptor: int, size: int, seen: Seen = _nobody) -> str:
     """The sha256 of a large file; '' if it must be read otherwise, or can't be read.
 
     A mapped file that is cut off, or whose disk fails, ends the process that reads it. So that is another one.
@@ -144,23 +153,36 @@ def _hash_in_child(descriptor: int, size: int) -> str:
             finally:
                 os._exit(0)
         os.close(writer)
+    done = 0
     try:
         with os.fdopen(reader, "rb") as file:
-            return file.read().hex()
+            ready = select.poll()
+            ready.register(file, select.POLLIN)
+            while not ready.poll(_LOOK_MILLISECONDS):
+                before, done = done, os.lseek(descriptor, 0, os.SEEK_CUR)
+                seen(done - before)
+            found = file.read().hex()
+        seen((size if found else 0) - done)
+        return found
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
 
 
-def hash_file(path: str) -> str:
-    """The sha256 of a file."""
+def hash_file(path: str, seen: Seen = _nobody) -> str:
+    """The sha256 of a file. C(seen) is told now and then how many more bytes were read; it may raise to end that."""
     digest = hashlib.sha256()
+
+    def take(data: memoryview) -> None:
+        digest.update(data)
+        seen(len(data))
+
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         size = os.fstat(descriptor).st_size
-        found = _hash_in_child(descriptor, size) if size >= _LARGE else ""
+        found = _hash_in_child(descriptor, size, seen) if size >= _LARGE else ""
         if not found:
-            _read_through(descriptor, digest.update, keep_cache=True)
+            _read_through(descriptor, take, keep_cache=True)
     finally:
         os.close(descriptor)
     return found or digest.hexdigest()

@@ -16,7 +16,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from ansible_collections.mistralrs.stack.plugins.module_utils import (
     _download,
@@ -32,7 +32,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils import (
 )
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._model_names import store_file_name
-from ansible_collections.mistralrs.stack.plugins.module_utils._model_store import Entry, Outcome, Wanted
+from ansible_collections.mistralrs.stack.plugins.module_utils._model_store import Entry, Outcome, Report, Wanted
 from ansible_collections.mistralrs.stack.plugins.module_utils._source import Remote, Resolved, Source
 
 NOT_OF_SOURCE = Fault(
@@ -44,14 +44,6 @@ _MODE = 0o644
 _MAX_CONFIG = 1 << 20
 _QUANTIZED = (".gguf", ".uqff")
 _RESUMABLE = ("part", "part.json", "set")
-
-
-class Report(Protocol):
-    """Is told how far the work is: bytes done, bytes in all (or None), what is done, and what it waits for."""
-
-    def __call__(
-        self, name: str, done: int, total: int | None = None, phase: str = "", waiting_for: str = ""
-    ) -> None: ...
 
 
 class Fit(NamedTuple):

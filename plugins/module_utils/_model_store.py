@@ -20,11 +20,12 @@ import json
 import os
 import shutil
 import stat
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from ansible_collections.mistralrs.stack.plugins.module_utils import _gguf, _gguf_tokenizer, _process, _safetensors
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError, StackErrors
@@ -94,6 +95,14 @@ _MAX_SIDECAR = 8 << 20
 _MAX_TEMPLATE = 1 << 20
 _NAMING_SECONDS = 1.0
 _LOCK_SECONDS = 0.2
+
+
+class Report(Protocol):
+    """Is told how far the work is: bytes done, bytes in all (or None), what is done, and what it waits for."""
+
+    def __call__(
+        self, name: str, done: int, total: int | None = None, phase: str = "", waiting_for: str = ""
+    ) -> None: ...
 
 
 class Wanted(NamedTuple):
@@ -313,13 +322,88 @@ def set_digest(files: Mapping[str, str]) -> str:
 _HASHED: dict[str, tuple[dict[str, int], str]] = {}
 
 
-def hash_files(paths: Iterable[str]) -> list[str]:
-    """The sha256 of each file, on all cores."""
+class Counter:
+    """Says how much of C(total) bytes has been read, and ends the reading of all threads when it is stopped."""
+
+    def __init__(self, report: Report | None = None, wanted: Sequence[Wanted] = (), total: int = 0) -> None:
+        self._report = report
+        self._name = wanted[0].name if len(wanted) == 1 else f"{len(wanted)} models"
+        self._total = total
+        self._done = 0
+        self._is_stopped = False
+        self._lock = threading.Lock()
+
+    def __call__(self, count: int) -> None:
+        if self._is_stopped:
+            raise RuntimeError("nobody waits for it any more")
+        with self._lock:
+            self._done += count
+            if self._report:
+                self._report(self._name, self._done, self._total, "checking")
+
+    def stop(self) -> None:
+        """The next one who reports is stopped."""
+        self._is_stopped = True
+
+
+@contextmanager
+def _workers(seen: Counter) -> Iterator[ThreadPoolExecutor]:
+    """Threads on all cores, which read no further if the one that waits for them is stopped."""
     with ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool:
-        return list(pool.map(hash_file, paths))
+        try:
+            yield pool
+        except BaseException:
+            seen.stop()
+            raise
 
 
-def _read_files(wanted: Wanted, sidecar: dict[str, Any], rehash: bool) -> Entry | None:
+def hash_files(paths: Iterable[str], seen: Counter | None = None) -> list[str]:
+    """The sha256 of each file, on all cores."""
+    seen = seen or Counter()
+    with _workers(seen) as pool:
+        return list(pool.map(lambda path: hash_file(path, seen), paths))
+
+
+def _known_hash(path: str, status: os.stat_result) -> str:
+    """What this process has read already; '' if that is another file, or none."""
+    found = _HASHED.get(path)
+    return found[1] if found and found[0] == identity(status) else ""
+
+
+def _files_of(wanted: Wanted) -> dict[str, Mapping[str, Any]]:
+    """The model's files that there should be, each with its record."""
+    sidecar = read_sidecar(wanted)
+    folder = model_path(wanted, directory=True)
+    files = {os.path.join(folder, name): record for name, record in (sidecar.get("files") or {}).items()}
+    return files or {model_path(wanted): sidecar}
+
+
+def bytes_to_read(wanted: Wanted, rehash: bool = False) -> int:
+    """How much of the model L{read_entry} would hash."""
+    count = 0
+    for path, record in _files_of(wanted).items():
+        with suppress(OSError):
+            status = os.lstat(path)
+            if rehash or any(record.get(key) != value for key, value in identity(status).items()):
+                count += status.st_size
+    return count
+
+
+def read_ahead(wanted: Sequence[Wanted], report: Report) -> None:
+    """Hash what was put into the store by hand, on all cores, so that L{read_entry} knows it afterwards."""
+    sizes = {each: bytes_to_read(each) for each in wanted}
+    unread = [each for each, size in sizes.items() if size]
+
+    def read(each: Wanted) -> None:
+        with store_errors(each):
+            read_entry(each, seen=seen)
+
+    seen = Counter(report, unread, sum(sizes.values()))
+    with _workers(seen) as pool:
+        list(pool.map(read, unread))
+
+
+def _read_files(wanted: Wanted, sidecar: dict[str, Any], rehash: bool, seen: Counter | None) -> Entry | None:
     """The entry of a model of several files."""
     known = sidecar["files"]
     folder = model_path(wanted, directory=True)
@@ -335,7 +419,11 @@ def _read_files(wanted: Wanted, sidecar: dict[str, Any], rehash: bool) -> Entry 
         if rehash or any(known[name].get(key) != value for key, value in identity(status).items())
     ]
     digests = {name: str(record.get("sha256", "")) for name, record in known.items()}
-    digests.update(zip(stale, hash_files(os.path.join(folder, name) for name in stale)))
+    paths = {name: os.path.join(folder, name) for name in stale}
+    digests.update({name: "" if rehash else _known_hash(path, found[name]) for name, path in paths.items()})
+    unread = {name: path for name, path in paths.items() if not digests[name]}
+    digests.update(zip(unread, hash_files(unread.values(), seen)))
+    _HASHED.update({path: (identity(found[name]), digests[name]) for name, path in unread.items()})
     modes = {stat.S_IMODE(status.st_mode) for status in found.values()}
     return Entry(
         size=sum(status.st_size for status in found.values()),
@@ -347,11 +435,11 @@ def _read_files(wanted: Wanted, sidecar: dict[str, Any], rehash: bool) -> Entry 
     )
 
 
-def read_entry(wanted: Wanted, rehash: bool = False) -> Entry | None:
+def read_entry(wanted: Wanted, rehash: bool = False, seen: Counter | None = None) -> Entry | None:
     """Look up the model; its files are read only if size, time or inode are not those that were verified."""
     sidecar = read_sidecar(wanted)
     if sidecar.get("files"):
-        return _read_files(wanted, sidecar, rehash)
+        return _read_files(wanted, sidecar, rehash, seen)
     path = model_path(wanted)
     # Another run may replace the file while it is read here: then the new one counts.
     for _attempt in range(2):
@@ -363,10 +451,9 @@ def read_entry(wanted: Wanted, rehash: bool = False) -> Entry | None:
         same = all(sidecar.get(key) == value for key, value in identity(status).items())
         if same and not rehash:
             return Entry(status.st_size, sidecar["sha256"], sidecar, "sidecar", mode)
-        known = _HASHED.get(path)
-        if known and known[0] == identity(status) and not rehash:
-            return Entry(status.st_size, known[1], sidecar, "hash", mode)
-        sha256 = hash_file(path)
+        if not rehash and (sha256 := _known_hash(path, status)):
+            return Entry(status.st_size, sha256, sidecar, "hash", mode)
+        sha256 = hash_file(path, seen or Counter())
         after = plain_status(wanted, path)
         if after is not None and identity(after) == identity(status):
             _HASHED[path] = (identity(status), sha256)
@@ -705,10 +792,10 @@ def _tokenizer_sha256(wanted: Wanted) -> str:
     return hash_file(path) if plain_status(wanted, path) is not None else "missing"
 
 
-def verified(wanted: Wanted, check: bool = False) -> Outcome:
+def verified(wanted: Wanted, check: bool = False, seen: Counter | None = None) -> Outcome:
     """Hash the stored model again; nothing is fetched. Without C(check) it is remembered how the model is."""
     with store_errors(wanted):
-        entry = read_entry(wanted, rehash=True)
+        entry = read_entry(wanted, rehash=True, seen=seen)
         path = model_path(wanted, entry.directory if entry else False)
         if entry is None:
             raise StackError(NOT_STORED, name=wanted.name, path=path)
@@ -735,21 +822,22 @@ def verified(wanted: Wanted, check: bool = False) -> Outcome:
         return Outcome(False, now, now, facts(kept, entry.size, entry.sha256, sidecar, "hash", entry.directory))
 
 
-def verified_all(wanted: Sequence[Wanted], check: bool = False) -> list[Outcome]:
+def verified_all(wanted: Sequence[Wanted], check: bool = False, report: Report | None = None) -> list[Outcome]:
     """Hash stored models again, on all cores. Raises StackErrors with every one that is not right."""
 
     def attempt(each: Wanted) -> Outcome | StackError:
         try:
-            return verified(each, check)
+            return verified(each, check, seen)
         except StackError as error:
             return error
 
     # A model of several files keeps all cores busy by itself.
     several = [bool(read_sidecar(each).get("files")) for each in wanted]
-    with ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool:
+    seen = Counter(report, wanted, sum(bytes_to_read(each, rehash=True) for each in wanted))
+    with _workers(seen) as pool:
         singles = pool.map(attempt, [each for each, is_set in zip(wanted, several) if not is_set])
         found = [None if is_set else next(singles) for is_set in several]
-    done = [result or attempt(each) for each, result in zip(wanted, found)]
+        done = [result or attempt(each) for each, result in zip(wanted, found)]
     errors = [result for result in done if isinstance(result, StackError)]
     if errors:
         raise StackErrors(errors)

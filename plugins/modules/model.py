@@ -16,7 +16,8 @@ description:
     When anything goes wrong, the old one stays as it was.
   - An interrupted download goes on where it stopped, also in another run, if the source still has the same content.
   - A download runs as a job of its own on the host, so that it goes on when the connection or the controller is lost.
-    A second run with the same options attaches to it. On the controller the progress is shown.
+    A second run with the same options attaches to it. On the controller the progress is shown. The same holds where
+    much of the store is read, by O(state=verified) or because files were put there by hand.
   - A run that changes nothing does not read the models. What was verified is remembered in C(.store/) with the file's
     size, modification time and inode.
   - Two runs at the same time never write the same model. The second one waits and then reports the result of the first.
@@ -369,6 +370,7 @@ error_id:
 """
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -388,6 +390,8 @@ NAME_MISSING = Fault(
     "The module 'model' was given neither 'name' nor 'models'.",
     "Give one of them.",
 )
+# From here on reading what is in the store is worth a job, which tells how far it is.
+_LONG = 1 << 30
 MODEL_OPTIONS: dict[str, dict[str, Any]] = {
     "quantization": {"type": "str", "default": ""},
     "source": {"type": "str", "default": "", "no_log": True},
@@ -442,7 +446,6 @@ def _present(
     module: AnsibleModule, given: list[dict[str, str]], wanted: list[Wanted], sources: list[Source]
 ) -> dict[str, Any]:
     """Have the models in the store; the module's result."""
-    params = module.params
     access = _model_access.access(module)
     if module.check_mode:
         prepared = _prepared(wanted, sources, access, check=True)
@@ -451,15 +454,44 @@ def _present(
     prepared = []
 
     def done(report: Any = None) -> dict[str, Any]:
+        if not prepared:
+            _model_store.read_ahead(wanted, report)
+            prepared.extend(_prepared(wanted, sources, access, check=False))
         now = [each.wanted for each in prepared]
         arguments = (access, report) if report else (access,)
         return _result(module, now, [_model_present.apply(each, *arguments) for each in prepared], access.fit)
 
     def quick() -> dict[str, Any] | None:
+        if sum(_model_store.bytes_to_read(each) for each in wanted) >= _LONG:
+            return None
         prepared.extend(_prepared(wanted, sources, access, check=False))
         is_long = any(each.plan.fetch or each.plan.adopt for each in prepared)
         return None if is_long else done()
 
+    return _as_job(module, given, done, quick)
+
+
+def _verified(module: AnsibleModule, given: list[dict[str, str]], wanted: list[Wanted]) -> dict[str, Any]:
+    """Hash the models again; the module's result."""
+    check = module.check_mode
+
+    def done(report: Any = None) -> dict[str, Any]:
+        return _result(module, wanted, _model_store.verified_all(wanted, check, report))
+
+    def quick() -> dict[str, Any] | None:
+        return None if sum(_model_store.bytes_to_read(each, rehash=True) for each in wanted) >= _LONG else done()
+
+    return done() if check else _as_job(module, given, done, quick)
+
+
+def _as_job(
+    module: AnsibleModule,
+    given: list[dict[str, str]],
+    done: Callable[[Any], dict[str, Any]],
+    quick: Callable[[], dict[str, Any] | None],
+) -> dict[str, Any]:
+    """Do what takes long in a job; the module's result."""
+    params = module.params
     # As they were given: addresses may differ in nothing but what is not shown of them.
     job = _model_job.Job(params["path"], _model_job.job_id({**params, "models": given}))
     status = _model_job.run(job, params["job"], lambda reporter: done(reporter.update), quick)
@@ -547,11 +579,9 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         for each in wanted
         for found in ((_model_store.chosen(each) if each.quantization == _model_store.AUTO else []) or [each])
     ]
-    if state == "absent":
-        outcomes = [_model_store.absent(each, module.check_mode) for each in wanted]
-    else:
-        outcomes = _model_store.verified_all(wanted, module.check_mode)
-    return _result(module, wanted, outcomes)
+    if state == "verified":
+        return _verified(module, given, wanted)
+    return _result(module, wanted, [_model_store.absent(each, module.check_mode) for each in wanted])
 
 
 def main() -> None:

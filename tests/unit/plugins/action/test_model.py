@@ -91,7 +91,7 @@ def test_silence(quiet: str, lines: list[str], monkeypatch: pytest.MonkeyPatch) 
     assert lines == []
 
 
-@pytest.mark.parametrize("arguments", [{"check": True}, {"state": "verified"}, {"job": "start"}])
+@pytest.mark.parametrize("arguments", [{"check": True}, {"state": "absent"}, {"job": "start"}])
 def test_what_has_no_progress_is_one_call(arguments: dict[str, Any], lines: list[str]) -> None:
     action = Action([DONE], **arguments)
     assert run(action)["job"] == {"state": "finished"}
@@ -117,8 +117,14 @@ def test_a_connection_that_stays_lost(lines: list[str]) -> None:
         run(Action([AnsibleConnectionFailure("lost")]))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_who_stops_the_playbook_stops_the_job(number: int, lines: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("number", "state", "words"),
+    [
+        (signal.SIGINT, "present", "the download is being stopped; what has arrived is kept"),
+        (signal.SIGTERM, "verified", "the verification is being stopped; what it has found is kept"),
+    ],
+)
+def test_who_stops_the_playbook_stops_the_job(number: int, state: str, words: str, lines: list[str]) -> None:
     came: list[int] = []
     before = signal.signal(number, lambda received, _frame: came.append(received))
 
@@ -127,11 +133,11 @@ def test_who_stops_the_playbook_stops_the_job(number: int, lines: list[str]) -> 
         return running(1)
 
     try:
-        action = Action([running(1), stop, {"changed": False, "job": {"state": "cancelled"}}])
+        action = Action([running(1), stop, {"changed": False, "job": {"state": "cancelled"}}], state=state)
         run(action)
     finally:
         signal.signal(number, before)
     assert action.asked == ["start", "start", "cancel"]
-    assert "what has arrived is kept" in lines[-1]
+    assert words in lines[-1]
     # The process gets it after all.
     assert came == [number]

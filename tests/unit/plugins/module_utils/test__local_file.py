@@ -168,6 +168,40 @@ def test_a_mapped_file_that_is_cut_off(large: Path, monkeypatch: pytest.MonkeyPa
     assert subject.hash_file(str(large)) == sha256(large)
 
 
+@pytest.mark.parametrize("breaks", [False, True])
+def test_who_looks_sees_every_byte_once(large: Path, breaks: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the process that maps the file fails halfway, and it is read instead."""
+
+    def broken(descriptor: int, size: int, _parent: int) -> bytes:
+        os.lseek(descriptor, size // 2, os.SEEK_SET)
+        time.sleep(0.2)
+        raise OSError(errno.EIO, "Input/output error")
+
+    if breaks:
+        monkeypatch.setattr(subject, "_hash_mapped", broken)
+    monkeypatch.setattr(subject, "_LOOK_MILLISECONDS", 1)
+    seen: list[int] = []
+    assert subject.hash_file(str(large), seen.append) == sha256(large)
+    assert sum(seen) == large.stat().st_size
+    assert large.stat().st_size // 2 in seen or not breaks
+
+
+def test_who_looks_can_end_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subject, "_LOOK_MILLISECONDS", 10)
+    path = tmp_path / "holes"
+    path.touch()
+    os.truncate(path, 64 << 30)
+
+    def seen(count: int) -> None:
+        if count:
+            raise RuntimeError("enough")
+
+    with pytest.raises(RuntimeError, match="enough"):
+        subject.hash_file(str(path), seen)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
 def test_nobody_hashes_on_for_a_process_that_was_killed(tmp_path: Path) -> None:
     path = tmp_path / "holes"
     path.touch()

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -113,7 +114,7 @@ def test_present(place: Place) -> None:
 def test_again_reads_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.run()
     place.source.unlink()
-    monkeypatch.setattr(_model_store, "hash_file", lambda path: pytest.fail("the model was read"))
+    monkeypatch.setattr(_model_store, "hash_file", lambda *_arguments: pytest.fail("the model was read"))
     before = {name: (place.store / name).stat() for name in place.files()}
     outcome = place.run()
     assert not outcome.changed
@@ -295,7 +296,7 @@ def test_a_file_that_changes_while_it_is_read(
     read = _model_store.hash_file
     reads: list[str] = []
 
-    def disturbed(path: str) -> str:
+    def disturbed(path: str, _seen: object) -> str:
         digest = read(path)
         reads.append(digest)
         if len(reads) <= changes:
@@ -579,7 +580,7 @@ def test_what_was_put_there_by_hand_is_read_once(place: Place, monkeypatch: pyte
     place.model.chmod(0o644)
     read: list[str] = []
     hash_of = _model_store.hash_file
-    monkeypatch.setattr(_model_store, "hash_file", lambda path: read.append(path) or hash_of(path))
+    monkeypatch.setattr(_model_store, "hash_file", lambda path, _seen: read.append(path) or hash_of(path))
     outcome = place.run(sha256=sha256(place.source.read_bytes()))
     assert read.count(str(place.model)) == 1
     assert outcome.facts["verified_by"] == "hash"
@@ -589,6 +590,47 @@ def test_what_was_put_there_by_hand_is_read_once(place: Place, monkeypatch: pyte
     assert read.count(str(place.model)) == 2
 
 
+def test_what_was_put_there_by_hand_can_be_read_ahead(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.run(name="known", file="known.gguf")
+    for name in ("one", "two"):
+        (place.store / f"{name}.gguf").write_bytes(place.source.read_bytes())
+    wanted = [place.wanted(name=name, file=f"{name}.gguf") for name in ("one", "known", "two", "missing")]
+    size = place.source.stat().st_size
+    said: list[tuple[Any, ...]] = []
+    _model_store.read_ahead(wanted, lambda *words: said.append(words))
+    assert said[-1] == ("2 models", 2 * size, 2 * size, "checking")
+    monkeypatch.setattr(_model_store, "hash_file", lambda *_arguments: pytest.fail("it was read again"))
+    entries = [_model_store.read_entry(each) for each in wanted]
+    assert [entry.verified_by if entry else "" for entry in entries] == ["hash", "sidecar", "hash", ""]
+
+
+def test_who_is_stopped_stops_all_that_read(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("one", "two"):
+        place.run(name=name, file=f"{name}.gguf")
+    both = [place.wanted(name=name, file=f"{name}.gguf") for name in ("one", "two")]
+    begun, ended = threading.Event(), []
+
+    def hash_file(path: str, seen: Callable[[int], None]) -> str:
+        if path.endswith("one.gguf"):
+            assert begun.wait(10)
+            raise KeyboardInterrupt
+        begun.set()
+        until = time.monotonic() + 10
+        try:
+            while time.monotonic() < until:
+                seen(1)
+                time.sleep(0.01)
+        finally:
+            ended.append(time.monotonic() < until)
+        return ""
+
+    monkeypatch.setattr(_model_store.os, "sched_getaffinity", lambda _process: {0, 1})
+    monkeypatch.setattr(_model_store, "hash_file", hash_file)
+    with pytest.raises(KeyboardInterrupt):
+        _model_store.verified_all(both)
+    assert ended == [True]
+
+
 def test_several_are_verified_at_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each waits in its reading for the other; and everything that is wrong is said."""
     for name in ("one", "two"):
@@ -596,7 +638,7 @@ def test_several_are_verified_at_once(place: Place, monkeypatch: pytest.MonkeyPa
     both = [place.wanted(name=name, file=f"{name}.gguf") for name in ("one", "two")]
     reading = threading.Barrier(2, timeout=10)
 
-    def hash_file(path: str) -> str:
+    def hash_file(path: str, *_seen: object) -> str:
         reading.wait()
         return hash_of(path)
 

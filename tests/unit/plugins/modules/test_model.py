@@ -443,6 +443,33 @@ def test_states(run: Run, store: Path) -> None:
     assert not run(state="absent")["changed"]
 
 
+def test_what_takes_long_to_read_is_a_job(run: Run, store: Path, gguf: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that were put there by hand, and whatever is verified."""
+    jobs: list[str] = []
+    begin = subject._model_job.Job.start_or_attach
+
+    def start_or_attach(job: Any, work: Any) -> None:
+        jobs.append(job.id)
+        begin(job, work)
+
+    monkeypatch.setattr(subject._model_job.Job, "start_or_attach", start_or_attach)
+    monkeypatch.setattr(subject, "_LONG", 100)
+    run("/good")
+    (store / "other.gguf").write_bytes((store / FILE).read_bytes())
+    jobs.clear()
+    there = {"name": "other", "source": f"file://{store / FILE}"}
+    adopted = run(**there, job="start")
+    assert (adopted["changed"], adopted["job"]["state"], len(jobs)) == (True, "finished", 1)
+    assert not run(**there)["changed"]
+    assert len(jobs) == 1
+    assert not run(name="other", state="verified")["changed"]
+    assert len(jobs) == 2
+    content = (store / "other.gguf").read_bytes()
+    (store / "other.gguf").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert run(name="other", state="verified", job="start")["error_id"] == "model.corrupt"
+    assert len(jobs) == 3
+
+
 def test_states_of_what_auto_chose(run: Run, store: Path) -> None:
     """The name of the file was made from the choice; whoever asks for auto means that."""
     run("/good", quantization="q4_0")
