@@ -464,6 +464,10 @@ def test_what_takes_long_to_read_is_a_job(run: Run, store: Path, gguf: Any, monk
     assert len(jobs) == 1
     assert not run(name="other", state="verified")["changed"]
     assert len(jobs) == 2
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "access", lambda *_arguments: False)
+        assert not run(name="other", state="verified")["changed"]
+    assert len(jobs) == 2
     content = (store / "other.gguf").read_bytes()
     (store / "other.gguf").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     assert run(name="other", state="verified", job="start")["error_id"] == "model.corrupt"
