@@ -108,18 +108,26 @@ def refuse_without_rights(engine: Engine | None) -> None:
 
 
 @contextlib.contextmanager
+def kept_running() -> Iterator[None]:
+    """What may stop the own engine, or start it, waits for the end of this. Others than root can do neither."""
+    if os.geteuid() != 0:
+        yield
+        return
+    with locked(RUN / "lock"):
+        try:
+            yield
+        finally:
+            if not SOCKET.exists():
+                shutil.rmtree(RUN, ignore_errors=True)
+
+
+@contextlib.contextmanager
 def engine_for_change(key: str) -> Iterator[Engine]:
     """A running engine, started if need be; the own one is kept from being stopped by others meanwhile."""
-    found = find_engine(key)
-    if found is not None and not found.own:
-        yield found
-        return
-    refuse_without_rights(found)
-    with locked(RUN / "lock"):
-        found = find_engine(key) or provide_engine()
-        if not found.own:
-            shutil.rmtree(RUN, ignore_errors=True)
-        yield found
+    with kept_running():
+        found = find_engine(key)
+        refuse_without_rights(found)
+        yield found or provide_engine()
 
 
 def provide_engine() -> Engine:
@@ -140,10 +148,6 @@ def provide_engine() -> Engine:
 def left_behind() -> bool:
     """Whether an own engine that no longer runs left anything."""
     return live_pid(PID_FILE) is None and (DATA / "docker").exists() and shutil.which("dockerd") is not None
-
-
-def provide_own_engine() -> Engine:
-    return own_engine() or start_own_engine()
 
 
 def daemon_arguments() -> list[str]:

@@ -264,13 +264,17 @@ def refuse_taken_ports(engine: Engine | None, publish: Iterable[str]) -> None:
 
 def up(spec: HostSpec, inventory: Path | None = None) -> None:
     start = time.monotonic()
-    engine = bed_engine.find_engine(KEY)
-    container = inspect(engine, spec.name) if engine else None
-    if engine is None or container is None or not container["State"]["Running"]:
-        # What can be refused is refused before anything is made.
-        bed_engine.refuse_without_rights(engine)
-        refuse_taken_ports(engine, spec.publish)
-        if engine is None or not engine.docker("image", "ls", "--quiet", bed_image.image_tag(KEY, spec.suite)):
+    with bed_engine.kept_running():
+        engine = bed_engine.find_engine(KEY)
+        container = inspect(engine, spec.name) if engine else None
+        is_up = container is not None and container["State"]["Running"]
+        has_image = engine is not None and engine.docker("image", "ls", "--quiet", bed_image.image_tag(KEY, spec.suite))
+        if not is_up:
+            # What can be refused is refused before anything is made.
+            bed_engine.refuse_without_rights(engine)
+            refuse_taken_ports(engine, spec.publish)
+    if engine is None or container is None or not is_up:
+        if not has_image:
             bed_image.build_tar(spec.suite)
         with bed_engine.engine_for_change(KEY) as engine, locked(CACHE / "lock"):
             container = inspect(engine, spec.name)  # somebody may have been faster
@@ -358,19 +362,16 @@ def wait_for_systemd(engine: Engine, name: str, seconds: float = 90) -> str:
 
 
 def down(names: Sequence[str], everything: bool) -> None:
-    engines = bed_engine.running_engines()
-    if os.geteuid() == 0 and bed_engine.own_engine() is None and bed_engine.left_behind():
-        # The own engine was killed or the machine restarted: only a running engine can clean up after it.
-        with locked(bed_engine.RUN / "lock"):
-            engines.append(bed_engine.provide_own_engine())
     removed = []
-    for engine in engines:
-        if engine.own:
-            with locked(bed_engine.RUN / "lock"):
-                removed += down_on(engine, names, everything)
-                bed_engine.retire_own_engine(KEY, purge=everything)
-        else:
+    with bed_engine.kept_running():
+        engines = bed_engine.running_engines()
+        if os.geteuid() == 0 and bed_engine.OWN not in engines and bed_engine.left_behind():
+            # The own engine was killed or the machine restarted: only a running engine can clean up after it.
+            engines.append(bed_engine.start_own_engine())
+        for engine in engines:
             removed += down_on(engine, names, everything)
+            if engine.own:
+                bed_engine.retire_own_engine(KEY, purge=everything)
     for name in removed or names:
         say(f"host {name} is gone" if name in removed else f"host {name}: there was none")
     if everything and not removed:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -224,3 +227,27 @@ def test_the_lock_survives_its_own_removal(tmp_path: Path) -> None:
         path.parent.rmdir()
     with bed_base.locked(path):
         assert path.exists()
+
+
+@pytest.mark.parametrize("what", ["up", "down"])
+def test_nobody_looks_at_an_engine_that_is_being_stopped(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it happens where scenarios run side by side."""
+    looked = threading.Event()
+
+    def running_engines() -> list[bed_engine.Engine]:
+        looked.set()
+        raise bed_base.BedError("there is none")
+
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(bed_engine, "RUN", tmp_path / "run")
+    monkeypatch.setattr(bed_engine, "SOCKET", tmp_path / "run" / "docker.sock")
+    monkeypatch.setattr(bed_engine, "running_engines", running_engines)
+    with ThreadPoolExecutor(1) as pool:
+        with bed_engine.kept_running():
+            done = pool.submit(bed.main, [what, "x"])
+            assert not looked.wait(0.3)
+        assert done.result(timeout=10) == 2
+    assert looked.is_set()
+    assert not (tmp_path / "run").exists()
