@@ -5,9 +5,14 @@ cd "$(dirname "$0")/.."
 log=.cache/logs/scenario-$1.log
 mkdir -p .cache/logs
 echo "=== scenario $1: begun, its log is $log"
+: >"$log"
 start=$(date +%s)
 result=passed
-molecule test --scenario-name "$1" >"$log" 2>&1 || result=FAILED
+# What a scenario brings along is made on the controller, before its variables are read.
+if [ -e "tests/scenario/$1/ingredients.py" ]; then
+    python "tests/scenario/$1/ingredients.py" prepare >"$log"
+fi
+molecule test --scenario-name "$1" >>"$log" 2>&1 || result=FAILED
 cat "$log"
 echo "=== scenario $1: $result in $(($(date +%s) - start)) s"
 [ "$result" = passed ]

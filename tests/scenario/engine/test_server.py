@@ -1,0 +1,48 @@
+"""The real mistral.rs 0.8.1 itself, asked on its host without the gateway, and what the role says of its image."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+On = Callable[..., str]
+URL = "http://127.0.0.1:11434"
+ID = "smollm2-135m-q4_1"
+MODULE = Callable[[str, dict[str, Any]], dict[str, Any]]
+
+
+def test_the_container_is_the_real_server_built_for_the_cpu(on_host: On) -> None:
+    labels = json.loads(on_host("docker", "inspect", "--format", "{{json .Config.Labels}}", "mistral-engine"))
+    assert labels["io.mistralrs.stack.source"] == "build"
+    assert labels["io.mistralrs.stack.engine_version"] == "0.8.1"
+    assert labels["io.mistralrs.stack.commit"] == "9397956728e6508d1c7a288043161ad1d70b658f"
+    assert labels["io.mistralrs.stack.cuda"] == ""
+    assert on_host("docker", "exec", "mistral-engine", "mistralrs", "--version").startswith("mistralrs 0.8.1")
+    doctor = json.loads(on_host("docker", "exec", "mistral-engine", "mistralrs", "doctor", "--json"))
+    assert doctor["system"]["build"]["cuda"] is False
+
+
+def test_it_answers_the_recorded_requests_as_recorded(on_host: On) -> None:
+    said = on_host(
+        *("python3", "/srv/tests/contract/replay.py", "--url", URL, "--model", ID),
+        *("--against", "mistralrs-0.8.1", "--subject", "real"),
+    )
+    assert "unwanted: 0" in said, said
+
+
+def test_asked_at_once_it_mixes_answers_up_and_the_proof_says_so(module: MODULE) -> None:
+    said = module(
+        "server_ready",
+        {"url": URL, "model": ID, "container": "mistral-engine", "timeout": 300, "concurrent_prompts": 6},
+    )
+    assert said.get("failed"), said
+    assert "[server.answers_change_under_load]" in said["msg"]
+
+
+def test_without_that_question_it_is_ready(module: MODULE) -> None:
+    said = module(
+        "server_ready",
+        {"url": URL, "model": ID, "container": "mistral-engine", "timeout": 300, "concurrent_prompts": 0},
+    )
+    assert not said.get("failed"), said
