@@ -103,10 +103,20 @@ ARCHIVE_UNREACHABLE = Fault(
     "The source archive can't be fetched: {line}.",
     "Check mistral_image_archive_url and the builder's network.",
 )
+CRATE_DIFFERS = Fault(
+    "image.crate_differs",
+    "The engine's crate has another SHA-256 than the one that this collection knows: {line}.",
+    "Check what mistral_image_crate_url serves; a published crate never changes.",
+)
+CRATE_UNREACHABLE = Fault(
+    "image.crate_unreachable",
+    "The engine's crate can't be fetched: {line}.",
+    "Check the builder's network and proxy, or set mistral_image_crate_url to a mirror.",
+)
 SOURCE_INCOMPLETE = Fault(
     "image.source_incomplete",
     "The source has no Cargo.toml with a Cargo.lock{line}.",
-    "Check mistral_image_git_url or mistral_image_archive_url.",
+    "Check mistral_image_git_url, mistral_image_archive_url or mistral_image_crate_url.",
 )
 CRATES_UNREACHABLE = Fault(
     "image.crates_unreachable",
@@ -206,6 +216,8 @@ _OWN: dict[str, Fault] = {
     "commit_missing": COMMIT_MISSING,
     "archive_differs": ARCHIVE_DIFFERS,
     "archive_unreachable": ARCHIVE_UNREACHABLE,
+    "crate_differs": CRATE_DIFFERS,
+    "crate_unreachable": CRATE_UNREACHABLE,
     "source_incomplete": SOURCE_INCOMPLETE,
     "crates_unreachable": CRATES_UNREACHABLE,
     "toolchain_unreachable": TOOLCHAIN_UNREACHABLE,

@@ -243,3 +243,24 @@ ENGINE_VERSIONS = tuple(engine_version(version) for version in COMMITS)
 def as_data(version: EngineVersion) -> dict[str, Any]:
     """The same as plain data for roles."""
     return {key: list(value) if isinstance(value, tuple) else value for key, value in version._asdict().items()}
+
+
+class Crate(NamedTuple):
+    """A version as the registry of crates has it: name and SHA-256 of the crate, and the commit it was made from.
+
+    The registry's index says the SHA-256 (C(cksum)), the crate's C(.cargo_vcs_info.json) says the commit.
+    """
+
+    name: str
+    sha256: str
+    commit: str
+
+
+# The versions that the registry of crates has with their lock file. 0.8.1 has no tag in git.
+CRATES: Mapping[str, Crate] = {
+    "0.8.1": Crate(
+        name="mistralrs-cli",
+        sha256="26bc2a0267ea22fa09eb61c6e78257f58d2704671c9666527ccb91a29275939c",
+        commit="9397956728e6508d1c7a288043161ad1d70b658f",
+    ),
+}

@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
+from ansible_collections.mistralrs.stack.plugins.module_utils._cpu_build import GENERIC, cpu_build, is_for_cpu
 from ansible_collections.mistralrs.stack.plugins.module_utils._cuda_choice import (
     ARCHITECTURE_UNSUPPORTED,
     ARCHITECTURES,
@@ -27,23 +28,28 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._cuda_choice impor
     published_tag,
 )
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine_plan import engine_of
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine_source import (
+    ARCHIVE_CHECKSUM_MISSING,
+    engine_source,
+    engine_to_build,
+    split_credentials,
+)
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine_versions import (
     DEFAULT_VERSION,
     EngineVersion,
     engine_version,
 )
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._image_values import (
+    SHA256,
+    VALUE_INVALID,
+    checked,
+    checked_url,
+    list_of,
+    text_of,
+    words_of,
+)
 
-VALUE_INVALID = Fault(
-    "image.value_invalid",
-    "{variable} is {value!r}, but must be {expected}.",
-    "Correct it in the inventory.",
-)
-ARCHIVE_CHECKSUM_MISSING = Fault(
-    "image.archive_checksum_missing",
-    "{variable} is set, and {variable_sha256} is {value!r}, which is no SHA-256.",
-    "Set it to the 64 hexadecimal digits that belong to the archive.",
-)
 BASE_FAMILY_UNKNOWN = Fault(
     "image.base_family_unknown",
     "The package manager of the base image {base} isn't known by its name.",
@@ -68,6 +74,8 @@ FAMILIES: Mapping[str, Mapping[str, Any]] = {
         "build": ["build-essential", "ca-certificates", "curl", "git", "libssl-dev", "pkg-config"],
         # `openssl` depends on the library under its name in each release.
         "runtime": ["ca-certificates", "libgomp1", "openssl"],
+        "build_cpu": ["build-essential", "ca-certificates", "curl", "git", "libssl-dev", "pkg-config"],
+        "runtime_cpu": ["ca-certificates", "openssl"],
         "toolchain": ["cargo", "rustc"],
         # hadolint: versions of packages can't be pinned, the repositories keep only the newest.
         "lint": "DL3008",
@@ -81,42 +89,19 @@ FAMILIES: Mapping[str, Mapping[str, Any]] = {
         "trust": "update-ca-trust",
         "build": ["ca-certificates", "gcc", "gcc-c++", "git-core", "make", "openssl-devel", "pkgconf-pkg-config"],
         "runtime": ["ca-certificates", "libgomp", "openssl-libs"],
+        "build_cpu": ["ca-certificates", "gcc", "gcc-c++", "git-core", "make", "openssl-devel", "pkgconf-pkg-config"],
+        "runtime_cpu": ["ca-certificates", "openssl-libs"],
         "toolchain": ["cargo", "rust"],
         "lint": "DL3041",
     },
 }
 _FAMILY_OF = (("apt", re.compile(r"debian|ubuntu")), ("dnf", re.compile(r"ubi\d|rocky|alma|centos|fedora|rhel")))
 _RUST_TARGETS = {"x86_64": "x86_64-unknown-linux-gnu", "arm64": "aarch64-unknown-linux-gnu"}
-_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 # What gets into a Dockerfile or a shell line has no characters that mean something there.
 _REFERENCE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._/:@-]*\Z")
-_WORD = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9_+./-]*\Z")
 _RUST_VERSION = re.compile(r"\d+\.\d+(\.\d+)?\Z")
 _FLAGS = re.compile(r"[A-Za-z0-9_+=,./ :-]*\Z")
 _REGISTRY = re.compile(r"(sparse\+)?(https?|file)://[^\s'\"\\$`]+\Z")
-# Inside a build there are neither keys for ssh nor the builder's files.
-_URL = re.compile(r"(https?|git)://[^\s'\"\\$`]+\Z")
-
-
-class Split(NamedTuple):
-    """An address without the user and password that it may have, and these."""
-
-    url: str
-    user: str
-    password: str
-
-
-def split_credentials(url: str) -> Split:
-    """Take user and password out of an address. The user stays in ssh addresses, where it is no secret."""
-    parts = urllib.parse.urlsplit(url)
-    if parts.scheme not in ("http", "https") or "@" not in parts.netloc:
-        return Split(url, "", "")
-    host = parts.netloc.rpartition("@")[2]
-    return Split(
-        urllib.parse.urlunsplit(parts._replace(netloc=host)),
-        urllib.parse.unquote(parts.username or ""),
-        urllib.parse.unquote(parts.password or ""),
-    )
 
 
 def family_of(base: str, wanted: str) -> str:
@@ -128,39 +113,6 @@ def family_of(base: str, wanted: str) -> str:
         if pattern.search(name):
             return family
     raise StackError(BASE_FAMILY_UNKNOWN, base=base)
-
-
-def _text(settings: Mapping[str, Any], key: str) -> str:
-    return str(settings.get(key) or "").strip()
-
-
-def _checked(settings: Mapping[str, Any], key: str, pattern: re.Pattern[str], expected: str, required: bool) -> str:
-    value = _text(settings, key)
-    if (value or required) and not pattern.match(value):
-        raise StackError(VALUE_INVALID, variable=f"mistral_image_{key}", value=value, expected=expected)
-    return value
-
-
-def _list(settings: Mapping[str, Any], key: str) -> list[str]:
-    """The texts of a list; one text, as C(-e) gives it, is separated by commas, as Ansible does it."""
-    values = settings.get(key) or []
-    if isinstance(values, (str, int, float)):
-        values = str(values).split(",")
-    return [str(value).strip() for value in values]
-
-
-def _words(settings: Mapping[str, Any], key: str) -> list[str]:
-    values = _list(settings, key)
-    for value in values:
-        if not _WORD.match(value):
-            raise StackError(
-                VALUE_INVALID, variable=f"mistral_image_{key}", value=value, expected="a list of plain names"
-            )
-    return values
-
-
-def _url(settings: Mapping[str, Any], key: str, required: bool = False) -> str:
-    return _checked(settings, key, _URL, "an address that begins with https:// (or http://, git://)", required)
 
 
 def _git_files(urls: Sequence[str], mirrors: Mapping[str, str]) -> dict[str, str]:
@@ -196,38 +148,19 @@ def _cargo_files(registry: str, token: str) -> dict[str, str]:
     return files
 
 
-def _source(settings: Mapping[str, Any], engine: EngineVersion) -> tuple[dict[str, str], dict[str, str]]:
-    """Where the source comes from: what is in the Dockerfile, and what is an argument of the build."""
-    archive = _url(settings, "archive_url")
-    sha256 = _text(settings, "archive_sha256").lower()
-    if archive:
-        if not _SHA256.match(sha256):
-            raise StackError(
-                ARCHIVE_CHECKSUM_MISSING,
-                variable="mistral_image_archive_url",
-                variable_sha256="mistral_image_archive_sha256",
-                value=sha256,
-            )
-        return {"SOURCE_SHA256": sha256, "SOURCE_COMMIT": engine.commit, "SOURCE_TAG": ""}, {"SOURCE_ARCHIVE": archive}
-    git = split_credentials(_url(settings, "git_url", required=True)).url
-    # A commit of the operator's own needn't be what the tag points to.
-    tag = "" if _text(settings, "commit") else engine.tag
-    return {"SOURCE_SHA256": "", "SOURCE_COMMIT": engine.commit, "SOURCE_TAG": tag}, {"SOURCE_GIT": git}
-
-
 def _toolchain(settings: Mapping[str, Any], engine: EngineVersion, kind: str) -> tuple[dict[str, str], dict[str, str]]:
     """The Rust toolchain: what is in the Dockerfile, and what is an argument of the build."""
-    toolchain = _text(settings, "rust_toolchain") or "rustup"
+    toolchain = text_of(settings, "rust_toolchain") or "rustup"
     if toolchain == "distribution":
         return {"RUST_VERSION": "distribution", "RUSTUP_SHA256": ""}, {}
-    version = _checked(settings, "rust_version", _RUST_VERSION, "a version such as 1.94.0", False)
+    version = checked(settings, "rust_version", _RUST_VERSION, "a version such as 1.94.0", False)
     sha256 = str((settings.get("rustup_sha256") or {}).get(_RUST_TARGETS[kind].partition("-")[0], "")).lower()
-    if not _SHA256.match(sha256):
+    if not SHA256.match(sha256):
         raise StackError(TOOLCHAIN_CHECKSUM_MISSING, architecture=_RUST_TARGETS[kind].partition("-")[0])
-    url = _url(settings, "rustup_url", required=True)
+    url = checked_url(settings, "rustup_url", required=True)
     return (
         {"RUST_VERSION": version or engine.rust_version, "RUSTUP_SHA256": sha256},
-        {"RUSTUP_INIT": url.format(target=_RUST_TARGETS[kind]), "RUSTUP_SERVER": _url(settings, "rust_server")},
+        {"RUSTUP_INIT": url.format(target=_RUST_TARGETS[kind]), "RUSTUP_SERVER": checked_url(settings, "rust_server")},
     )
 
 
@@ -237,14 +170,14 @@ def _crate_index(registry: str, settings: Mapping[str, Any]) -> str:
     One that wants a token or a password answers nobody without it, and so isn't asked.
     """
     if not registry:
-        return _text(settings, "crate_index_url")
-    if _text(settings, "cargo_registry_token") or "@" in registry:
+        return text_of(settings, "crate_index_url")
+    if text_of(settings, "cargo_registry_token") or "@" in registry:
         return ""
     return registry.removeprefix("sparse+").rstrip("/") + "/config.json"
 
 
 def _kind(settings: Mapping[str, Any]) -> str:
-    architecture = _text(settings, "architecture")
+    architecture = text_of(settings, "architecture")
     if architecture not in ARCHITECTURES:
         raise StackError(ARCHITECTURE_UNSUPPORTED, architecture=architecture, known="x86_64 or aarch64")
     return ARCHITECTURES[architecture]
@@ -272,101 +205,139 @@ def _labels(engine: EngineVersion, source: str, cuda: str, capabilities: Sequenc
     }
 
 
-def _build(settings: Mapping[str, Any], engine: EngineVersion) -> dict[str, Any]:
-    kind = _kind(settings)
-    features = _words(settings, "features") or list(engine.features)
+class _Ground(NamedTuple):
+    """What an image is built upon and for: CUDA and one GPU, or the CPU."""
+
+    device: str
+    devel: str
+    runtime: str
+    features: list[str]
+    target_cpu: str
+    cuda_version: str
+    capabilities: tuple[str, ...]
+    tag: str
+    warnings: tuple[str, ...]
+
+
+def _ground(settings: Mapping[str, Any], engine: EngineVersion) -> _Ground:
+    if is_for_cpu(settings):
+        cpu = cpu_build(settings, engine)
+        return _Ground("cpu", cpu.devel, cpu.runtime, cpu.features, cpu.target_cpu, "", (), "cpu", ())
+    features = words_of(settings, "features") or list(engine.features)
     choice = cuda_choice(
         oldest(settings.get("driver")),
-        _list(settings, "compute_capabilities"),
+        list_of(settings, "compute_capabilities"),
         engine,
-        _text(settings, "cuda_version"),
-        _text(settings, "base_distribution"),
-        _text(settings, "architecture"),
+        text_of(settings, "cuda_version"),
+        text_of(settings, "base_distribution"),
+        text_of(settings, "architecture"),
         driver_cuda=oldest(settings.get("driver_cuda")),
-        compute_capability=_text(settings, "compute_capability"),
+        compute_capability=text_of(settings, "compute_capability"),
         features=features,
     )
+    return _Ground(
+        "cuda",
+        choice.devel,
+        choice.runtime,
+        features,
+        GENERIC,
+        choice.cuda_version,
+        tuple(choice.capabilities),
+        f"cuda{choice.cuda_version}-sm{choice.capabilities[0]}",
+        tuple(choice.warnings),
+    )
+
+
+def _build(settings: Mapping[str, Any], engine: EngineVersion) -> dict[str, Any]:
+    kind = _kind(settings)
+    ground = _ground(settings, engine)
     expected = "the reference of an image, with tag or digest"
-    devel = _checked(settings, "devel_base", _REFERENCE, expected, False) or choice.devel
-    runtime = _checked(settings, "runtime_base", _REFERENCE, expected, False) or choice.runtime
-    family = FAMILIES[family_of(devel, _text(settings, "base_family"))]
-    pinned, from_where = _source(settings, engine)
+    devel = checked(settings, "devel_base", _REFERENCE, expected, False) or ground.devel
+    runtime = checked(settings, "runtime_base", _REFERENCE, expected, False) or ground.runtime
+    family = FAMILIES[family_of(devel, text_of(settings, "base_family"))]
+    source = engine_source(settings, engine)
     rust, rust_from = _toolchain(settings, engine, kind)
-    packages = _words(settings, "build_packages") or family["build"]
+    suffix = "_cpu" if ground.device == "cpu" else ""
+    packages = words_of(settings, "build_packages") or family[f"build{suffix}"]
     if rust["RUST_VERSION"] == "distribution":
         packages = [*packages, *family["toolchain"]]
-    git_url = "" if "SOURCE_ARCHIVE" in from_where else _text(settings, "git_url")
-    registry = _checked(settings, "cargo_registry_url", _REGISTRY, "an address or sparse+ and an address", False)
+    registry = checked(settings, "cargo_registry_url", _REGISTRY, "an address or sparse+ and an address", False)
     mirrors = {str(key): str(value) for key, value in (settings.get("git_mirrors") or {}).items()}
+    rustflags = checked(settings, "rustflags", _FLAGS, "plain compiler flags", False)
+    build = {
+        "PACKAGE": engine.package,
+        "BINARY": engine.binary,
+        "FEATURES": ",".join(ground.features),
+        "DEFAULT_FEATURES": str(engine.default_features).lower(),
+        "CUDA_COMPUTE_CAP": "".join(ground.capabilities[:1]),
+        "THREADS_VARIABLE": engine.threads_variable,
+        "RUSTFLAGS": rustflags or f"-C target-cpu={ground.target_cpu}",
+        "CUDA_NVCC_FLAGS": checked(settings, "nvcc_flags", _FLAGS, "plain compiler flags", False),
+    }
     return {
+        "device": ground.device,
         "dockerfile": {
+            "device": ground.device,
             "devel": devel,
             "runtime": runtime,
             "family": dict(family),
             "build_packages": packages,
-            "runtime_packages": _words(settings, "runtime_packages") or family["runtime"],
+            "runtime_packages": words_of(settings, "runtime_packages") or family[f"runtime{suffix}"],
             "binary": engine.binary,
-            "source": pinned,
+            "source": source.pinned,
             "rust": rust,
-            "build": {
-                "PACKAGE": engine.package,
-                "BINARY": engine.binary,
-                "FEATURES": ",".join(features),
-                "DEFAULT_FEATURES": str(engine.default_features).lower(),
-                "CUDA_COMPUTE_CAP": choice.capabilities[0],
-                "THREADS_VARIABLE": engine.threads_variable,
-                "RUSTFLAGS": _checked(settings, "rustflags", _FLAGS, "plain compiler flags", False),
-                "CUDA_NVCC_FLAGS": _checked(settings, "nvcc_flags", _FLAGS, "plain compiler flags", False),
-            },
+            "build": build,
         },
         "labels": _labels(
             engine,
             "build",
-            choice.cuda_version,
-            choice.capabilities,
+            ground.cuda_version,
+            ground.capabilities,
             commit=engine.commit,
-            features=",".join(features),
+            features=",".join(ground.features),
         ),
         "bases": {"DEVEL_IMAGE": devel, "RUNTIME_IMAGE": runtime},
-        "arguments": {**from_where, **rust_from},
+        "arguments": {**source.arguments, **rust_from},
         "secrets": {
-            **_git_files([git_url] if git_url else [], mirrors),
-            **_cargo_files(registry, _text(settings, "cargo_registry_token")),
+            **_git_files([source.url] if source.kind == "git" else [], mirrors),
+            **_cargo_files(registry, text_of(settings, "cargo_registry_token")),
         },
         "git": {}
-        if not git_url
-        else {"url": from_where["SOURCE_GIT"], "tag": pinned["SOURCE_TAG"], "commit": engine.commit},
+        if source.kind != "git"
+        else {"url": source.arguments["SOURCE_GIT"], "tag": source.pinned["SOURCE_TAG"], "commit": engine.commit},
         "reach": {
             key: value
             for key, value in {
                 "crate index": _crate_index(registry, settings),
                 "Rust toolchain": rust_from.get("RUSTUP_INIT", ""),
-                "source archive": from_where.get("SOURCE_ARCHIVE", ""),
+                "engine's crate" if source.kind == "crate" else "source archive": source.arguments.get(
+                    "SOURCE_ARCHIVE", ""
+                ),
             }.items()
             if value
         },
-        "tag": f"{engine.version}-cuda{choice.cuda_version}-sm{choice.capabilities[0]}",
-        "cuda_version": choice.cuda_version,
-        "compute_capabilities": list(choice.capabilities),
-        "platform": _text(settings, "platform") or _docker_platform(kind),
-        "warnings": list(choice.warnings),
+        "tag": f"{engine.version}-{ground.tag}",
+        "cuda_version": ground.cuda_version,
+        "compute_capabilities": list(ground.capabilities),
+        "platform": text_of(settings, "platform") or _docker_platform(kind),
+        "warnings": list(ground.warnings),
     }
 
 
 def _pull(settings: Mapping[str, Any], engine: EngineVersion) -> dict[str, Any]:
     kind = _kind(settings)
-    wanted = _checked(settings, "published", _REFERENCE, "the reference of an image, with tag or digest", False)
+    wanted = checked(settings, "published", _REFERENCE, "the reference of an image, with tag or digest", False)
     warnings: list[str] = []
     capabilities: list[str] = []
     cuda = ""
     if not wanted:
         published = published_tag(
             oldest(settings.get("driver")),
-            _list(settings, "compute_capabilities"),
+            list_of(settings, "compute_capabilities"),
             engine,
-            _text(settings, "architecture"),
+            text_of(settings, "architecture"),
             driver_cuda=oldest(settings.get("driver_cuda")),
-            compute_capability=_text(settings, "compute_capability"),
+            compute_capability=text_of(settings, "compute_capability"),
         )
         wanted, cuda = published.reference, published.cuda_version
         capabilities, warnings = list(published.capabilities), list(published.warnings)
@@ -381,21 +352,22 @@ def _pull(settings: Mapping[str, Any], engine: EngineVersion) -> dict[str, Any]:
         "tag": f"{engine.version}-published",
         "cuda_version": cuda,
         "compute_capabilities": capabilities,
-        "platform": _text(settings, "platform") or _docker_platform(kind),
+        "device": "cuda",
+        "platform": text_of(settings, "platform") or _docker_platform(kind),
         "warnings": warnings,
     }
 
 
 def _load(settings: Mapping[str, Any], engine: EngineVersion) -> dict[str, Any]:
-    sha256 = _text(settings, "load_sha256").lower()
-    if not _text(settings, "load_archive"):
+    sha256 = text_of(settings, "load_sha256").lower()
+    if not text_of(settings, "load_archive"):
         raise StackError(
             VALUE_INVALID,
             variable="mistral_image_load_archive",
             value="",
             expected="the path of an archive on the controller, or its address (https:// or file:// on the host)",
         )
-    if not _SHA256.match(sha256):
+    if not SHA256.match(sha256):
         raise StackError(
             ARCHIVE_CHECKSUM_MISSING,
             variable="mistral_image_load_archive",
@@ -423,7 +395,11 @@ def image_plan(source: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     without the hash), C(cuda_version), C(compute_capabilities) and C(warnings). Raises StackError; a ChoiceError has
     several in C(errors).
     """
-    engine = engine_version(_text(settings, "version") or DEFAULT_VERSION, _text(settings, "commit"))
+    version = text_of(settings, "version") or DEFAULT_VERSION
+    if source == "build":
+        engine = engine_to_build(settings, version)
+    else:
+        engine = engine_version(version, text_of(settings, "commit"))
     plan = _PLANS[source](settings, engine)
     return {
         **plan,

@@ -27,7 +27,7 @@ def settings(version: str, base: str, **more: Any) -> dict[str, Any]:
     }
     wanted = {"version": version, "architecture": "x86_64", "driver": "580.95.05", "compute_capability": "8.9"}
     # The oldest version has no CUDA for Ubuntu 24.04 but these.
-    return {**plain, **wanted, **BASES[base], **more}
+    return {**plain, **wanted, **BASES.get(base, {}), **more}
 
 
 def rendered(name: str, source: str, plan: dict[str, Any], authorities: list[str]) -> str:

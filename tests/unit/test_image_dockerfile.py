@@ -26,7 +26,7 @@ def complaints(text: str) -> str:
 @pytest.mark.parametrize("base", BASES)
 @pytest.mark.parametrize("engine", ENGINE_VERSIONS, ids=lambda engine: engine.version)
 def test_compiled(engine: EngineVersion, base: str, authorities: list[str]) -> None:
-    text = rendered("Dockerfile.cuda.j2", "build", image_plan("build", settings(engine.version, base)), authorities)
+    text = rendered("Dockerfile.build.j2", "build", image_plan("build", settings(engine.version, base)), authorities)
     assert complaints(text) == ""
     assert f"SOURCE_COMMIT={engine.commit} " in text
     assert f"BINARY={engine.binary} " in text
@@ -46,13 +46,32 @@ def test_from_an_archive_with_the_bases_toolchain() -> None:
         "rust_toolchain": "distribution",
     }
     text = rendered(
-        "Dockerfile.cuda.j2", "build", image_plan("build", settings("0.9.2", "debian", **more)), ["/ca.crt"]
+        "Dockerfile.build.j2", "build", image_plan("build", settings("0.9.2", "debian", **more)), ["/ca.crt"]
     )
     assert complaints(text) == ""
     assert "ARG SOURCE_ARCHIVE" in text
     assert "RUST_VERSION=distribution " in text
     assert "RUSTUP_TOOLCHAIN" not in text
     assert " cargo " in text
+
+
+@pytest.mark.parametrize("base", ["ubuntu22.04", "debian13", "ubi9"])
+@pytest.mark.parametrize("toolchain", ["rustup", "distribution"])
+def test_a_crate_for_the_cpu(base: str, toolchain: str) -> None:
+    more = {
+        "driver": "",
+        "compute_capability": "",
+        "rust_toolchain": toolchain,
+        "base_distribution": base,
+        "processor_flags": "",
+    }
+    text = rendered("Dockerfile.build.j2", "build", image_plan("build", settings("0.8.1", "cpu", **more)), ["/ca.crt"])
+    assert complaints(text) == ""
+    assert "for the CPU" in text
+    assert "cuda/bin" not in text
+    assert "ARG SOURCE_ARCHIVE" in text
+    assert "SOURCE_KIND=crate " in text
+    assert "    FEATURES='' \\\n" in text
 
 
 def test_published() -> None:

@@ -72,7 +72,7 @@ def check() -> Callable[[str], dict[str, Any]]:
 
 
 def test_it_would_say_what_is_wrong(check: Callable[[str], dict[str, Any]]) -> None:
-    text = rendered("Dockerfile.cuda.j2", "build", image_plan("build", settings("0.9.2", "debian")), [])
+    text = rendered("Dockerfile.build.j2", "build", image_plan("build", settings("0.9.2", "debian")), [])
     found = check(text.replace(" AS builder", " as builder"))
     assert [warning["ruleName"] for warning in found["warnings"]] == ["FromAsCasing"]
     assert check(text.replace("\nEXPOSE ", "\nEXPOSED "))["buildError"]["message"]
@@ -81,7 +81,7 @@ def test_it_would_say_what_is_wrong(check: Callable[[str], dict[str, Any]]) -> N
 def test_every_dockerfile(check: Callable[[str], dict[str, Any]]) -> None:
     texts = {
         f"{engine.version} {base} {authorities}": rendered(
-            "Dockerfile.cuda.j2", "build", image_plan("build", settings(engine.version, base)), authorities
+            "Dockerfile.build.j2", "build", image_plan("build", settings(engine.version, base)), authorities
         )
         for engine in ENGINE_VERSIONS
         for base in BASES

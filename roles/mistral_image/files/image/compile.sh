@@ -15,9 +15,12 @@ if [ -e /run/secrets/cargo-credentials ]; then
 fi
 export GIT_TERMINAL_PROMPT=0
 export "$THREADS_VARIABLE=$THREADS"
-if [ -z "$CUDA_NVCC_FLAGS" ]; then
-    unset CUDA_NVCC_FLAGS
-fi
+# An empty one is no value to the build scripts of the CUDA crates.
+for name in CUDA_COMPUTE_CAP CUDA_NVCC_FLAGS; do
+    if [ -z "${!name}" ]; then
+        unset "$name"
+    fi
+done
 
 # Cargo takes what it compiled from other source for fresh, if that is older: so what is in the cache of the engine's own
 # crates is forgotten when the source is another one. What comes from elsewhere is known by its version.

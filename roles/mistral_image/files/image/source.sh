@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Puts the engine's source into /build/source: from git at SOURCE_COMMIT (and SOURCE_TAG, which must point there), or
-# from an archive with SOURCE_SHA256.
+# Puts the engine's source into /build/source, by SOURCE_KIND: from git at SOURCE_COMMIT (and SOURCE_TAG, which must point
+# there), or from an archive or a crate, which is one, with SOURCE_SHA256.
 set -euo pipefail
 echo "mistral-build: stage source"
 die() {
@@ -14,11 +14,11 @@ export GIT_TERMINAL_PROMPT=0
 mkdir -p /build/source
 cd /build/source
 
-if [ -n "$SOURCE_SHA256" ]; then
+if [ "$SOURCE_KIND" != git ]; then
     curl --fail --silent --show-error --location --retry 5 --output /build/archive "$SOURCE_ARCHIVE" ||
-        die "archive_unreachable $SOURCE_ARCHIVE"
+        die "${SOURCE_KIND}_unreachable $SOURCE_ARCHIVE"
     echo "$SOURCE_SHA256 /build/archive" | sha256sum --check --status ||
-        die "archive_differs $(sha256sum </build/archive | cut -d ' ' -f 1)"
+        die "${SOURCE_KIND}_differs $(sha256sum </build/archive | cut -d ' ' -f 1)"
     tar --extract --file /build/archive --strip-components 1
     rm /build/archive
 else

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine_source import split_credentials
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine_versions import DEFAULT_VERSION
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._image_plan import (
     family_of,
     image_plan,
     image_result,
-    split_credentials,
 )
 
 SETTINGS: dict[str, Any] = {
@@ -23,7 +23,17 @@ SETTINGS: dict[str, Any] = {
     "git_url": "https://github.com/EricLBuehler/mistral.rs.git",
     "rustup_url": "https://static.rust-lang.org/rustup/archive/1.28.2/{target}/rustup-init",
     "rustup_sha256": {"x86_64": "a" * 64, "aarch64": "b" * 64},
-    "rustflags": "-C target-cpu=generic",
+    "crate_url": "https://static.crates.io/crates/{name}/{name}-{version}.crate",
+}
+# A host without a GPU. The flags are those of /proc/cpuinfo of an Intel Haswell, shortened to what the choice reads.
+CPU: dict[str, Any] = {
+    "driver": [],
+    "driver_cuda": [],
+    "compute_capability": "",
+    "compute_capabilities": [],
+    "gpus_found": "0",
+    "hosts_not_seen": [],
+    "processor_flags": "flags\t\t: fpu sse4_2 movbe xsave avx f16c abm bmi1 avx2 bmi2 fma",
 }
 
 
@@ -88,6 +98,105 @@ def test_an_archive() -> None:
     assert made["reach"]["source archive"] == "https://example.org/x.tar.gz"
 
 
+def test_a_crate_for_the_cpu() -> None:
+    made = plan(version="0.8.1", **CPU)
+    assert made["tag"] == "0.8.1-cpu"
+    assert made["device"] == "cpu"
+    assert made["bases"] == {"DEVEL_IMAGE": "ubuntu:22.04", "RUNTIME_IMAGE": "ubuntu:22.04"}
+    assert made["dockerfile"]["source"] == {
+        "SOURCE_KIND": "crate",
+        "SOURCE_SHA256": "26bc2a0267ea22fa09eb61c6e78257f58d2704671c9666527ccb91a29275939c",
+        "SOURCE_COMMIT": "9397956728e6508d1c7a288043161ad1d70b658f",
+        "SOURCE_TAG": "",
+    }
+    address = "https://static.crates.io/crates/mistralrs-cli/mistralrs-cli-0.8.1.crate"
+    assert made["arguments"]["SOURCE_ARCHIVE"] == made["reach"]["engine's crate"] == address
+    assert (made["git"], made["secrets"]) == ({}, {})
+    build = made["dockerfile"]["build"]
+    assert (build["PACKAGE"], build["BINARY"], build["FEATURES"]) == ("mistralrs-cli", "mistralrs", "")
+    assert build["CUDA_COMPUTE_CAP"] == ""
+    assert build["RUSTFLAGS"] == "-C target-cpu=x86-64-v3"
+    assert made["labels"]["io.mistralrs.stack.cuda"] == ""
+    assert made["labels"]["io.mistralrs.stack.compute_capabilities"] == ""
+    assert made["labels"]["io.mistralrs.stack.command_generation"] == "0.8.0"
+    assert (made["cuda_version"], made["compute_capabilities"]) == ("", [])
+
+
+def test_git_for_the_cpu() -> None:
+    made = plan(**CPU, base_distribution="debian12")
+    assert made["tag"] == "0.9.2-cpu"
+    assert made["bases"]["DEVEL_IMAGE"] == "debian:12-slim"
+    assert made["dockerfile"]["source"]["SOURCE_TAG"] == "v0.9.2"
+    # Its default features let clients run code.
+    assert made["dockerfile"]["build"]["DEFAULT_FEATURES"] == "false"
+
+
+def test_a_crate_with_cuda() -> None:
+    made = plan(version="0.8.1", driver="580.95.05")
+    assert made["dockerfile"]["source"]["SOURCE_KIND"] == "crate"
+    assert made["dockerfile"]["build"]["FEATURES"].startswith("cuda")
+    assert made["dockerfile"]["build"]["RUSTFLAGS"] == "-C target-cpu=generic"
+    assert made["tag"].startswith("0.8.1-cuda")
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind"),
+    [
+        ({}, "git"),
+        ({"version": "v0.8.1"}, "crate"),
+        ({"version": "0.8.1", "commit": "9397956728e6508d1c7a288043161ad1d70b658f"}, "git"),
+        ({"version": "0.8.1", "build_from": "git", "commit": "93979567"}, "git"),
+        ({"version": "0.8.1", "archive_url": "https://example.org/x.crate", "archive_sha256": "e" * 64,
+          "commit": "93979567"}, "archive"),
+        ({"build_from": "git", "archive_url": "https://example.org/x.tar.gz"}, "git"),
+    ],
+)  # fmt: skip
+def test_what_the_source_is_taken_from(settings: dict[str, Any], kind: str) -> None:
+    assert plan(**{**CPU, **settings})["dockerfile"]["source"]["SOURCE_KIND"] == kind
+
+
+@pytest.mark.parametrize(
+    ("settings", "device"),
+    [
+        ({}, "cpu"),
+        ({"driver": [""], "driver_cuda": [""]}, "cpu"),
+        # A GPU whose capability isn't known yet, and one that the operator tells of.
+        ({"gpus_found": "1", "compute_capabilities": ["8.9"], "driver": ["580.95.05"]}, "cuda"),
+        ({"compute_capability": "8.9"}, "cuda"),
+        ({"features": ["cuda"], "compute_capability": "8.9"}, "cuda"),
+        ({"gpus_found": "1", "device": "cpu"}, "cpu"),
+        ({"device": "cuda", "compute_capability": "8.9", "driver": ["580.95.05"]}, "cuda"),
+    ],
+)
+def test_for_what_it_is_built(settings: dict[str, Any], device: str) -> None:
+    assert plan(**{**CPU, **settings})["device"] == device
+
+
+@pytest.mark.parametrize(
+    "settings", [{"gpus_found": "1"}, {"hosts_not_seen": ["gpu01"]}, {"device": "cuda"}, {"features": "cuda"}]
+)
+def test_a_gpu_that_is_not_known_yet_gets_no_image_for_the_cpu(settings: dict[str, Any]) -> None:
+    with pytest.raises(StackError) as caught:
+        plan(**{**CPU, **settings})
+    assert caught.value.id == "image.capability_unknown"
+
+
+@pytest.mark.parametrize(
+    ("settings", "flags"),
+    [
+        ({"processor_flags": ""}, "-C target-cpu=generic"),
+        ({"processor_flags": CPU["processor_flags"].replace(" avx2", "")}, "-C target-cpu=generic"),
+        ({"processor_flags": CPU["processor_flags"].replace(" bmi2", "")}, "-C target-cpu=generic"),
+        ({"architecture": "aarch64"}, "-C target-cpu=generic"),
+        # Built on another architecture than the image's, whose flags say nothing.
+        ({"own_architecture": "aarch64"}, "-C target-cpu=generic"),
+        ({"rustflags": "-C target-cpu=native"}, "-C target-cpu=native"),
+    ],
+)
+def test_the_processor_that_is_compiled_for(settings: dict[str, Any], flags: str) -> None:
+    assert plan(**{**CPU, **settings})["dockerfile"]["build"]["RUSTFLAGS"] == flags
+
+
 def test_published_and_loaded() -> None:
     made = plan("pull")
     assert made["bases"]["PUBLISHED_IMAGE"] == "ghcr.io/ericlbuehler/mistral.rs:cuda128-sm89-0.9.2"
@@ -107,6 +216,13 @@ def test_published_and_loaded() -> None:
         ("build", {"features": ["cuda; reboot"]}, "image.value_invalid"),
         ("build", {"devel_base": "a b"}, "image.value_invalid"),
         ("build", {"devel_base": "example.org/base:1"}, "image.base_family_unknown"),
+        ("build", {"build_from": "crate"}, "image.crate_unknown"),
+        ("build", {"build_from": "pypi"}, "image.value_invalid"),
+        ("build", {"build_from": "archive"}, "image.value_invalid"),
+        ("build", {"version": "0.8.1", "crate_url": "ssh://example.org/{name}"}, "image.value_invalid"),
+        ("build", {"device": "tpu"}, "image.value_invalid"),
+        ("build", {"device": "cpu", "features": ["flash-attn"]}, "image.feature_needs_cuda"),
+        ("build", {"device": "cpu", "base_distribution": "alpine3"}, "image.base_distribution_unknown"),
         ("build", {"rustup_sha256": {}}, "image.toolchain_checksum_missing"),
         ("build", {"architecture": "riscv64"}, "image.architecture_unsupported"),
         ("load", {}, "image.value_invalid"),
