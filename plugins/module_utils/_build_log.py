@@ -118,6 +118,22 @@ SOURCE_INCOMPLETE = Fault(
     "The source has no Cargo.toml with a Cargo.lock{line}.",
     "Check mistral_image_git_url, mistral_image_archive_url or mistral_image_crate_url.",
 )
+SWAGGER_UI_DIFFERS = Fault(
+    "image.swagger_ui_differs",
+    "What was fetched as Swagger UI has another SHA-256 than version 5.17.14: {line}.",
+    "Check what mistral_image_swagger_ui_url serves: the archive v5.17.14.zip, or the crate utoipa-swagger-ui-vendored "
+    "0.1.2.",
+)
+SWAGGER_UI_UNREACHABLE = Fault(
+    "image.swagger_ui_unreachable",
+    "Swagger UI, which this version of the engine needs for its build, can't be fetched: {line}.",
+    "Check the builder's network and proxy, or set mistral_image_swagger_ui_url to a mirror.",
+)
+CUTLASS_UNREACHABLE = Fault(
+    "image.cutlass_unreachable",
+    "CUTLASS, from which the engine's CUDA kernels are built, can't be fetched by git: {line}.",
+    "Check the builder's network and proxy, or set mistral_image_git_mirrors for https://github.com/.",
+)
 CRATES_UNREACHABLE = Fault(
     "image.crates_unreachable",
     "The engine's dependencies can't be fetched: {line}.",
@@ -137,7 +153,8 @@ TOOLCHAIN_DIFFERS = Fault(
 RUST_TOO_OLD = Fault(
     "image.rust_too_old",
     "The Rust toolchain is too old for the engine: {line}.",
-    "Set mistral_image_rust_toolchain: rustup, or mistral_image_rust_version to a newer one.",
+    "Set mistral_image_rust_toolchain: rustup, mistral_image_rust_version to a newer one, or mistral_image_devel_base "
+    "to an image that has a newer cargo and rustc.",
 )
 LOCK_OUTDATED = Fault(
     "image.lock_outdated",
@@ -187,6 +204,8 @@ _CAUSES: tuple[tuple[re.Pattern[str], Fault], ...] = tuple(
          NO_COMPUTE_CAPABILITY),
         (r"Unsupported cuda toolkit version", CUDA_UNSUPPORTED),
         (r"Unsupported gpu architecture|is not defined for option 'gpu-(architecture|code)'", CAPABILITY_UNSUPPORTED),
+        # bindgen_cuda 0.1.5 and 0.1.6, which ask nvcc what it knows.
+        (r"nvcc cannot target gpu arch|is higher than the highest gpu code from nvcc", CAPABILITY_UNSUPPORTED),
         (r"Failed to execute `?nvcc|nvcc`?: (command )?not found|Cannot find compiler 'nvcc'", NO_NVCC),
         (r"cudnn\S*: No such file|cannot find -l:?(lib)?cudnn|Unable to find.*cudnn", NO_CUDNN),
         (r"recompile with -f(PIE|PIC)", NOT_POSITION_INDEPENDENT),
@@ -194,6 +213,10 @@ _CAUSES: tuple[tuple[re.Pattern[str], Fault], ...] = tuple(
         (r"cutlass\S*\.(h|hpp|cuh)\S* ?.*error\b", CUTLASS),
         (r"certificate verify failed|self[- ]signed certificate|unable to get local issuer|SSL certificate problem",
          CERTIFICATE),
+        # Printed by the build script of utoipa-swagger-ui 9.0.2 before curl says what is wrong.
+        (r"trying to download using `curl` system package|failed to download Swagger UI", SWAGGER_UI_UNREACHABLE),
+        # git's own words, and those of cudaforge 0.1.4, which clones it.
+        (r"unable to access 'https?://\S*cutlass|GitOperationFailed|Git operation failed", CUTLASS_UNREACHABLE),
         (r"(failed to (download|fetch|get|query)|could not resolve host|spurious network error).*"
          r"(crates\.io|registry|replaced source)", CRATES_UNREACHABLE),
         (r"could not (download|fetch).*(rustup|channel-rust)|error downloading.*dist/", TOOLCHAIN_UNREACHABLE),
@@ -218,6 +241,8 @@ _OWN: dict[str, Fault] = {
     "archive_unreachable": ARCHIVE_UNREACHABLE,
     "crate_differs": CRATE_DIFFERS,
     "crate_unreachable": CRATE_UNREACHABLE,
+    "swagger_ui_differs": SWAGGER_UI_DIFFERS,
+    "swagger_ui_unreachable": SWAGGER_UI_UNREACHABLE,
     "source_incomplete": SOURCE_INCOMPLETE,
     "crates_unreachable": CRATES_UNREACHABLE,
     "toolchain_unreachable": TOOLCHAIN_UNREACHABLE,
@@ -295,6 +320,9 @@ def _own_error(text: str) -> StackError | None:
     if name == "commit_differs":
         tag, found, wanted = ([*words.split(" "), "", "", ""])[:3]
         return StackError(COMMIT_DIFFERS, tag=tag or "(none)", found=found, wanted=wanted)
+    if name == "rust_too_old":
+        found, wanted = ([*words.split(" "), "", ""])[:2]
+        return StackError(RUST_TOO_OLD, line=f"it is {found}, and the source needs {wanted} or newer")
     fault = _OWN.get(name)
     return StackError(fault, line=_short(words)) if fault else None
 

@@ -37,6 +37,12 @@ CRATE_UNKNOWN = Fault(
     "Set mistral_image_build_from to git, or to archive with mistral_image_archive_url and its SHA-256.",
 )
 
+# Up to 0.7.0 the locked utoipa-swagger-ui 9.0.2 fetches this archive of Swagger UI 5.17.14 in its build script; from
+# 0.8.0 on the crate utoipa-swagger-ui-vendored 0.1.2 brings it. The SHA-256 is that of the archive in that crate
+# (res/v5.17.14.zip; the crate's own is e2eebbbfe4093922c2b6734d7c679ebfebd704a0d7e56dfcb0d05818ce28977d).
+SWAGGER_UI_SHA256 = "481244d0812097b11fbaeef79f71d942b171617f9c9f9514e63acbe13e71ccdc"
+_BRINGS_SWAGGER_UI = (0, 8, 0)
+
 BUILD_FROM = ("auto", "git", "archive", "crate")
 
 
@@ -150,3 +156,13 @@ def engine_source(settings: Mapping[str, Any], engine: EngineVersion) -> Source:
         {"SOURCE_GIT": split_credentials(given).url},
         given,
     )
+
+
+def swagger_ui(settings: Mapping[str, Any], engine: EngineVersion) -> tuple[str, str]:
+    """SHA-256 and address of Swagger UI, where the engine's build would fetch it by itself; else nothing.
+
+    The address is that of the archive, or of the crate that has it inside. Raises StackError C(image.value_invalid).
+    """
+    if number_of(engine.version) >= _BRINGS_SWAGGER_UI:
+        return "", ""
+    return SWAGGER_UI_SHA256, checked_url(settings, "swagger_ui_url", required=True)

@@ -12,12 +12,15 @@ another mirror is no reason to build again, since commit, checksums and Cargo.lo
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import urllib.parse
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
+from ansible_collections.mistralrs.stack.plugins.module_utils._cargo_profile import cargo_profile
 from ansible_collections.mistralrs.stack.plugins.module_utils._cpu_build import GENERIC, cpu_build, is_for_cpu
 from ansible_collections.mistralrs.stack.plugins.module_utils._cuda_choice import (
     ARCHITECTURE_UNSUPPORTED,
@@ -33,6 +36,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._engine_source imp
     engine_source,
     engine_to_build,
     split_credentials,
+    swagger_ui,
 )
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine_versions import (
     DEFAULT_VERSION,
@@ -159,7 +163,10 @@ def _toolchain(settings: Mapping[str, Any], engine: EngineVersion, kind: str) ->
         raise StackError(TOOLCHAIN_CHECKSUM_MISSING, architecture=_RUST_TARGETS[kind].partition("-")[0])
     url = checked_url(settings, "rustup_url", required=True)
     return (
-        {"RUST_VERSION": version or engine.rust_version, "RUSTUP_SHA256": sha256},
+        {
+            "RUST_VERSION": version or engine.rust_version,
+            "RUSTUP_SHA256": sha256,
+        },
         {"RUSTUP_INIT": url.format(target=_RUST_TARGETS[kind]), "RUSTUP_SERVER": checked_url(settings, "rust_server")},
     )
 
@@ -258,9 +265,7 @@ def _build(settings: Mapping[str, Any], engine: EngineVersion) -> dict[str, Any]
     source = engine_source(settings, engine)
     rust, rust_from = _toolchain(settings, engine, kind)
     suffix = "_cpu" if ground.device == "cpu" else ""
-    packages = words_of(settings, "build_packages") or family[f"build{suffix}"]
-    if rust["RUST_VERSION"] == "distribution":
-        packages = [*packages, *family["toolchain"]]
+    swagger_ui_sha256, swagger_ui_url = swagger_ui(settings, engine)
     registry = checked(settings, "cargo_registry_url", _REGISTRY, "an address or sparse+ and an address", False)
     mirrors = {str(key): str(value) for key, value in (settings.get("git_mirrors") or {}).items()}
     rustflags = checked(settings, "rustflags", _FLAGS, "plain compiler flags", False)
@@ -273,7 +278,13 @@ def _build(settings: Mapping[str, Any], engine: EngineVersion) -> dict[str, Any]
         "THREADS_VARIABLE": engine.threads_variable,
         "RUSTFLAGS": rustflags or f"-C target-cpu={ground.target_cpu}",
         "CUDA_NVCC_FLAGS": checked(settings, "nvcc_flags", _FLAGS, "plain compiler flags", False),
+        "CARGO_PROFILE": " ".join(cargo_profile(settings.get("cargo_profile"), engine)),
+        "SWAGGER_UI_SHA256": swagger_ui_sha256,
     }
+    # What cargo compiled is kept for the next build with the same compilers, for the same device. Cargo itself tells
+    # apart features and profiles; the build scripts that compile for CUDA don't see that their flags are others.
+    cache = [devel, rust, text_of(settings, "platform") or _docker_platform(kind)]
+    cache += [build[name] for name in ("CUDA_COMPUTE_CAP", "RUSTFLAGS", "CUDA_NVCC_FLAGS")]
     return {
         "device": ground.device,
         "dockerfile": {
@@ -281,12 +292,13 @@ def _build(settings: Mapping[str, Any], engine: EngineVersion) -> dict[str, Any]
             "devel": devel,
             "runtime": runtime,
             "family": dict(family),
-            "build_packages": packages,
+            "build_packages": words_of(settings, "build_packages") or family[f"build{suffix}"],
             "runtime_packages": words_of(settings, "runtime_packages") or family[f"runtime{suffix}"],
             "binary": engine.binary,
             "source": source.pinned,
             "rust": rust,
             "build": build,
+            "target_cache": hashlib.sha256(json.dumps(cache, sort_keys=True).encode()).hexdigest()[:16],
         },
         "labels": _labels(
             engine,
@@ -297,7 +309,11 @@ def _build(settings: Mapping[str, Any], engine: EngineVersion) -> dict[str, Any]
             features=",".join(ground.features),
         ),
         "bases": {"DEVEL_IMAGE": devel, "RUNTIME_IMAGE": runtime},
-        "arguments": {**source.arguments, **rust_from},
+        "arguments": {
+            **source.arguments,
+            **rust_from,
+            **({"SWAGGER_UI_URL": swagger_ui_url} if swagger_ui_url else {}),
+        },
         "secrets": {
             **_git_files([source.url] if source.kind == "git" else [], mirrors),
             **_cargo_files(registry, text_of(settings, "cargo_registry_token")),
@@ -310,6 +326,7 @@ def _build(settings: Mapping[str, Any], engine: EngineVersion) -> dict[str, Any]
             for key, value in {
                 "crate index": _crate_index(registry, settings),
                 "Rust toolchain": rust_from.get("RUSTUP_INIT", ""),
+                "Swagger UI": swagger_ui_url,
                 "engine's crate" if source.kind == "crate" else "source archive": source.arguments.get(
                     "SOURCE_ARCHIVE", ""
                 ),

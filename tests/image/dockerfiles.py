@@ -35,7 +35,6 @@ def rendered(name: str, source: str, plan: dict[str, Any], authorities: list[str
     templar.environment.loader.searchpath = [str(ROLE / "templates")]
     templar.available_variables = {
         "__mistral_image_plan": plan,
-        "__mistral_image_target_cache": "0123456789abcdef",
         "__mistral_image_program": f"/usr/local/bin/{plan['dockerfile']['binary']}",
         "mistral_image_ca_certificates": authorities,
         "mistral_image_source": source,

@@ -33,6 +33,8 @@ def test_compiled(engine: EngineVersion, base: str, authorities: list[str]) -> N
     assert f"RUST_VERSION={engine.rust_version} " in text
     assert f"ENV RUSTUP_TOOLCHAIN={engine.rust_version}\n" in text
     assert "CUDA_COMPUTE_CAP=89 " in text
+    # Before 0.8.0 the engine's build would fetch Swagger UI by itself.
+    assert ("ARG SWAGGER_UI_URL" in text) == (engine.version in ("0.6.0", "0.7.0"))
     assert "RUSTFLAGS='-C target-cpu=generic'" in text
     assert ("dnf install" in text) == (base == "ubi9")
     assert text.count("extra-authorities.crt") == 2 * len(authorities)

@@ -114,8 +114,22 @@ def diagnosed(*texts: str) -> str:
         ("  /usr/bin/ld: cannot find -lnccl: No such file or directory", "build_linker"),
         ("error: linking with `cc` failed: exit status: 1", "build_linker"),
         ("  error: failed to write /build/target/x.rlib: No space left on device (os error 28)", "build_disk_full"),
-        ("fatal: unable to access 'https://github.com/NVIDIA/cutlass/': Could not resolve host: github.com",
+        ("fatal: unable to access 'https://github.com/EricLBuehler/candle.git/': Could not resolve host: github.com",
          "git_unreachable"),
+        # git 2.47, asked by the build script of mistralrs-quant (0.9.2) or mistralrs-flash-attn; cudaforge 0.1.4 to it.
+        ("  fatal: unable to access 'https://github.com/NVIDIA/cutlass.git/': Could not resolve host: github.com",
+         "cutlass_unreachable"),
+        ("  called `Result::unwrap()` on an `Err` value: GitOperationFailed(\"git clone failed with status: exit "
+         "status: 128\")", "cutlass_unreachable"),
+        # A proxy that re-signs is another matter.
+        ("  fatal: unable to access 'https://github.com/NVIDIA/cutlass.git/': SSL certificate problem: self-signed "
+         "certificate", "build_certificate"),
+        # build.rs of utoipa-swagger-ui 9.0.2; cargo shows its output before its errors.
+        ("  trying to download using `curl` system package", "swagger_ui_unreachable"),
+        ("  failed to download Swagger UI: Custom { kind: Other, error: \"curl download file exited with error status: "
+         "exit status: 6\" }", "swagger_ui_unreachable"),
+        # build.rs of bindgen_cuda 0.1.6
+        ("  nvcc cannot target gpu arch 120. Available nvcc targets are [50, 90].", "build_capability_unsupported"),
         ("  failed to download from `https://index.crates.io/config.json`", "crates_unreachable"),
         ("error: rustc 1.85.1 is not supported by the following packages:", "rust_too_old"),
         ("error: the lock file /build/source/Cargo.lock needs to be updated but --locked was passed", "lock_outdated"),
@@ -125,6 +139,11 @@ def diagnosed(*texts: str) -> str:
         ("mistral-build: error commit_missing 1234", "commit_missing"),
         ("mistral-build: error toolchain_differs 1234 -", "toolchain_differs"),
         ("mistral-build: error crates_unreachable", "crates_unreachable"),
+        ("mistral-build: error crate_unreachable https://example.org/x.crate", "crate_unreachable"),
+        ("mistral-build: error crate_differs 1234", "crate_differs"),
+        ("mistral-build: error archive_differs 1234", "archive_differs"),
+        ("mistral-build: error swagger_ui_unreachable https://example.org/x.zip", "swagger_ui_unreachable"),
+        ("mistral-build: error swagger_ui_differs 1234", "swagger_ui_differs"),
     ],
 )  # fmt: skip
 def test_causes(text: str, error_id: str) -> None:
@@ -136,6 +155,29 @@ def test_causes(text: str, error_id: str) -> None:
 def test_a_moved_tag_is_told_in_full() -> None:
     said = diagnosed("mistral-build: error commit_differs v0.9.2 aaaa bbbb")
     assert "tag v0.9.2 of the git repository points to commit aaaa, not to bbbb" in said
+
+
+def test_a_toolchain_that_is_too_old_says_both_versions() -> None:
+    said = diagnosed("mistral-build: error rust_too_old 1.85.0 1.88")
+    assert said.startswith(
+        "The Rust toolchain is too old for the engine: it is 1.85.0, and the source needs 1.88 or newer"
+    )
+    assert "mistral_image_rust_toolchain: rustup" in said
+    assert said.endswith("[image.rust_too_old]")
+
+
+def test_swagger_ui_is_not_taken_for_git() -> None:
+    # What cargo shows of utoipa-swagger-ui 9.0.2 without a network, in its order.
+    said = diagnosed(
+        "error: failed to run custom build command for `utoipa-swagger-ui v9.0.2`",
+        "  --- stdout",
+        "  SWAGGER_UI_DOWNLOAD_URL: https://github.com/swagger-api/swagger-ui/archive/refs/tags/v5.17.14.zip",
+        "  trying to download using `curl` system package",
+        "  --- stderr",
+        "  curl: (6) Could not resolve host: github.com",
+    )
+    assert said.endswith("[image.swagger_ui_unreachable]")
+    assert "mistral_image_swagger_ui_url" in said
 
 
 def test_what_is_not_known_is_quoted() -> None:

@@ -23,6 +23,7 @@ SETTINGS: dict[str, Any] = {
     "git_url": "https://github.com/EricLBuehler/mistral.rs.git",
     "rustup_url": "https://static.rust-lang.org/rustup/archive/1.28.2/{target}/rustup-init",
     "rustup_sha256": {"x86_64": "a" * 64, "aarch64": "b" * 64},
+    "swagger_ui_url": "https://example.org/swagger-ui.zip",
     "crate_url": "https://static.crates.io/crates/{name}/{name}-{version}.crate",
 }
 # A host without a GPU. The flags are those of /proc/cpuinfo of an Intel Haswell, shortened to what the choice reads.
@@ -195,6 +196,40 @@ def test_a_gpu_that_is_not_known_yet_gets_no_image_for_the_cpu(settings: dict[st
 )
 def test_the_processor_that_is_compiled_for(settings: dict[str, Any], flags: str) -> None:
     assert plan(**{**CPU, **settings})["dockerfile"]["build"]["RUSTFLAGS"] == flags
+
+
+@pytest.mark.parametrize(
+    ("version", "sha256"),
+    [
+        ("0.6.0", "481244d0812097b11fbaeef79f71d942b171617f9c9f9514e63acbe13e71ccdc"),
+        ("0.7.0", "481244d0812097b11fbaeef79f71d942b171617f9c9f9514e63acbe13e71ccdc"),
+        ("0.8.0", ""),
+        ("0.9.2", ""),
+    ],
+)
+def test_swagger_ui_where_the_build_would_fetch_it(version: str, sha256: str) -> None:
+    made = plan(version=version)
+    assert made["dockerfile"]["build"]["SWAGGER_UI_SHA256"] == sha256
+    wanted = "https://example.org/swagger-ui.zip" if sha256 else None
+    assert made["arguments"].get("SWAGGER_UI_URL") == made["reach"].get("Swagger UI") == wanted
+
+
+def test_what_cargo_compiled_is_kept_for_the_same_flags() -> None:
+    def cache(**more: Any) -> str:
+        return str(plan(**more)["dockerfile"]["target_cache"])
+
+    assert cache() == cache(features="cuda") == cache(cargo_profile={"opt-level": 1}) == cache(commit="d184053f")
+    others = [
+        cache(),
+        # nvcc's flags reach build scripts that don't see that they are others.
+        cache(nvcc_flags="-fPIE"),
+        cache(compute_capability="9.0"),
+        cache(rustflags="-C target-cpu=native"),
+        cache(rust_version="1.95.0"),
+        cache(devel_base="example.org/cuda-debian:12"),
+        cache(**CPU),
+    ]
+    assert len(set(others)) == len(others)
 
 
 def test_published_and_loaded() -> None:
