@@ -90,11 +90,12 @@ if grep --quiet '^name = "utoipa-swagger-ui"$' Cargo.lock &&
     if ! echo "$SWAGGER_UI_SHA256 $zip" | sha256sum --check --status 2>/dev/null; then
         curl --fail --silent --show-error --location --retry 5 --output "$zip.new" "${SWAGGER_UI_URL:-}" ||
             die "swagger_ui_unreachable ${SWAGGER_UI_URL:-}"
-        if tar --list --gzip --file "$zip.new" >/dev/null 2>&1; then
-            tar --extract --gzip --file "$zip.new" --to-stdout --wildcards '*/res/*.zip' >"$zip"
-            rm "$zip.new"
-        else
+        # gzip would take a zip archive, too.
+        if [ "$(head --bytes 2 "$zip.new")" = PK ]; then
             mv "$zip.new" "$zip"
+        else
+            tar --extract --gzip --file "$zip.new" --to-stdout --wildcards '*/res/*.zip' >"$zip" 2>/dev/null || true
+            rm "$zip.new"
         fi
         echo "$SWAGGER_UI_SHA256 $zip" | sha256sum --check --status ||
             die "swagger_ui_differs $(sha256sum <"$zip" | cut -d ' ' -f 1)"
