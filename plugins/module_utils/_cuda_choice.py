@@ -10,8 +10,9 @@ The engine ships kernels as PTX, which a driver translates only if it knows the 
 what the operator sets by hand may be as new as NVIDIA's minor version compatibility allows, with a warning.
 
 Sources: NVIDIA's CUDA release notes 13.1 to 13.3 (the driver that comes with each toolkit, the oldest for each major
-version, removal of Maxwell, Pascal and Volta in 13.0), the tags of C(nvidia/cuda), and mistral.rs at its tags
-(C(docs/guides/deploy/docker.md), C(.github/workflows)).
+version, removal of Maxwell, Pascal and Volta in 13.0), the PTX ISA's release notes (targets), the tags of
+C(nvidia/cuda), and mistral.rs at its tags (C(docs/src/content/docs/guides/deploy/docker.md),
+C(.github/workflows/release.yml), C(build_cuda_all.yaml)).
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ansible_collections.mistralrs.stack.plugins.module_utils._engine_versions import EngineVersion, number_of
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine_number import Number, text_of
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine_versions import COMMITS, EngineVersion, number_of
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError, StackErrors
 
 DRIVER_TOO_OLD = Fault(
@@ -139,19 +141,24 @@ TOOLKIT_DRIVERS: Mapping[str, str] = {
 }
 # The oldest driver on which programs of a CUDA major version start at all.
 MAJOR_DRIVERS: Mapping[int, str] = {11: "450.80.02", 12: "525.60.13", 13: "580"}
-# The first CUDA that compiles for a compute capability, and the oldest capability that a CUDA major version still does.
+# The first CUDA that compiles for a compute capability. From 9.0 on the engine is compiled for `sm_90a`, `sm_100a` and
+# such (cudaforge 0.1.4, src/compute_cap.rs; mistral.rs from 0.8.0 on), and those are newer: PTX ISA 7.8 of CUDA 11.8
+# has sm_90, sm_90a is of PTX ISA 8.0 and CUDA 12.0.
 CAPABILITY_CUDA: Mapping[str, str] = {
     "7.5": "10.0",
     "8.0": "11.0",
     "8.6": "11.1",
     "8.7": "11.4",
+    "8.8": "13.0",
     "8.9": "11.8",
-    "9.0": "11.8",
+    "9.0": "12.0",
     "10.0": "12.8",
     "10.3": "12.9",
+    "11.0": "13.0",
     "12.0": "12.8",
     "12.1": "12.9",
 }
+# The oldest capability that CUDA 13 compiles for.
 _CUDA_13_MINIMUM: Pair = (7, 5)
 # The families of base images of nvidia/cuda, and the first CUDA with which each has been seen.
 DISTRIBUTIONS: Mapping[str, str] = {
@@ -163,6 +170,15 @@ DISTRIBUTIONS: Mapping[str, str] = {
 }
 # Tags with cuDNN 9; those of 12.3 and before have cuDNN 8, and 12.4.0 has none.
 _CUDNN_SINCE: Triple = (12, 4, 1)
+# The first CUDA with which a feature is built: mistralrs-quant/build.rs stops with an older one ("the `cutile` feature
+# requires CUDA >= ..."), from v0.9.1 on with 13.1, too.
+_CUTILE_CUDA: tuple[tuple[Number, Pair], ...] = (((0, 8, 2), (13, 1)), ((0, 9, 1), (13, 2)))
+# The only capability that FlashAttention 3 is compiled for (candle-flash-attn-v3 0.9.2, build.rs:145).
+_FLASH_ATTN_3: Pair = (9, 0)
+# CUTLASS is in the engine's own kernels from here on; before, only FlashAttention has it. GCC 8.5 of UBI 8 has
+# regressions that it does not compile with (NVIDIA/cutlass issue 788).
+_CUTLASS_SINCE: Number = (0, 8, 4)
+_OLD_COMPILER = "ubi8"
 # What can't be built with this one can't be built with any.
 _LAST_BEFORE_13: Triple = (12, 9, 1)
 ARCHITECTURES: Mapping[str, str] = {
@@ -233,6 +249,7 @@ def _releases() -> tuple[Release, ...]:
 
 
 RELEASES = _releases()
+_LAST: Triple = RELEASES[-1].number
 _DRIVER = re.compile(r"\d{1,5}(\.\d{1,5}){0,3}\Z", re.ASCII)
 _CUDA = re.compile(r"\d{1,3}\.\d{1,3}(\.\d{1,3})?\Z", re.ASCII)
 _CAPABILITY = re.compile(r"(\d{1,2})\.(\d)\Z|(\d{1,2})(\d)\Z", re.ASCII)
@@ -518,7 +535,30 @@ def _feature_errors(
     elif "flash-attn" in features and cuda >= (13,) and number_of(engine.version) < (0, 8, 0):
         reason = f"in mistral.rs {engine.version} FlashAttention does not compile with CUDA 13"
         errors.append(StackError(FEATURE_UNSUPPORTED, feature="flash-attn", reason=reason))
+    if "flash-attn-v3" in features and target != _FLASH_ATTN_3:
+        reason = (
+            f"FlashAttention 3 compiles for compute capability {_text(_FLASH_ATTN_3)} only, and the GPU has "
+            f"{_text(target)}"
+        )
+        errors.append(StackError(FEATURE_UNSUPPORTED, feature="flash-attn-v3", reason=reason))
+    since = [first for version, first in _CUTILE_CUDA if version <= number_of(engine.version)]
+    if "cutile" in features and since and cuda < since[-1]:
+        reason = f"mistral.rs {engine.version} needs CUDA {_text(since[-1])} or newer for it, and this is {_text(cuda)}"
+        errors.append(StackError(FEATURE_UNSUPPORTED, feature="cutile", reason=reason))
     return errors
+
+
+def _unknown_features(engine: EngineVersion, features: Sequence[str]) -> list[StackError]:
+    """Features that the engine's package does not have: cargo would say so after the first minutes of a build."""
+    return [
+        StackError(
+            FEATURE_UNSUPPORTED,
+            feature=feature,
+            reason=f"mistral.rs {engine.version} has only {', '.join(engine.known_features)}",
+        )
+        for feature in features
+        if feature not in (*engine.known_features, "default") and "/" not in feature
+    ]
 
 
 def cuda_choice(
@@ -543,7 +583,7 @@ def cuda_choice(
 
     Raises ChoiceError, a StackError that has one error for each conflict in C(errors).
     """
-    errors: list[StackError] = []
+    errors: list[StackError] = _unknown_features(engine_version, features)
     warnings: list[str] = list(engine_version.warnings)
     if architecture not in ARCHITECTURES:
         errors.append(StackError(ARCHITECTURE_UNSUPPORTED, architecture=architecture, known="x86_64 or aarch64"))
@@ -567,7 +607,13 @@ def cuda_choice(
         if version and gpu.target is not None:
             errors.extend(_feature_errors(engine_version, gpu.target, _numbers(version), features))
     elif gpu.target is not None and distribution in DISTRIBUTIONS:
-        errors.extend(_feature_errors(engine_version, gpu.target, _LAST_BEFORE_13, features))
+        # Newer CUDA may be what is missing: only what none can build is an error here.
+        errors.extend(
+            min(
+                (_feature_errors(engine_version, gpu.target, cuda, features) for cuda in (_LAST_BEFORE_13, _LAST)),
+                key=len,
+            )
+        )
         if not errors:
             version = _chosen(engine_version, gpu.target, runs_on, distribution, features, errors)
         if version and not runs_on.numbers:
@@ -582,6 +628,12 @@ def cuda_choice(
         warnings.append(
             f"nvidia/cuda has been seen with {distribution} from CUDA {DISTRIBUTIONS[distribution]} on; whether there "
             f"is an image of {version} shows the build."
+        )
+    if distribution == _OLD_COMPILER and (
+        number_of(engine_version.version) >= _CUTLASS_SINCE or "flash-attn" in features
+    ):
+        warnings.append(
+            "ubi8 compiles with GCC 8.5, with which CUTLASS is known not to compile; ubi9 and Ubuntu have a newer one."
         )
     target = gpu.target or (0, 0)
     flavour = "cudnn-" if "cudnn" in features else ""
@@ -618,7 +670,7 @@ class Published(NamedTuple):
     is taken from there on; C(capabilities) are those of each architecture.
     """
 
-    since: Triple
+    since: Number
     tag: str
     lanes: tuple[tuple[str, tuple[str, ...]], ...]
     capabilities: Mapping[str, tuple[str, ...]]
@@ -626,6 +678,8 @@ class Published(NamedTuple):
 
 _ALL = ("80", "86", "89", "90", "100", "120", "121")
 _SINCE_SM = {"x86_64": ("80", "86", "89", "90", "100", "120"), "arm64": ("90", "100", "121")}
+_TO_13_1 = (("12.8", _ALL[:-1]), ("12.9", ("121",)), ("13.0", _ALL), ("13.1", _ALL))
+# The matrix of the job docker-cuda in release.yml, at v0.8.4, v0.8.13, v0.8.22 and v0.9.1; before, build_cuda_all.yaml.
 PUBLISHED: tuple[Published, ...] = (
     Published((0, 6, 0), "cuda-{sm}-{version}", (("12.4", ("75", *_ALL)),), {"x86_64": ("75", "80", "86", "89", "90")}),
     # These images lack the program mistralrs.
@@ -638,19 +692,20 @@ PUBLISHED: tuple[Published, ...] = (
         _SINCE_SM,
     ),
     Published(
-        (0, 9, 2),
+        (0, 8, 22),
         "cuda{cuda}-sm{sm}-{version}",
-        (
-            ("12.8", _ALL[:-1]),
-            ("12.9", ("121",)),
-            ("13.0", _ALL),
-            ("13.1", _ALL),
-            ("13.2", ("80", "86", "89", "100", "120", "121")),
-            ("13.3", ("90",)),
-        ),
+        (*_TO_13_1, ("13.2", ("80", "86", "89")), ("13.3", ("90",))),
+        _SINCE_SM,
+    ),
+    Published(
+        (0, 9, 1),
+        "cuda{cuda}-sm{sm}-{version}",
+        (*_TO_13_1, ("13.2", ("80", "86", "89", "100", "120", "121")), ("13.3", ("90",))),
         _SINCE_SM,
     ),
 )
+# The newest release here; what comes after it in COMMITS are commits without images.
+NEWEST_PUBLISHED = [name for name in COMMITS if "+" not in name][-1]
 
 
 def published_tag(
@@ -684,7 +739,14 @@ def published_tag(
     def none(reason: str, way_out: str = "Set mistral_image_source: build.") -> ChoiceError:
         return ChoiceError([StackError(NO_PUBLISHED_IMAGE, engine=version, reason=reason, way_out=way_out)])
 
-    row = [one for one in PUBLISHED if one.since <= number_of(version)][-1]
+    number = number_of(version)
+    if len(number) > 3:
+        release = text_of(number[:3])
+        raise none(
+            f"it is a commit after the release {release}, and only releases are published",
+            f"Set mistral_image_source: build, or mistral_image_mistralrs_version: {release}.",
+        )
+    row = [one for one in PUBLISHED if one.since <= number][-1]
     if not row.tag:
         raise none(
             "those of 0.7.0 to 0.8.3 lack the program mistralrs",

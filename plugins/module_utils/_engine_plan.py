@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any, Callable, NamedTuple
 
 from ansible_collections.mistralrs.stack.plugins.module_utils import _model_names
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine_number import parse
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._toml import dumps
 
@@ -181,16 +182,14 @@ ENGINES = (
 )
 _END_OF_KNOWN = (0, 10, 0)
 KNOWN_VERSIONS = "0.6.0, 0.7.x, 0.8.x and 0.9.x"
-_VERSION = re.compile(r"v?(\d+)\.(\d+)\.(\d+)\Z")
 
 
 def engine_of(version: str) -> Engine:
-    """The row of the table for a version such as C(0.9.5) or C(v0.6.0)."""
-    match = _VERSION.match(version)
-    if match:
-        number = (int(match.group(1)), int(match.group(2)), int(match.group(3)))
+    """The row of the table for a version such as C(0.9.5), C(v0.6.0) or C(0.9.2+7)."""
+    number = parse(version)
+    if number:
         rows = [engine for engine in ENGINES if engine.since <= number]
-        if rows and number < _END_OF_KNOWN and not (0, 6, 0) < number < (0, 7, 0):
+        if rows and number < _END_OF_KNOWN and not (0, 6, 1) <= number < (0, 7, 0):
             return rows[-1]
     raise StackError(VERSION_UNSUPPORTED, version=version, known=KNOWN_VERSIONS)
 

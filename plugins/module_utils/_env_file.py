@@ -12,6 +12,7 @@ import difflib
 import re
 from collections.abc import Mapping
 
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine_number import PATTERN
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 
 BAD_LINE = Fault(
@@ -50,7 +51,7 @@ VARIABLES: Mapping[str, str] = {
 # Values that must have a shape: the shape, and what it is called.
 _SHAPES: Mapping[str, tuple[str, str]] = {
     "CUDA_VERSION": (r"[0-9]{1,3}\.[0-9]{1,3}(\.[0-9]{1,3})?\Z", "a version such as 12.2.0"),
-    "MISTRAL_RS_VERSION": (r"v?[0-9]{1,4}\.[0-9]{1,4}\.[0-9]{1,4}\Z", "a version such as v0.6.0"),
+    "MISTRAL_RS_VERSION": (PATTERN, "a version such as v0.6.0"),
     "MISTRAL_PORT": (r"[0-9]{1,5}\Z", "a port's number"),
 }
 _LINE = re.compile(r"(?:export\s+)?(?P<key>[A-Za-z_][A-Za-z0-9_]*)\s*=\s*(?P<value>.*)\Z")

@@ -15,6 +15,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine_number import parse
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 
 UNSUPPORTED_QUANTIZATION = Fault(
@@ -78,10 +79,6 @@ _TYPES = frozenset(
 _LABEL = re.compile(r"(?:UD-)?(?:Q\d_|B?F16|F32|MXFP4)", re.IGNORECASE)
 
 
-def _version(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
-
-
 def is_loadable_label(label: str) -> bool:
     """Whether the engine can load files with this quantization's label, as far as a label tells it."""
     return bool(_LABEL.match(label))
@@ -89,7 +86,8 @@ def is_loadable_label(label: str) -> bool:
 
 def check(summary: Mapping[str, Any], engine_version: str, name: str) -> None:
     """Refuse a GGUF, given the summary of its header, that this version of the engine can't load."""
-    version = _version(engine_version)
+    # What can't be read as a version counts as the oldest.
+    version = parse(engine_version) or ()
     unknown = [kind for kind in summary.get("tensor_types") or [] if kind not in _TYPES]
     if unknown:
         raise StackError(UNSUPPORTED_QUANTIZATION, name=name, type=unknown[0], version=engine_version)
