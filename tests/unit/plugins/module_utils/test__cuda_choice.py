@@ -10,6 +10,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._cuda_choice impor
     CAPABILITY_CUDA,
     DISTRIBUTIONS,
     MAJOR_DRIVERS,
+    NEWEST_PUBLISHED,
     PUBLISHED,
     TOOLKIT_DRIVERS,
     ChoiceError,
@@ -32,9 +33,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-# One GPU of each capability: P100, P40, V100, T4, A100, A10, Orin, L4, H100, B200, B300, RTX 5090, GB10.
-GPUS = ["6.0", "6.1", "7.0", "7.5", "8.0", "8.6", "8.7", "8.9", "9.0", "10.0", "10.3", "12.0", "12.1"]
-VERSIONS = ["0.6.0", "0.7.0", "0.8.0", "0.8.2", "0.8.4", "0.8.23", "0.9.0", "0.9.2", "0.9.5"]
+# One GPU of each capability: P100, P40, V100, T4, A100, A10, Orin, L4, H100, B200, B300, Thor, RTX 5090, GB10.
+GPUS = ["6.0", "6.1", "7.0", "7.5", "8.0", "8.6", "8.7", "8.9", "9.0", "10.0", "10.3", "11.0", "12.0", "12.1"]
+VERSIONS = ["0.6.0", "0.7.0", "0.8.0", "0.8.1", "0.8.4", "0.8.23", "0.9.0", "0.9.2", "0.9.2+7", "0.9.5"]
 # Debian's own drivers, the branches of NVIDIA's repository, and one older than all.
 DRIVERS = ["470.256.02", "525.147.05", "535.309.01", "550.163.01", "570.124.06", "580.95.05", "590.48.01", "615.10"]
 
@@ -76,13 +77,16 @@ def test_the_seeds_pair() -> None:
 def test_every_line_of_the_driver_table(cuda: str, driver: str) -> None:
     """A toolkit's own driver runs it, and one a little older does not: it gets an older one, or none."""
     minor = ".".join(cuda.split(".")[:2])
+    assert newest_cuda(driver_of(driver)) == minor
+    if number(cuda) < (11, 8):
+        assert refused(driver, ["8.0"], "0.9.2") == ["image.cuda_driver_too_old"]
+        return
     # The newest of those that came with the same driver.
     expected = [one for one, its in TOOLKIT_DRIVERS.items() if its == driver][-1]
     assert choose(driver, ["8.0"], "0.9.2").cuda_version == expected
-    assert newest_cuda(driver_of(driver)) == minor
     parts = list(number(driver))
     before = ".".join(str(part) for part in (*parts[:-1], parts[-1] - 1))
-    older = [one for one, its in TOOLKIT_DRIVERS.items() if number(its) < number(driver)]
+    older = [one for one, its in TOOLKIT_DRIVERS.items() if number(its) < number(driver) and number(one) >= (11, 8)]
     if older:
         assert choose(before, ["8.0"], "0.9.2").cuda_version == older[-1]
     else:
@@ -93,7 +97,7 @@ def test_every_line_of_the_driver_table(cuda: str, driver: str) -> None:
     ("driver", "cuda"),
     [
         # Debian's own and those of the recorded outputs of nvidia-smi.
-        ("515.105.01", "11.7.1"),
+        ("520.61.05", "11.8.0"),
         ("535.54.03", "12.2.0"),
         ("535.309.01", "12.2.2"),
         ("550.163.01", "12.4.1"),
@@ -205,8 +209,17 @@ def test_any_driver(parts: tuple[int, int, int], gpu: str) -> None:
         ("580.95.05", ["10.0"], "0.9.2", "12.6.3", ["image.gpu_too_new_for_cuda"]),
         ("580.95.05", ["10.3"], "0.9.2", "12.8.1", ["image.gpu_too_new_for_cuda"]),
         ("580.95.05", ["12.1"], "0.9.2", "12.8.1", ["image.gpu_too_new_for_cuda"]),
-        ("580.95.05", ["8.9"], "0.9.2", "11.7.1", ["image.gpu_too_new_for_cuda"]),
-        ("580.95.05", ["9.0"], "0.9.2", "11.7.1", ["image.gpu_too_new_for_cuda"]),
+        ("580.95.05", ["8.9"], "0.9.2", "11.7.1", ["image.cuda_engine_unsupported", "image.gpu_too_new_for_cuda"]),
+        # The kernels include cuda_fp8.h, new in CUDA 11.8, though the list of the engine begins at 11.4.
+        *[("580.95.05", ["8.0"], "0.9.2", one, ["image.cuda_engine_unsupported"]) for one in ("11.4.3", "11.7.1")],
+        ("580.95.05", ["8.6"], "0.8.0", "11.7.1", ["image.cuda_engine_unsupported"]),
+        # cudaforge compiles for sm_90a, which CUDA 12.0 was the first to have; 11.8 has sm_90 only.
+        ("580.95.05", ["9.0"], "0.9.2", "11.8.0", ["image.gpu_too_new_for_cuda"]),
+        ("580.95.05", ["9.0"], "0.8.0", "11.8.0", ["image.gpu_too_new_for_cuda"]),
+        # 13.3 is in the list of v0.8.23, whose CUTLASS does not compile with it.
+        ("615.10", ["9.0"], "0.8.23", "13.3.0", ["image.cuda_engine_unsupported"]),
+        # Thor is compute capability 11.0 from CUDA 13.0 on.
+        ("580.95.05", ["11.0"], "0.9.2", "12.9.1", ["image.gpu_too_new_for_cuda"]),
         # No version at all.
         ("580.95.05", ["8.9"], "0.9.2", "12", ["image.cuda_version_invalid"]),
         ("580.95.05", ["8.9"], "0.9.2", "latest", ["image.cuda_version_invalid"]),
@@ -251,18 +264,50 @@ def test_two_numbers_are_completed(driver: str, wanted: str, cuda: str) -> None:
 
 
 def test_an_update_that_is_not_known_is_taken_with_a_warning() -> None:
-    choice = choose("580.95.05", ["8.0"], "0.9.2", "12.3.2")
+    choice = choose("580.95.05", ["8.0"], "0.8.23", "12.3.2")
     assert choice.devel == "nvidia/cuda:12.3.2-devel-ubuntu22.04"
     assert ["12.3.2 isn't among" in one for one in choice.warnings] == [True]
     assert choice.driver_minimum == MAJOR_DRIVERS[12]
-    assert choose("580.95.05", ["8.0"], "0.9.2", "11.4").cuda_version == "11.4.0"
+    assert choose("580.95.05", ["8.0"], "0.8.23", "11.8").cuda_version == "11.8.0"
+
+
+@pytest.mark.parametrize(
+    ("driver", "gpu", "version", "cuda"),
+    [
+        # Between a driver and the newest CUDA, never one that the kernels don't compile with.
+        ("520.61.05", "8.9", "0.9.2", "11.8.0"),
+        ("525.60.13", "9.0", "0.9.2", "12.0.0"),
+        ("525.60.13", "9.0", "0.8.0", "12.0.0"),
+        ("610.43.02", "9.0", "0.8.23", "13.2.1"),
+        ("610.43.02", "9.0", "0.9.0", "13.3.1"),
+        ("580.95.05", "11.0", "0.9.2", "13.0.2"),
+        ("535.54.03", "8.6", "0.6.0", "12.2.0"),
+        ("535.54.03", "9.0", "0.6.0", "12.2.0"),
+    ],
+)
+def test_what_compiles_is_chosen(driver: str, gpu: str, version: str, cuda: str) -> None:
+    assert choose(driver, [gpu], version).cuda_version == cuda
+
+
+@pytest.mark.parametrize(
+    ("driver", "gpu", "version"),
+    [
+        # Drivers that run at most 11.7, and H100 with one that runs at most 11.8.
+        ("515.105.01", "8.0", "0.9.2"),
+        ("515.43.04", "8.6", "0.8.0"),
+        ("520.61.05", "9.0", "0.9.2"),
+        ("525.60.12", "9.0", "0.8.4"),
+    ],
+)
+def test_no_cuda_is_better_than_one_that_does_not_compile(driver: str, gpu: str, version: str) -> None:
+    assert refused(driver, [gpu], version) == ["image.cuda_driver_too_old"]
 
 
 def test_without_a_driver_the_gpu_decides() -> None:
-    choice = choose("", ["8.9"], "0.9.2")
+    choice = choose("", ["8.9"], "0.9.2+7")
     assert choice.cuda_version == "13.3.1"
     assert ["No NVIDIA driver is known" in one for one in choice.warnings] == [True]
-    assert choose("", ["8.9"], "0.9.2", "12.2.0").warnings == ()
+    assert choose("", ["8.9"], "0.9.2+7", "12.2.0").warnings == ()
 
 
 @pytest.mark.parametrize(
@@ -319,8 +364,60 @@ def test_features_limit_the_choice() -> None:
 def test_the_default_features_build_wherever_the_engine_does() -> None:
     """What a version is built with by default is refused on no GPU that the version supports."""
     for engine, gpu in itertools.product(ENGINE_VERSIONS, GPUS):
-        if capability(gpu) >= capability(engine.compute_minimum) and gpu not in ("10.3", "12.1"):
+        if capability(gpu) >= capability(engine.compute_minimum) and gpu not in ("10.3", "11.0", "12.1"):
             assert cuda_choice("615.10", [gpu], engine, features=engine.features).cuda_version
+
+
+@pytest.mark.parametrize(
+    ("gpu", "version", "wanted", "feature", "reason"),
+    [
+        # candle-flash-attn-v3 0.9.2, build.rs:145: "Compute capability must be 90 (90a)".
+        ("8.9", "0.9.2", "", "flash-attn-v3", r"compiles for compute capability 9\.0 only, and the GPU has 8\.9"),
+        ("12.0", "0.7.0", "", "flash-attn-v3", r"9\.0 only"),
+        # mistralrs-quant/build.rs: "the `cutile` feature requires CUDA >= 13.1" at v0.8.2, ">= 13.2" from v0.9.1 on.
+        ("8.9", "0.8.2", "13.0.2", "cutile", r"needs CUDA 13\.1 or newer for it, and this is 13\.0\.2"),
+        ("8.9", "0.9.1", "13.1.1", "cutile", r"needs CUDA 13\.2 or newer"),
+        # Cargo.toml of the package at the tag.
+        ("9.0", "0.6.0", "", "flash-attn-v3", r"mistral\.rs 0\.6\.0 has only .*mcp-server"),
+        ("8.9", "0.8.1", "", "cutile", r"mistral\.rs 0\.8\.1 has only"),
+        ("8.9", "0.9.2", "", "mcp-server", r"has only .*cutile"),
+        ("8.9", "0.9.2", "", "flash-atn", r"has only .*flash-attn,"),
+    ],
+)
+def test_features_that_can_not_be_built(gpu: str, version: str, wanted: str, feature: str, reason: str) -> None:
+    with pytest.raises(ChoiceError, match=reason) as caught:
+        choose("615.10", [gpu], version, wanted, features=["cuda", feature])
+    assert [one.id for one in caught.value.errors] == ["image.feature_unsupported"]
+
+
+@pytest.mark.parametrize(
+    ("gpu", "version", "wanted", "feature"),
+    [
+        ("9.0", "0.9.2", "", "flash-attn-v3"),
+        ("8.9", "0.8.2", "13.1.1", "cutile"),
+        ("8.9", "0.9.0", "13.1.1", "cutile"),
+        ("8.9", "0.9.2", "13.2.0", "cutile"),
+        # The newest CUDA is chosen, which has what the feature needs.
+        ("8.9", "0.9.2", "", "cutile"),
+        ("8.9", "0.6.0", "", "mcp-server"),
+        ("8.9", "0.9.2", "", "mistralrs-core/utoipa"),
+    ],
+)
+def test_features_that_can(gpu: str, version: str, wanted: str, feature: str) -> None:
+    assert choose("615.10", [gpu], version, wanted, features=["cuda", feature]).cuda_version
+
+
+def test_a_compiler_too_old_for_cutlass() -> None:
+    """GCC 8.5 of UBI 8 (NVIDIA/cutlass issue 788); the engine's kernels need CUTLASS from v0.8.4 on."""
+
+    def warned(version: str, distribution: str, *features: str) -> bool:
+        choice = choose("580.95.05", ["8.9"], version, distribution=distribution, features=["cuda", *features])
+        return any("CUTLASS" in one for one in choice.warnings)
+
+    assert warned("0.9.2+7", "ubi8")
+    assert warned("0.8.0", "ubi8", "flash-attn")
+    assert not warned("0.8.0", "ubi8")
+    assert not warned("0.9.2+7", "ubi9", "flash-attn")
 
 
 def test_gpus_of_one_family_can_share_an_image() -> None:
@@ -354,8 +451,9 @@ def test_a_gpu_that_is_not_known() -> None:
 def test_base_images(distribution: str) -> None:
     choice = choose("615.10", ["8.9"], "0.9.2", distribution=distribution, architecture="aarch64")
     assert choice.runtime == f"nvidia/cuda:13.3.1-runtime-{distribution}"
-    older = choose("615.10", ["8.6"], "0.9.2", "11.6.0", distribution=distribution)
-    assert any(f"seen with {distribution} from" in one for one in older.warnings)
+    older = choose("615.10", ["8.6"], "0.9.2", "11.8.0", distribution=distribution)
+    first = DISTRIBUTIONS[distribution]
+    assert any(f"seen with {distribution} from" in one for one in older.warnings) == (number(first) > (11, 8))
 
 
 @pytest.mark.parametrize(("text", "pair"), [("8.9", (8, 9)), ("89", (8, 9)), ("120", (12, 0)), ("10.3", (10, 3))])
@@ -425,7 +523,18 @@ def test_published_for_arm64(cuda: str, gpu: str, tag: str) -> None:
         ("0.6.0", "580.95.05", "9.0", "cuda-90-0.6.0"),
         ("0.8.4", "590.48.01", "8.9", "cuda-sm89-0.8.4"),
         ("0.8.13", "590.48.01", "8.9", "cuda131-sm89-0.8.13"),
-        ("0.8.23", "580.95.05", "8.9", "cuda128-sm89-0.8.23"),
+        # release.yml: 128, 129 and 131 at v0.8.13, 130, 132 and 133 besides from v0.8.22 on, 132 for Blackwell from
+        # v0.9.1 on.
+        ("0.8.21", "580.95.05", "8.9", "cuda128-sm89-0.8.21"),
+        ("0.8.21", "610.43.02", "9.0", "cuda131-sm90-0.8.21"),
+        ("0.8.22", "580.95.05", "8.9", "cuda130-sm89-0.8.22"),
+        ("0.8.22", "595.58.03", "8.6", "cuda132-sm86-0.8.22"),
+        ("0.8.22", "595.58.03", "12.0", "cuda131-sm120-0.8.22"),
+        ("0.8.22", "610.43.02", "9.0", "cuda133-sm90-0.8.22"),
+        ("0.8.23", "580.95.05", "8.9", "cuda130-sm89-0.8.23"),
+        ("0.9.0", "610.43.02", "10.0", "cuda131-sm100-0.9.0"),
+        ("0.9.1", "610.43.02", "10.0", "cuda132-sm100-0.9.1"),
+        ("0.9.1", "610.43.02", "9.0", "cuda133-sm90-0.9.1"),
         ("0.9.5", "580.95.05", "8.9", "cuda130-sm89-0.9.5"),
     ],
 )
@@ -458,6 +567,9 @@ def test_published_of_other_versions(version: str, driver: str, gpu: str, tag: s
         ("0.9.2", "450.1", "8.9", "x86_64", r"driver 450\.1 is older than CUDA 11\.7.*Update the driver to 570\.26"),
         ("0.9.2", "570.124.06", "12.1", "aarch64", r"start at CUDA 12\.9, .*Update the driver to 575\.51\.03"),
         ("0.8.4", "580.95.05", "8.9", "x86_64", r"start at CUDA 13\.1"),
+        ("0.9.2+7", "580.95.05", "8.9", "x86_64", r"a commit after the release 0\.9\.2.*mistralrs_version: 0\.9\.2\."),
+        ("0.9.3+1", "580.95.05", "8.9", "x86_64", r"a commit after the release 0\.9\.3"),
+        ("0.8.1", "580.95.05", "8.9", "x86_64", r"lack the program mistralrs"),
         ("0.7.0", "580.95.05", "8.9", "x86_64", r"lack the program mistralrs"),
         ("0.8.3", "580.95.05", "8.9", "x86_64", r"lack the program mistralrs"),
     ],
@@ -484,9 +596,13 @@ def test_published_refuses(driver: str, gpus: list[str], architecture: str, ids:
 
 
 def test_published_without_a_driver() -> None:
-    image = published_tag("", ["8.9"], engine_version("0.9.2"))
-    assert image.reference.endswith(":cuda128-sm89-0.9.2")
+    image = published_tag("", ["8.9"], engine_version("0.8.23"))
+    assert image.reference.endswith(":cuda128-sm89-0.8.23")
     assert ["No NVIDIA driver" in one for one in image.warnings] == [True]
+
+
+def test_the_newest_release_has_images() -> None:
+    assert published("580.95.05", ["8.9"], NEWEST_PUBLISHED) == f"cuda130-sm89-{NEWEST_PUBLISHED}"
 
 
 @pytest.mark.parametrize("row", PUBLISHED, ids=lambda row: ".".join(str(part) for part in row.since))
