@@ -23,7 +23,7 @@ options:
     description: Where the image comes from.
     type: str
     required: true
-    choices: [build, pull, load]
+    choices: [build, pull, load, evaluation]
 seealso:
   - plugin: mistralrs.stack.cuda_choice
     plugin_type: filter
@@ -50,7 +50,13 @@ _value:
       type: list
       elements: str
     engine_version:
-      description: The version of mistral.rs.
+      description: The version of mistral.rs, such as V(0.9.2); V(0.9.2+7) is the seventh commit after that release.
+      type: str
+    reported_version:
+      description: What the program calls itself with C(--version).
+      type: str
+    quick_way:
+      description: A sentence that offers upstream's image where a build would take long; empty if there is none.
       type: str
     tag:
       description: The beginning of the image's tag.
@@ -73,8 +79,10 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._image_plan import
 
 
 def _filter(settings: Any, source: str) -> dict[str, Any]:
-    if not isinstance(settings, Mapping) or source not in ("build", "pull", "load"):
-        raise AnsibleFilterError("image_plan: give a dictionary of settings, and build, pull or load as the source.")
+    if not isinstance(settings, Mapping) or source not in ("build", "pull", "load", "evaluation"):
+        raise AnsibleFilterError(
+            "image_plan: give a dictionary of settings, and build, pull, load or evaluation as the source."
+        )
     try:
         return image_plan(source, settings)
     except StackError as error:

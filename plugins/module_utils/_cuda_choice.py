@@ -608,12 +608,9 @@ def cuda_choice(
             errors.extend(_feature_errors(engine_version, gpu.target, _numbers(version), features))
     elif gpu.target is not None and distribution in DISTRIBUTIONS:
         # Newer CUDA may be what is missing: only what none can build is an error here.
-        errors.extend(
-            min(
-                (_feature_errors(engine_version, gpu.target, cuda, features) for cuda in (_LAST_BEFORE_13, _LAST)),
-                key=len,
-            )
-        )
+        before_13 = _feature_errors(engine_version, gpu.target, _LAST_BEFORE_13, features)
+        newest = _feature_errors(engine_version, gpu.target, _LAST, features)
+        errors.extend(newest if len(newest) < len(before_13) else before_13)
         if not errors:
             version = _chosen(engine_version, gpu.target, runs_on, distribution, features, errors)
         if version and not runs_on.numbers:

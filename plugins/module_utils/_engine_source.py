@@ -12,6 +12,7 @@ import urllib.parse
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine_number import text_of as number_text
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine_versions import (
     CRATES,
     EngineVersion,
@@ -82,7 +83,7 @@ def split_credentials(url: str) -> Split:
 
 def _name(version: str) -> str:
     """A version as the tables have it."""
-    return ".".join(str(part) for part in number_of(version))
+    return number_text(number_of(version))
 
 
 def build_from(settings: Mapping[str, Any], version: str) -> str:

@@ -30,6 +30,9 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._cuda_choice impor
     oldest,
     published_tag,
 )
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine_advice import evaluation_warnings, quick_way
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine_number import tag_of
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine_number import text_of as number_text
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine_plan import engine_of
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine_source import (
     ARCHIVE_CHECKSUM_MISSING,
@@ -405,13 +408,17 @@ _PLANS = {"build": _build, "pull": _pull, "load": _load}
 
 
 def image_plan(source: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The plan of an image from C(build), C(pull) or C(load).
+    """The plan of an image from C(build), C(pull), C(load) or C(evaluation).
 
     C(settings) are the role's variables without C(mistral_image_) before their names, C(version) and C(architecture)
-    besides. Beside what the source needs the plan has C(engine_version), C(command_generation), C(tag) (of the image,
-    without the hash), C(cuda_version), C(compute_capabilities) and C(warnings). Raises StackError; a ChoiceError has
-    several in C(errors).
+    besides. Beside what the source needs the plan has C(engine_version), C(reported_version) (what the program calls
+    itself), C(command_generation), C(tag) (of the image, without the hash), C(cuda_version), C(compute_capabilities),
+    C(quick_way) (what saves a build, or nothing) and C(warnings). Raises StackError; a ChoiceError has several in
+    C(errors). Of C(evaluation) there are only version and warnings.
     """
+    if source == "evaluation":
+        version = text_of(settings, "version")
+        return {"engine_version": version, "warnings": evaluation_warnings(version), "errors": []}
     version = text_of(settings, "version") or DEFAULT_VERSION
     if source == "build":
         engine = engine_to_build(settings, version)
@@ -420,7 +427,10 @@ def image_plan(source: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     plan = _PLANS[source](settings, engine)
     return {
         **plan,
+        "tag": tag_of(plan["tag"]),
+        "quick_way": quick_way(engine, plan, settings) if source == "build" else "",
         "engine_version": engine.version,
+        "reported_version": engine.reported_version,
         "command_generation": engine.command_generation,
         "commit": engine.commit,
         "defects": list(engine.defects),
@@ -443,7 +453,7 @@ def image_result(inspected: Mapping[str, Any], reference: str) -> dict[str, Any]
     generation = label("command_generation")
     if version and not generation:
         with suppress(StackError):
-            generation = ".".join(str(part) for part in engine_of(version).since)
+            generation = number_text(engine_of(version).since)
     digests = inspected.get("RepoDigests") or []
     return {
         "reference": reference,

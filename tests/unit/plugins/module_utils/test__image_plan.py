@@ -45,12 +45,29 @@ def plan(source: str = "build", **more: Any) -> dict[str, Any]:
 def test_the_default_version() -> None:
     made = plan(version="")
     assert made["engine_version"] == DEFAULT_VERSION
-    assert made["tag"] == "0.9.2-cuda12.8.1-sm89"
+    # An image's tag may not hold a plus sign; no tag of git points to the commit.
+    assert made["tag"] == "0.9.2-7-cuda12.8.1-sm89"
+    assert made["labels"]["io.mistralrs.stack.engine_version"] == "0.9.2+7"
+    assert made["reported_version"] == "0.9.2"
     assert made["dockerfile"]["devel"] == "nvidia/cuda:12.8.1-devel-ubuntu22.04"
-    assert made["dockerfile"]["source"]["SOURCE_TAG"] == "v0.9.2"
-    assert made["git"]["commit"].startswith("d184053f")
+    assert made["dockerfile"]["source"]["SOURCE_TAG"] == ""
+    assert made["git"]["commit"].startswith("9e922623")
+    assert made["git"]["tag"] == ""
     assert made["dockerfile"]["build"]["DEFAULT_FEATURES"] == "false"
     assert made["platform"] == "linux/amd64"
+
+
+@pytest.mark.parametrize(
+    ("version", "tag", "source_tag", "reported"),
+    [
+        ("0.9.2", "0.9.2-cuda12.8.1-sm89", "v0.9.2", "0.9.2"),
+        ("0.8.10", "0.8.10-cuda12.8.1-sm89", "v0.8.10", "0.8.9"),
+    ],
+)
+def test_a_release(version: str, tag: str, source_tag: str, reported: str) -> None:
+    made = plan(version=version)
+    assert (made["tag"], made["reported_version"]) == (tag, reported)
+    assert made["dockerfile"]["source"]["SOURCE_TAG"] == source_tag
 
 
 def test_the_former_pair() -> None:
