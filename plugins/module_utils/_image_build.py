@@ -31,6 +31,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils import _build_log,
 from ansible_collections.mistralrs.stack.plugins.module_utils._build_log import BASE_UNREACHABLE
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._image_checks import Network, check_git, check_reach
+from ansible_collections.mistralrs.stack.plugins.module_utils._image_verification import Subject, Verification
 
 NO_DOCKER = Fault(
     "image.docker_not_answering",
@@ -77,36 +78,15 @@ FILES_UNWRITABLE = Fault(
     "The log and the records of the build can't be written to {folder} on {host}: {why}.",
     "Free some space there, or see to its permissions, and run it again; what was compiled is kept.",
 )
-DOES_NOT_START = Fault(
-    "image.does_not_start",
-    "The image that was built does not start: '{program} {argument}' ends with {status}: {line}.",
-    "The image has not been named; its build's log is {log} on {host}.",
+CONTENTS_UNREADABLE = Fault(
+    "image.contents_unreadable",
+    "The packages of the image that was built can't be listed on {host}: {why}.",
+    "Use a mistral_image_runtime_base that has a shell and dpkg or rpm.",
 )
-LIBRARY_MISSING = Fault(
-    "image.library_missing",
-    "The engine that was built needs {libraries}, which the image does not have.",
-    "Use a mistral_image_runtime_base of the same distribution and CUDA as mistral_image_devel_base, or add the "
-    "package to mistral_image_runtime_packages.",
-)
-VERSION_DIFFERS = Fault(
-    "image.version_differs",
-    "The engine that was built says that it is {found}, not {wanted}.",
-    "Check mistral_image_git_url and mistral_image_commit.",
-)
-BUILT_WITHOUT_CUDA = Fault(
-    "image.built_without_cuda",
-    "The engine that was built says that it was built without CUDA.",
-    "Check mistral_image_features.",
-)
-CHECK_FAILED = Fault(
-    "image.doctor_complains",
-    "The engine that was built finds something wrong with {host}: {line}.",
-    "Check the driver and the container toolkit there.",
-)
-RUNS_AS_ROOT = Fault(
-    "image.runs_as_root",
-    "The image would run as root.",
-    "This is a defect of the collection; report it.",
+SCAN_FAILED = Fault(
+    "image.scan_failed",
+    "The scanner {scanner} on {host} did not scan the image: {why}.",
+    "Run '{command}' there, or set mistral_image_scan_fail_on to '' to do without the scan.",
 )
 VULNERABLE = Fault(
     "image.vulnerable",
@@ -119,9 +99,6 @@ INPUTS_LABEL = "io.mistralrs.stack.inputs"
 _REPOSITORY = "mistralrs-stack/engine"
 # What one CUDA compiler takes, in bytes (upstream's release.yml: "flash-attn hdim512 kernels peak ~5GB each").
 _MEMORY_A_JOB = 5 << 30
-# Libraries that the host's driver gives to a container.
-_OF_THE_DRIVER = re.compile(r"lib(cuda|nvidia-\w+)\.so(\.\d+)*\Z")
-_VERSION = re.compile(r"\b\d+\.\d+\.\d+\b")
 _BUILDX_VERSION = re.compile(r"\bv?(\d+)\.(\d+)\.\d")
 # With less, in bytes, a log does not go on.
 _LEAST_FREE = 256 << 10
@@ -176,13 +153,6 @@ class State(NamedTuple):
 def jobs_for(memory: int, cores: int) -> int:
     """How many compilers may run at once on a builder with so many bytes of memory."""
     return max(1, min(cores, memory // _MEMORY_A_JOB))
-
-
-def missing_libraries(ldd: str) -> list[str]:
-    """The libraries that C(ldd) did not find, but those that the driver gives to a container."""
-    names = (line.split("=>")[0].strip() for line in ldd.splitlines() if "not found" in line)
-    versions = [line.strip() for line in ldd.splitlines() if "version `" in line and "not found" in line]
-    return sorted({name for name in names if not _OF_THE_DRIVER.match(name) and "version `" not in name}) + versions
 
 
 class Builder:
@@ -545,8 +515,10 @@ class Builder:
         """
         wanted = self.wanted
         image = self._read("image").strip()
-        proof = self._proof(image)
-        bill, scan = self._inventory(image)
+        verification = Verification(self._subject(image), self.run)
+        proof = verification.proof()
+        self.warnings += verification.warnings
+        bill, scan = self._inventory(verification)
         status, _out, err = self.run(["docker", "tag", image, wanted.reference])
         if status != 0:
             raise StackError(NO_DOCKER, host=wanted.host, why=err.strip().rstrip("."))
@@ -570,104 +542,45 @@ class Builder:
         self._prune_logs()
         return record
 
-    def _options(self, gpu: bool) -> list[str]:
-        """Options of docker for a container as the engine will run: without rights, root file system or network."""
-        access: tuple[str, ...] = ("--device", "nvidia.com/gpu=all")
-        if self.wanted.gpu_access == "runtime":
-            access = ("--runtime", "nvidia", "--env", "NVIDIA_VISIBLE_DEVICES=all")
-            access += ("--env", "NVIDIA_DRIVER_CAPABILITIES=compute,utility")
-        return [
-            *("--network", "none", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
-            *("--tmpfs", "/tmp:mode=1777"),
-            *(access if gpu else ()),
-            *(("--platform", self.wanted.platform) if self.wanted.platform else ()),
-        ]
-
-    def _container(self, image: str, entrypoint: str, *arguments: str, gpu: bool = False) -> tuple[int, str, str]:
-        """Run a program in the image."""
-        return self.run(
-            [
-                *("docker", "run", "--rm", "--workdir", "/tmp", *self._options(gpu)),
-                *(("--entrypoint", entrypoint) if entrypoint else ()),
-                image,
-                *arguments,
-            ]
+    def _subject(self, image: str) -> Subject:
+        """What is verified."""
+        wanted = self.wanted
+        return Subject(
+            image=image,
+            labels=wanted.labels,
+            platform=wanted.platform,
+            program=wanted.program,
+            version=wanted.version,
+            gpu=wanted.gpu,
+            gpu_access=wanted.gpu_access,
+            proof_model=wanted.proof_model,
+            host=wanted.host,
+            log=self.log,
+            folder=self.folder,
+            name=f"mistral-image-proof-{self.id}",
         )
 
-    def _proof(self, image: str) -> dict[str, Any]:
-        """Start the image; what it said. Raises StackError if it isn't what was wanted."""
-        wanted = self.wanted
-        _status, out, _err = self.run(["docker", "image", "inspect", "--format", "{{.Config.User}}", image])
-        user = out.strip()
-        if user.partition(":")[0] in ("", "0", "root"):
-            raise StackError(RUNS_AS_ROOT)
-        script = f'ldd "$(command -v {shlex.quote(wanted.program)})"'
-        _status, out, err = self._container(image, "/bin/sh", "-c", script)
-        missing = missing_libraries(out + err)
-        if missing:
-            raise StackError(LIBRARY_MISSING, libraries=", ".join(missing))
-        needs_driver = "libcuda.so.1 => not found" in out
-        proof: dict[str, Any] = {"user": user, "version": "", "doctor": {}, "gpu": wanted.gpu}
-        if needs_driver and not wanted.gpu:
-            # It can't be started without the driver, but all that it needs besides is there.
-            return {**proof, "skipped": "the engine needs the NVIDIA driver to start, and the builder has no GPU"}
-        proof["version"] = self._asked(image, "--version").strip()
-        found = _VERSION.search(proof["version"])
-        if wanted.version and found and found.group(0) != wanted.version:
-            raise StackError(VERSION_DIFFERS, found=found.group(0), wanted=wanted.version)
-        if wanted.labels.get("io.mistralrs.stack.command_generation", "") != "0.6.0":
-            proof["doctor"] = self._doctor(image)
-        if wanted.proof_model:
-            version = wanted.labels.get("io.mistralrs.stack.engine_version", "") or wanted.version
-            options = self._options(wanted.gpu)
-            subject = _image_proof.Subject(image, version, wanted.proof_model, options, wanted.gpu, wanted.host)
-            name = f"mistral-image-proof-{self.id}"
-            proof["completion"] = _image_proof.prove(self.run, subject, self.folder, name)
-        return proof
-
-    def _asked(self, image: str, *arguments: str) -> str:
-        status, out, err = self._container(image, "", *arguments, gpu=self.wanted.gpu)
-        if status != 0:
-            lines = (err.strip() or out.strip() or "it says nothing").splitlines()
-            raise StackError(
-                DOES_NOT_START,
-                program=self.wanted.program,
-                argument=" ".join(arguments),
-                status=status,
-                line=lines[0].rstrip("."),
-                log=self.log,
-                host=self.wanted.host,
-            )
-        return out
-
-    def _doctor(self, image: str) -> dict[str, Any]:
-        """What the engine's own check says. Without a GPU in the container its complaints about that don't count."""
-        out = self._asked(image, "doctor", "--json")
-        try:
-            said = json.loads(out[out.index("{") :])
-            checks = [dict(check) for check in said.get("checks") or []]
-            build = dict((said.get("system") or {}).get("build") or {})
-        except (ValueError, TypeError, AttributeError):
-            return {"unreadable": out[:2000]}
-        if self.wanted.labels.get("io.mistralrs.stack.cuda") and build.get("cuda") is False:
-            raise StackError(BUILT_WITHOUT_CUDA)
-        wrong = [check for check in checks if str(check.get("status", "")).lower() in ("fail", "failed", "error")]
-        if wrong and self.wanted.gpu:
-            line = "; ".join(f"{check.get('name')}: {check.get('message')}" for check in wrong)
-            raise StackError(CHECK_FAILED, host=self.wanted.host, line=line.rstrip("."))
-        return {"build": build, "checks": checks}
-
-    def _inventory(self, image: str) -> tuple[str, dict[str, Any]]:
+    def _inventory(self, verification: Verification) -> tuple[str, dict[str, Any]]:
         """Write the image's bill of materials; its path, and what a scanner says of it, if there is one."""
-        _status, out, _err = self._container(image, "/bin/sh", "-c", _INVENTORY)
-        packages, _mark, lock = out.partition("# Cargo.lock\n")
-        version = self.wanted.labels.get("io.mistralrs.stack.engine_version", "")
-        distribution = packages.partition("\n")[0].strip()
-        document = _image_sbom.sbom(self.wanted.reference, image, version, lock, packages, distribution)
+        status, out, err = verification.container("/bin/sh", "-c", _INVENTORY)
+        packages, mark, lock = out.partition("# Cargo.lock\n")
+        distribution, _newline, rows = packages.partition("\n")
+        if status != 0 or not mark or not rows.strip():
+            why = (err.strip().splitlines() or ["neither dpkg nor rpm lists a package"])[-1].rstrip(".")
+            self._unchecked(StackError(CONTENTS_UNREADABLE, why=why, host=self.wanted.host))
+        image = verification.subject.image
+        version = verification.subject.label("engine_version")
+        document = _image_sbom.sbom(self.wanted.reference, image, version, lock, packages, distribution.strip())
         name = f"{self.id}.cdx.json"
         self._write(name, json.dumps(document, indent=1) + "\n", self.images, 0o644)
         path = os.path.join(self.images, name)
         return path, self._scan(path)
+
+    def _unchecked(self, error: StackError) -> None:
+        """That vulnerabilities can't be looked for: an error where some are refused, else a warning."""
+        if self.wanted.scan_fail_on:
+            raise error
+        self.warnings.append(f"{error.sentence} {error.remedy}")
 
     def _scan(self, bill: str) -> dict[str, Any]:
         """What trivy or grype says of the bill of materials; empty if neither is installed."""
@@ -677,14 +590,27 @@ class Builder:
             "grype": ["grype", f"sbom:{bill}", "--quiet", "--output", f"json={report}"],
         }
         scanner = next((name for name in commands if shutil.which(name)), "")
+        limit = self.wanted.scan_fail_on
         if not scanner:
+            if limit:
+                self.warnings.append(
+                    f"The image was not scanned for vulnerabilities of severity {limit} or above: neither trivy nor "
+                    f"grype is installed on {self.wanted.host}."
+                )
             return {}
         status, _out, err = self.run(commands[scanner])
-        if status != 0:
-            return {"scanner": scanner, "problem": (err.strip().splitlines() or ["it says nothing"])[-1]}
-        with open(report, encoding="utf-8") as file:
-            found = severities(json.load(file))
-        limit = self.wanted.scan_fail_on
+        why = "" if status == 0 else (err.strip().splitlines() or ["it says nothing"])[-1].rstrip(".")
+        found: dict[str, int] = {}
+        if not why:
+            try:
+                with open(report, encoding="utf-8") as file:
+                    found = severities(json.load(file))
+            except (OSError, ValueError, AttributeError) as error:
+                why = f"its report {report} can't be read ({error})"
+        if why:
+            command = shlex.join(commands[scanner])
+            self._unchecked(StackError(SCAN_FAILED, scanner=scanner, host=self.wanted.host, why=why, command=command))
+            return {"scanner": scanner, "problem": why}
         above = [key for key in _SEVERITIES[_SEVERITIES.index(limit) :] if found.get(key)] if limit else []
         if above:
             line = ", ".join(f"{found[key]} {key}" for key in reversed(above))

@@ -234,74 +234,98 @@ def test_a_daemon_that_can_not_check_is_no_reason(tmp_path: Path) -> None:
     assert builder(tmp_path, BUILDX, refused, bases={}).check() == {}
 
 
-def test_the_bases_are_recorded(tmp_path: Path) -> None:
-    build = builder(tmp_path, (".Config.User", (0, "65532\n", "")), ("--version", (0, "mistralrs 0.9.2", "")))
+RECORDINGS = Path(__file__).resolve().parents[3] / "recordings"
+# With the feature cuda, libcuda, and no GPU: so it is for an image that is proven without one.
+DOCTOR = (RECORDINGS / "mistralrs-0.8.1-cuda" / "doctor-without-gpu.json").read_text()
+VERIFIED = (
+    (".Config.User", (0, "65532\n", "")),
+    ("ldd", (0, "\tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f)\n", "")),
+    ("--version", (0, "mistralrs 0.9.2\n", "")),
+    ("doctor", (0, DOCTOR, "")),
+)
+CONTENTS = ("os-release", (0, "debian\ndeb\tlibc6\t2.41-12\tamd64\n# Cargo.lock\n", ""))
+
+
+def finished(tmp_path: Path, *answers: tuple[str, tuple[int, str, str]], **changes: Any) -> Builder:
+    """A build whose image was verified and named."""
+    build = builder(tmp_path, *answers, *VERIFIED, CONTENTS, **changes)
     with build.lock():
         build.start({"DEVEL_IMAGE": f"nvidia/cuda@{DIGEST}"})
         Path(build.folder, "image").write_text("sha256:9\n")
         build.finish(5)
-    record = json.loads(Path(build.images, f"{build.id}.json").read_text())
+    return build
+
+
+def record_of(build: Builder) -> dict[str, Any]:
+    return dict(json.loads(Path(build.images, f"{build.id}.json").read_text()))
+
+
+def test_an_image_is_verified_recorded_and_named(tmp_path: Path) -> None:
+    build = finished(tmp_path)
+    record = record_of(build)
     assert record["bases"] == {"DEVEL_IMAGE": f"nvidia/cuda@{DIGEST}"}
+    assert record["proof"]["version"] == "mistralrs 0.9.2"
+    assert record["proof"]["doctor"]["build"]["cuda"] is True
+    assert build.run.asked[-1] == ["docker", "tag", "sha256:9", WANTED.reference]  # type: ignore[attr-defined]
+    assert build.warnings == []
+    bill = json.loads(Path(record["sbom"]).read_text())
+    assert [component["name"] for component in bill["components"]] == ["libc6"]
 
 
-LDD = """\
-\tlinux-vdso.so.1 (0x00007ffd)
-\tlibcuda.so.1 => not found
-\tlibnvidia-ml.so.1 => not found
-\tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f)
-"""
-
-
-def test_libraries() -> None:
-    assert subject.missing_libraries(LDD) == []
-    assert subject.missing_libraries(f"{LDD}\tlibcudnn.so.9 => not found\n") == ["libcudnn.so.9"]
-    # 1948
-    line = "/usr/local/bin/mistralrs: /lib/x86_64-linux-gnu/libc.so.6: version `GLIBC_2.38' not found (required by x)"
-    assert subject.missing_libraries(line) == [line]
-
-
-def proven(tmp_path: Path, *answers: tuple[str, tuple[int, str, str]], **changes: Any) -> dict[str, Any]:
-    user = (".Config.User", (0, "65532:65532\n", ""))
-    return builder(tmp_path, *answers, user, **changes)._proof("sha256:9")
-
-
-DOCTOR = {"system": {"build": {"cuda": True}}, "checks": [{"name": "cuda", "status": "fail", "message": "no driver"}]}
-
-
-def test_proof(tmp_path: Path) -> None:
-    version = ("--version", (0, "mistralrs 0.9.2\n", ""))
-    doctor = ("doctor", (0, f"log\n{json.dumps(DOCTOR)}", ""))
-    proof = proven(tmp_path, version, doctor)
-    assert (proof["version"], proof["user"]) == ("mistralrs 0.9.2", "65532:65532")
-    assert proof["doctor"]["build"] == {"cuda": True}
-    assert "driver" in proven(tmp_path, ("ldd", (0, LDD, "")))["skipped"]
-
-
-@pytest.mark.parametrize(
-    ("answer", "changes", "error_id"),
-    [
-        ((".Config.User", (0, "\n", "")), {}, "image.runs_as_root"),
-        (("ldd", (0, "\tlibcudnn.so.9 => not found\n", "")), {}, "image.library_missing"),
-        (("--version", (1, "", "Illegal instruction.\n")), {}, "image.does_not_start"),
-        (("--version", (0, "mistralrs 0.9.1\n", "")), {}, "image.version_differs"),
-        (("doctor", (0, '{"system": {"build": {"cuda": false}}}', "")), {}, "image.built_without_cuda"),
-        (("doctor", (0, json.dumps(DOCTOR), "")), {"gpu": True}, "image.doctor_complains"),
-    ],
-)
-def test_what_proof_refuses(
-    answer: tuple[str, tuple[int, str, str]], changes: dict[str, Any], error_id: str, tmp_path: Path
-) -> None:
+def test_an_image_that_is_refused_gets_no_name(tmp_path: Path) -> None:
+    build = builder(tmp_path, ("doctor", (0, "", "")), *VERIFIED, CONTENTS)
+    build.start({})
+    Path(build.folder, "image").write_text("sha256:9\n")
     with pytest.raises(StackError) as caught:
-        proven(tmp_path, answer, **changes)
-    assert caught.value.id == error_id
+        build.finish(5)
+    assert caught.value.id == "image.doctor_unreadable"
+    assert not any("tag" in command for command in build.run.asked)  # type: ignore[attr-defined]
 
 
-def test_the_legacy_runtime_gives_the_gpus_too(tmp_path: Path) -> None:
-    for access, words in (("cdi", "--device nvidia.com/gpu=all"), ("runtime", "--runtime nvidia --env NVIDIA_VISIBLE")):
-        build = builder(tmp_path, (".Config.User", (0, "1", "")), gpu=True, gpu_access=access)
-        build._proof("sha256:9")
-        asked = [" ".join(command) for command in build.run.asked]  # type: ignore[attr-defined]
-        assert [words in command for command in asked if "--version" in command] == [True]
+UNLISTED = [
+    (127, "", 'exec: "/bin/sh": stat /bin/sh: no such file or directory: unknown.\n'),
+    (0, "debian\n# Cargo.lock\n", ""),
+    (0, "", ""),
+]
+
+
+@pytest.mark.parametrize("answer", UNLISTED, ids=["no shell", "no packages", "nothing"])
+def test_contents_that_can_not_be_listed(answer: tuple[int, str, str], tmp_path: Path) -> None:
+    build = finished(tmp_path / "a", ("os-release", answer))
+    assert [warning.split(" on b1")[0] for warning in build.warnings] == [
+        "The packages of the image that was built can't be listed"
+    ]
+    with pytest.raises(StackError) as caught:
+        finished(tmp_path / "b", ("os-release", answer), scan_fail_on="high")
+    assert caught.value.id == "image.contents_unreadable"
+
+
+def test_a_scan_that_does_not_take_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subject.shutil, "which", lambda name: None)
+    assert finished(tmp_path / "a").warnings == []
+    assert "neither trivy nor grype" in finished(tmp_path / "b", scan_fail_on="high").warnings[0]
+    monkeypatch.setattr(subject.shutil, "which", lambda name: f"/usr/bin/{name}")
+    # It ends with an error; it ends well and leaves no report.
+    for number, answer in enumerate([(1, "", "FATAL DB download failed.\n"), (0, "", "")]):
+        build = finished(tmp_path / f"c{number}", ("trivy", answer))
+        assert record_of(build)["scan"]["problem"]
+        assert "did not scan the image" in build.warnings[0]
+        with pytest.raises(StackError) as caught:
+            finished(tmp_path / f"d{number}", ("trivy", answer), scan_fail_on="high")
+        assert caught.value.id == "image.scan_failed"
+
+
+def test_a_scan_refuses_an_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subject.shutil, "which", lambda name: f"/usr/bin/{name}")
+    for name in ("a", "b"):
+        images = tmp_path / name / "mistral" / "images"
+        images.mkdir(parents=True)
+        report = {"Results": [{"Vulnerabilities": [{"Severity": "HIGH"}]}]}
+        Path(images, f"{WANTED.inputs[:16]}.scan.json").write_text(json.dumps(report))
+    assert record_of(finished(tmp_path / "a", scan_fail_on="critical"))["scan"]["found"] == {"high": 1}
+    with pytest.raises(StackError) as caught:
+        finished(tmp_path / "b", scan_fail_on="high")
+    assert caught.value.id == "image.vulnerable"
 
 
 def test_old_images(tmp_path: Path) -> None:
