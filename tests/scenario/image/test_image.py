@@ -84,7 +84,10 @@ def test_what_is_in_it_is_written_down(first: dict[str, Any], on_host: On) -> No
     record = json.loads(on_host("cat", f"/var/lib/mistral/images/{name}.json"))
     assert record["reference"] == first["reference"]
     assert record["proof"]["version"] == "mistralrs 0.9.2"
-    assert record["proof"]["doctor"]["build"]["cuda"] is True
+    doctor = record["proof"]["doctor"]
+    assert doctor["build"]["cuda"] is True
+    # As in the recording, though the image is right: it was started without a network.
+    assert {check["name"]: check["status"] for check in doctor["checks"]}["hf_connectivity"] == "error"
     text = on_host("cat", record["sbom"])
     assert JsonStrictValidator(SchemaVersion.V1_5).validate_str(text) is None
     bill = json.loads(text)
@@ -174,7 +177,7 @@ def test_a_model_answers_before_the_image_gets_its_name(role: Any, on_host: On, 
     assert played.result["reference"] == reference[0]
     name = played.result["labels"]["io.mistralrs.stack.inputs"][:16]
     record = json.loads(on_host("cat", f"/var/lib/mistral/images/{name}.json"))
-    assert record["proof"]["completion"]["answer"] == " Paris."
+    assert record["proof"]["completion"]["answer"] == "Paris.\n\nThe United States has"
     assert record["bases"]["DEVEL_IMAGE"] == "stand-in/cuda:devel"
     # What was compiled the first time was taken, and nothing is left of the engine that was asked.
     assert on_host("sh", "-c", f"ls /var/lib/mistral/builds/{name}").split() == ["lock", "log"]

@@ -16,13 +16,16 @@ pytestmark = pytest.mark.skipif("SLOW" not in os.environ, reason="two minutes; m
 On = Callable[..., str]
 ROOT = Path(__file__).resolve().parents[3]
 MODEL = ROOT / ".cache" / "models" / "gemma-3-270m-q4_k_m.gguf"
+# Of a build with CUDA, as the image says that it is.
+DOCTOR = ROOT / "tests" / "recordings" / "mistralrs-0.8.1-cuda" / "doctor-without-gpu.json"
 # The evaluation image has its wheel, and no doctor.
 DOCKERFILE = r"""
 FROM {evaluation}
 USER 0
+COPY doctor.json /usr/share/doctor.json
 RUN mv /usr/local/bin/mistralrs /usr/local/bin/engine \
  && printf '%s\n' '#!/bin/sh' "# Imitates upstream's command: the real engine behind it has no doctor." \
-    'if [ "$1" = doctor ]; then echo "{{\"checks\": []}}"; else exec engine "$@"; fi' >/usr/local/bin/mistralrs \
+    'if [ "$1" = doctor ]; then cat /usr/share/doctor.json; else exec engine "$@"; fi' >/usr/local/bin/mistralrs \
  && chmod 0755 /usr/local/bin/mistralrs
 USER 65532:65532
 """
@@ -47,11 +50,13 @@ def published(role: Any, on_host: On) -> dict[str, Any]:
     )
     assert played.code == 0, played.text[-3000:]
     name = f"localhost:5001/mistral.rs:{role.fresh()['mistral_image_rustflags'][-6:]}"
-    to_host(DOCKERFILE.format(evaluation=played.result["reference"]).encode(), "/srv/Dockerfile")
+    on_host("mkdir", "-p", "/srv/published")
+    to_host(DOCKERFILE.format(evaluation=played.result["reference"]).encode(), "/srv/published/Dockerfile")
+    to_host(DOCTOR.read_bytes(), "/srv/published/doctor.json")
     on_host(
         "sh",
         "-ec",
-        f"docker build --quiet --tag {name} - </srv/Dockerfile && docker push --quiet {name} && docker image rm {name}",
+        f"docker build --quiet --tag {name} /srv/published && docker push --quiet {name} && docker image rm {name}",
     )
     return {
         "mistral_image_source": "pull",
