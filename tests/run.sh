@@ -47,6 +47,7 @@ else
     part "scenarios" scenarios $engine default toolkit gateway
     # With the slow witnesses, one after the other: drivers are built up to nine times on two releases.
     part "scenario image" env SLOW=1 molecule test --scenario-name image
+    part "scenario cuda" molecule test --scenario-name cuda
     part "scenario nvidia" env SLOW=1 molecule test --scenario-name nvidia
     part "demo" tests/demo/check.sh
     part "fuzzing" tests/fuzz/run.sh
