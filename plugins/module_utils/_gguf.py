@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import re
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -54,6 +55,7 @@ _MAX_TENSORS = 262_144
 _MAX_ELEMENTS = 8_000_000
 _MAX_HEADER_BYTES = 1 << 30
 _MAX_STRING_KEPT = 1_024
+_MAX_TEXT_BYTES = 1 << 20
 _MAX_DEPTH = 4
 _MAX_LAYERS = 4_096
 # Bytes of a remote file that are asked for at first, and at most.
@@ -172,15 +174,17 @@ class Tensors(NamedTuple):
     bytes_by_type: dict[str, int]
     last_name: str
     last_end: int
+    names: frozenset[str]
 
 
 class Header(NamedTuple):
-    """The metadata of a GGUF file. Strings too long to be kept are present with the value ''."""
+    """The metadata of a GGUF file. Strings too long to be kept are present with the value '', and lie in C(texts)."""
 
     version: int
     values: dict[str, Scalar]
     arrays: dict[str, Array]
     tensors: Tensors
+    texts: dict[str, tuple[int, int]]
 
 
 class _Malformed(Exception):
@@ -273,8 +277,10 @@ def _read_tensors(cursor: _Cursor, count: int, alignment: int) -> Tensors:
     parameters = 0
     bytes_by_type: dict[str, int] = {}
     ends: list[tuple[int, str]] = [(0, "the header")]
+    names = set()
     for _index in range(count):
         name = cursor.text(_MAX_KEY_BYTES)
+        names.add(name)
         dimensions = cursor.u32()
         if dimensions > 8:
             raise _Malformed(f"the tensor {name[:64]!r} has {dimensions} dimensions")
@@ -291,7 +297,7 @@ def _read_tensors(cursor: _Cursor, count: int, alignment: int) -> Tensors:
             ends[-1] = (offset + size, f"the tensor {name[:64]!r}")
     end, last = ends[-1]
     data_start = -(-cursor.position // alignment) * alignment if count else cursor.position
-    return Tensors(count, parameters, bytes_by_type, last, data_start + end)
+    return Tensors(count, parameters, bytes_by_type, last, data_start + end, frozenset(names))
 
 
 class _Short(Exception):
@@ -319,11 +325,15 @@ def _parse(data: Data, name: str) -> Header:
             raise _Malformed(f"it claims {tensor_count} tensors and {key_count} keys")
         values: dict[str, Scalar] = {}
         arrays: dict[str, Array] = {}
+        texts: dict[str, tuple[int, int]] = {}
         for _index in range(key_count):
             key = cursor.text(_MAX_KEY_BYTES)
             value_type = cursor.u32()
             if value_type == STRING:
+                start = cursor.position + 8
                 values[key] = cursor.text(_MAX_STRING_KEPT, keep=False)
+                if cursor.position - start > _MAX_STRING_KEPT:
+                    texts[key] = (start, cursor.position)
             elif value_type == ARRAY:
                 arrays[key] = cursor.array()
             elif value_type in _SCALARS:
@@ -339,7 +349,7 @@ def _parse(data: Data, name: str) -> Header:
         raise StackError(GGUF_MALFORMED, name=name, what=problem) from None
     except (struct.error, IndexError, OverflowError):
         raise _Short(cursor.position) from None
-    return Header(version, values, arrays, tensors)
+    return Header(version, values, arrays, tensors, texts)
 
 
 def parse_header(data: Data, size: int, name: str) -> Header:
@@ -385,6 +395,37 @@ def read_strings(data: Data, array: Array) -> list[str]:
         position = start + unpack(data, position)[0]
         texts.append(data[start:position].decode("utf-8", "replace"))
     return texts
+
+
+def read_text(header: Header, data: Data, key: str) -> str:
+    """A string of the header, also a long one; '' if there is none, or one that is longer than any real text."""
+    value = header.values.get(key)
+    if key not in header.texts:
+        return value if isinstance(value, str) else ""
+    start, end = header.texts[key]
+    return data[start:end].decode("utf-8", "replace") if end - start <= _MAX_TEXT_BYTES else ""
+
+
+_LLAMA = "llama"
+_WORDS = re.compile(r"[^0-9A-Za-z]+")
+
+
+def needs_config(header: Header) -> bool:
+    """Whether the engine refuses this GGUF from 0.9.1 on, unless a C(config.json) lies beside it.
+
+    Mistral's models are of the architecture C(llama), and the GGUF does not say whether their attention has a window.
+    The engine takes a model for one of them by the first word of its name. Source: C(resolve_native_adapter) and
+    C(llama_mistral_identity_hint) in C(mistralrs-core/src/gguf/normal_registry.rs) of v0.9.1, v0.9.2 and 9e922623.
+    """
+    values = header.values
+    if values.get("general.architecture") != _LLAMA:
+        return False
+    is_mixture = f"{_LLAMA}.expert_count" in values or any(".ffn_gate_exps." in name for name in header.tensors.names)
+    if is_mixture or f"{_LLAMA}.attention.sliding_window" in values:
+        return False
+    names = [name for name in map(values.get, ("general.basename", "general.name")) if isinstance(name, str)]
+    words = [word for word in _WORDS.split(names[0]) if word] if names else []
+    return bool(words) and words[0].lower() == "mistral"
 
 
 def _whole(value: object) -> int:
@@ -441,6 +482,7 @@ def summarize(header: Header, data: Data) -> dict[str, object]:
         "vocabulary": vocabulary.length if vocabulary else number("vocab_size"),
         "tokenizer": str(values.get("tokenizer.ggml.model", "")),
         "chat_template": "tokenizer.chat_template" in values,
+        "needs_config": needs_config(header),
         "shards": _whole(values.get("split.count", 0)) or 1,
     }
 

@@ -15,17 +15,17 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from ansible_collections.mistralrs.stack.plugins.module_utils import (
     _download,
     _fit,
     _gguf,
-    _gguf_tokenizer,
     _http,
     _hub,
     _local_file,
+    _model_companions,
     _model_store,
     _model_support,
     _safetensors,
@@ -71,15 +71,22 @@ class Plan(NamedTuple):
     entry: Entry | None = None
     adopt: bool = False
     refresh: bool = False
-    tokenizer: bool = False
+    companions: bool = False
     template: bool = False
     mode: bool = False
     seal: bool = False
+    # What the header says is not all in the record, which an earlier release wrote.
+    summary: bool = False
 
     @property
     def changed(self) -> bool:
         """Whether the store will be another one."""
-        return self.fetch or self.adopt or self.tokenizer or self.template or self.mode or self.seal
+        return self.fetch or self.adopt or self.companions or self.template or self.mode or self.seal
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is to be written, not even a record."""
+        return not (self.changed or self.refresh or self.summary)
 
 
 class Prepared(NamedTuple):
@@ -110,16 +117,6 @@ def _is_same_source(source: Source, sidecar: Mapping[str, Any]) -> bool:
     return bool(known == source_id(source)) if known else sidecar.get("source") == source.shown
 
 
-def _tokenizer_is_current(wanted: Wanted, sidecar: Mapping[str, Any]) -> bool:
-    recorded = sidecar.get("tokenizer")
-    status = _model_store.plain_status(wanted, _model_store.store_path(wanted, _model_store.tokenizer_name(wanted)))
-    if recorded is None:
-        return sidecar["gguf"].get("tokenizer") not in _gguf_tokenizer.AFFECTED
-    if status is None:
-        return False
-    return all(recorded.get(key) == value for key, value in _local_file.identity(status).items())
-
-
 def _paths(wanted: Wanted, files: Mapping[str, Any]) -> list[str]:
     """The model's file, or all of them in the order of their names."""
     path = _model_store.model_path(wanted, directory=bool(files))
@@ -139,7 +136,8 @@ def _is_to_be_sealed(wanted: Wanted, entry: Entry) -> bool:
 
 
 def _plan(wanted: Wanted, source: Source, seal: bool) -> Plan:
-    _model_store.plain_status(wanted, _model_store.store_path(wanted, _model_store.tokenizer_name(wanted)))
+    for kind in _model_store.MADE:
+        _model_store.plain_status(wanted, _model_store.made_path(wanted, kind))
     template = _model_store.installed_template(wanted) != wanted.chat_template
     entry = _model_store.read_entry(wanted)
     if entry is None:
@@ -158,15 +156,20 @@ def _plan(wanted: Wanted, source: Source, seal: bool) -> Plan:
         return Plan(fetch=True, entry=entry, template=template)
     # A record of other content says nothing about this one: a run may have been killed after it published the model.
     known = sidecar.get("sha256") == entry.sha256
+    summary = sidecar["gguf"] if known else {}
+    is_old = known and not _model_companions.summary_is_current(summary)
+    if is_old:
+        summary = _model_store.inspect(wanted, entry)
     return Plan(
         fetch=False,
         entry=entry,
         adopt=not known,
         refresh=entry.verified_by == "hash" or not _is_same_source(source, sidecar),
-        tokenizer=known and not _tokenizer_is_current(wanted, sidecar),
+        companions=known and not _model_companions.are_current(wanted, sidecar, summary),
         template=template,
         mode=entry.mode != _MODE,
         seal=seal and _is_to_be_sealed(wanted, entry),
+        summary=is_old,
     )
 
 
@@ -426,7 +429,7 @@ def prepare(wanted: Wanted, source: Source, access: Access, read: bool = False) 
             # A killed run leaves its lock's file behind, and perhaps more.
             left = os.path.lexists(_model_store.lock_path(wanted)) or bool(_model_store.left_behind(wanted))
             origin = _compared(wanted, source, plan, client, access) if plan.adopt else None
-            return Prepared(wanted, source, plan, origin, idle=not plan.changed and not plan.refresh and not left)
+            return Prepared(wanted, source, plan, origin, idle=plan.is_idle and not left)
         if source.kind == "file":
             resolved, summary = _probe_file(wanted, source, read)
             _check_support(wanted.name, summary, access.fit)
@@ -455,7 +458,7 @@ def predict(prepared: Prepared) -> Outcome:
     """The outcome of a run, without changing anything."""
     wanted, plan, resolved = prepared.wanted, prepared.plan, prepared.resolved
     before = _model_store.state_now(wanted, plan.entry)
-    if plan.entry is not None and not plan.changed:
+    if plan.entry is not None and not plan.changed and not plan.summary:
         return _unchanged(wanted, plan.entry)
     if (plan.fetch or plan.entry is None) and resolved is not None:
         size = sum(remote.size or 0 for remote in resolved.files)
@@ -469,12 +472,13 @@ def predict(prepared: Prepared) -> Outcome:
         entry = plan.entry
         if entry is None:
             raise ValueError("a plan without a model fetches it")
-        recorded = {} if plan.adopt else entry.sidecar.get("gguf")
+        recorded = {} if plan.adopt or plan.summary else entry.sidecar.get("gguf")
         gguf = recorded or _model_store.inspect(wanted, entry)
-        record = {**_record(prepared, gguf, entry.sidecar.get("files") or {})}
+        tokenizer = {} if plan.adopt else {"tokenizer": entry.sidecar.get("tokenizer")}
+        record = {**_record(prepared, gguf, entry.sidecar.get("files") or {}), **tokenizer}
         facts = _model_store.facts(wanted, entry.size, entry.sha256, record, entry.verified_by, entry.directory)
-    tokenizer = os.path.basename(facts["tokenizer"])
-    after = _model_store.state(facts["size"], facts["sha256"], tokenizer, wanted.chat_template)
+    made = [facts[kind] for kind in _model_store.MADE if facts[kind]]
+    after = _model_store.state(facts["size"], facts["sha256"], made, wanted.chat_template)
     return Outcome(plan.changed, before, after, facts)
 
 
@@ -683,37 +687,6 @@ def _publish_set(wanted: Wanted, folder: str, names: set[str]) -> None:
     _model_store.remove(old)
 
 
-def _header_path(wanted: Wanted, files: Mapping[str, Any]) -> str:
-    """The GGUF with the model's vocabulary: of shards it is the first; '' if the model is none."""
-    path = _model_store.model_path(wanted, directory=bool(files))
-    shards = sorted(name for name in files if name.endswith(".gguf"))
-    return path if not files else os.path.join(path, shards[0]) if shards else ""
-
-
-def _make_tokenizer(wanted: Wanted, files: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Write the tokenizer.json beside a model that needs one; returns its name and identity."""
-    name = _model_store.tokenizer_name(wanted)
-    target = _model_store.store_path(wanted, name)
-    exists = _model_store.plain_status(wanted, target) is not None
-    with ExitStack() as stack:
-        header, path = None, _header_path(wanted, files)
-        if path:
-            data, size = stack.enter_context(_gguf.opened(path))
-            header = _gguf.parse_header(data, size, _model_store.label(wanted))
-        if header is None or not _gguf_tokenizer.is_affected(header):
-            if exists:
-                os.unlink(target)
-            return None
-        vocabulary = _gguf_tokenizer.read_vocabulary(header, data, _model_store.label(wanted))
-    with _model_store.incoming(wanted, "tokenizer") as (path, descriptor):
-        with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace", newline="\n", closefd=False) as file:
-            _gguf_tokenizer.write_tokenizer(vocabulary, file)
-        _model_store.publish(wanted, path, descriptor, name)
-    expected = _gguf_tokenizer.count_tokens(vocabulary, _gguf_tokenizer.PROMPT)
-    sha256 = _local_file.hash_file(target)
-    return {"file": name, "prompt_tokens": expected, "sha256": sha256, **_local_file.identity(os.lstat(target))}
-
-
 def _fetch(prepared: Prepared, access: Access, report: Report) -> _Fetched:
     wanted, source, resolved = prepared.wanted, prepared.source, prepared.resolved
     if resolved is None:
@@ -755,17 +728,17 @@ def _do(prepared: Prepared, access: Access, report: Report) -> Outcome:
         origin = sidecar.get("origin") or (
             _local_file.origin(prepared.source.path) if prepared.source.kind == "file" else {}
         )
-        gguf = sidecar.get("gguf") or _model_store.inspect(wanted, entry)
+        gguf = ({} if plan.summary else sidecar.get("gguf")) or _model_store.inspect(wanted, entry)
         for path in _paths(wanted, files):
             if plan.mode:
                 os.chmod(path, _MODE)
             # Whoever copied it here is not to alter it afterwards.
             if plan.adopt and os.geteuid() == 0:
                 os.chown(path, 0, 0)
-    tokenizer = sidecar.get("tokenizer")
-    if plan.fetch or plan.adopt or plan.tokenizer:
+    made: Mapping[str, Any] = {kind: sidecar.get(kind) for kind in _model_store.MADE}
+    if plan.fetch or plan.adopt or plan.companions:
         report(wanted.name, 0, None, "making the tokenizer")
-        tokenizer = _make_tokenizer(wanted, files)
+        made = _model_companions.make(wanted, files, made if plan.companions else {})
     if plan.template:
         name = _model_store.template_name(wanted)
         if wanted.chat_template:
@@ -780,7 +753,7 @@ def _do(prepared: Prepared, access: Access, report: Report) -> Outcome:
         "sha256": sha256,
         "origin": origin,
         "verified_at": int(time.time()) if fresh else sidecar.get("verified_at"),
-        "tokenizer": tokenizer,
+        **made,
     }
     if not (plan.fetch or written["revision"]):
         written["revision"] = sidecar.get("revision", "")
@@ -820,7 +793,7 @@ def apply(prepared: Prepared, access: Access, report: Report = _no_report) -> Ou
         with _model_store.locked(wanted, lambda holder: report(wanted.name, 0, None, "waiting", holder)):
             # Another run may have done it while this one waited.
             plan = _plan(wanted, prepared.source, access.seal)
-            if plan.entry is not None and not plan.changed and not plan.refresh:
+            if plan.entry is not None and plan.is_idle:
                 _model_store.clean(wanted)
                 return _unchanged(wanted, plan.entry)
             if prepared.resolved is not None and plan.fetch and _content_is_here(plan, prepared.resolved):

@@ -5,8 +5,9 @@
 
 Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 
-C(<stem>.gguf), or the directory C(<stem>) for a model of several files, C(<stem>.tokenizer.json) and C(<stem>.jinja)
-lie in the store; C(.store/<stem>.gguf.json) says what was verified. New files are written in C(.store/incoming/),
+C(<stem>.gguf), or the directory C(<stem>) for a model of several files, what was made for it (C(<stem>.tokenizer.json),
+C(<stem>.tokenizer_config.json), C(<stem>.config.json)) and C(<stem>.jinja) lie in the store;
+C(.store/<stem>.gguf.json) says what was verified. New files are written in C(.store/incoming/),
 checked, synced and renamed; what C(.store/) says is written last, so that after a crash at any point the next run sees
 what is not finished. All writing is done under a lock. What of a download arrived is kept until it can go on.
 """
@@ -152,9 +153,24 @@ def lock_path(wanted: Wanted) -> str:
     return store_path(wanted, ".store", wanted.file + ".lock")
 
 
-def tokenizer_name(wanted: Wanted) -> str:
-    """The file name of the tokenizer that is made for the model."""
-    return model_id(wanted.file) + ".tokenizer.json"
+# What is made from a model's header, and how its file's name ends.
+MADE = {
+    "tokenizer": ".tokenizer.json",
+    "tokenizer_config": ".tokenizer_config.json",
+    "config": ".config.json",
+}
+
+
+def made_path(wanted: Wanted, kind: str) -> str:
+    """Where a file is or will be that is made for the model."""
+    return store_path(wanted, model_id(wanted.file) + MADE[kind])
+
+
+def made_for(summary: Mapping[str, Any]) -> list[str]:
+    """What has to be made for a model, by the summary of its header."""
+    affected = summary.get("tokenizer") in _gguf_tokenizer.AFFECTED
+    needed = {"tokenizer": affected, "tokenizer_config": affected, "config": bool(summary.get("needs_config"))}
+    return [kind for kind in MADE if needed[kind]]
 
 
 def template_name(wanted: Wanted) -> str:
@@ -664,12 +680,16 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest() if text else ""
 
 
-def state(size: int, sha256: str, tokenizer: str, template: str, mode: int = _MODE) -> dict[str, Any]:
+def state(size: int, sha256: str, made: Iterable[str], template: str, mode: int = _MODE) -> dict[str, Any]:
+    """What a diff shows of a model; C(made) are the paths of what was made for it."""
+    names = {kind: "" for kind in MADE}
+    for path in made:
+        names.update({kind: os.path.basename(path) for kind, suffix in MADE.items() if path.endswith(suffix)})
     return {
         "size": size,
         "sha256": sha256,
         "mode": f"0{mode:o}",
-        "tokenizer": tokenizer,
+        **names,
         "chat_template_sha256": _digest(template),
     }
 
@@ -678,9 +698,9 @@ def state_now(wanted: Wanted, entry: Entry | None) -> dict[str, Any]:
     template = installed_template(wanted)
     if entry is None:
         return {"chat_template_sha256": _digest(template)} if template else {}
-    name = tokenizer_name(wanted)
-    tokenizer = name if plain_status(wanted, store_path(wanted, name)) is not None else ""
-    return state(entry.size, entry.sha256, tokenizer, template, entry.mode)
+    paths = [made_path(wanted, kind) for kind in MADE]
+    made = [path for path in paths if plain_status(wanted, path) is not None]
+    return state(entry.size, entry.sha256, made, template, entry.mode)
 
 
 def facts(
@@ -688,7 +708,8 @@ def facts(
 ) -> dict[str, Any]:
     """What the module returns of a model."""
     gguf = sidecar.get("gguf") or {}
-    affected = gguf.get("tokenizer") in _gguf_tokenizer.AFFECTED
+    needed = made_for(gguf)
+    prompt_tokens = (sidecar.get("tokenizer") or {}).get("prompt_tokens") if "tokenizer" in needed else 0
     return {
         "name": wanted.name,
         "quantization": wanted.quantization,
@@ -700,9 +721,11 @@ def facts(
         "files": sorted(sidecar.get("files") or {}),
         "sha256": sha256,
         "size": size,
-        "tokenizer": store_path(wanted, tokenizer_name(wanted)) if affected else "",
+        **{kind: made_path(wanted, kind) if kind in needed else "" for kind in MADE},
         "chat_template": store_path(wanted, template_name(wanted)) if wanted.chat_template else "",
-        "prompt_tokens": int((sidecar.get("tokenizer") or {}).get("prompt_tokens") or 0) if affected else 0,
+        "prompt_tokens": int((sidecar.get("tokenizer") or {}).get("prompt_tokens") or 0)
+        if "tokenizer" in needed
+        else 0,
         "embedded_chat_template": bool(gguf.get("chat_template")),
         "gguf": gguf,
         "verified_by": verified_by,
@@ -756,8 +779,8 @@ def inspect(wanted: Wanted, entry: Entry) -> dict[str, Any]:
 _NEVER = {"mtime_ns": -1}
 
 
-def _note(wanted: Wanted, entry: Entry, is_right: bool, tokenizer_is_right: bool) -> None:
-    """Remember what reading showed, unless another run is working on the model.
+def _note(wanted: Wanted, entry: Entry, is_right: bool, wrong: Iterable[str]) -> None:
+    """Remember what reading showed, unless another run is working on the model. C(wrong): of what was made for it.
 
     What is wrong gets a time that no file has: C(state=present) then reads it, too, and replaces it.
     """
@@ -768,14 +791,13 @@ def _note(wanted: Wanted, entry: Entry, is_right: bool, tokenizer_is_right: bool
         if read_sidecar(wanted) != entry.sidecar:
             return
         noted = dict(entry.sidecar)
-        if is_right and tokenizer_is_right:
+        if is_right and not wrong:
             noted["verified_at"] = int(time.time())
         if not is_right and entry.directory:
             noted["files"] = {name: {**known, **_NEVER} for name, known in noted["files"].items()}
         elif not is_right:
             noted.update(_NEVER)
-        if not tokenizer_is_right:
-            noted["tokenizer"] = {**noted["tokenizer"], **_NEVER}
+        noted.update({kind: {**noted[kind], **_NEVER} for kind in wrong})
         make_directories(wanted)
         write_small(wanted, "json", record_text(noted), ".store", wanted.file + ".json")
     finally:
@@ -787,9 +809,17 @@ def record_text(sidecar: Mapping[str, Any]) -> bytes:
     return (json.dumps(sidecar, indent=2, sort_keys=True) + "\n").encode()
 
 
-def _tokenizer_sha256(wanted: Wanted) -> str:
-    path = store_path(wanted, tokenizer_name(wanted))
-    return hash_file(path) if plain_status(wanted, path) is not None else "missing"
+def _altered(wanted: Wanted, sidecar: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """What was made for the model and is no longer as it was made: its sha256, and the one that it had."""
+    found = {}
+    for kind in MADE:
+        want = str((sidecar.get(kind) or {}).get("sha256") or "")
+        path = made_path(wanted, kind)
+        if want:
+            got = hash_file(path) if plain_status(wanted, path) is not None else "missing"
+            if got != want:
+                found[kind] = (got, want)
+    return found
 
 
 def verified(wanted: Wanted, check: bool = False, seen: Counter | None = None) -> Outcome:
@@ -802,24 +832,25 @@ def verified(wanted: Wanted, check: bool = False, seen: Counter | None = None) -
         want = wanted.sha256 or entry.sidecar.get("sha256")
         if not want:
             raise StackError(NOT_RECORDED, name=wanted.name, path=path)
-        tokenizer = str((entry.sidecar.get("tokenizer") or {}).get("sha256") or "")
-        found = _tokenizer_sha256(wanted) if tokenizer else ""
+        altered = _altered(wanted, entry.sidecar)
         if entry.sidecar and not check:
             # A store that can only be read is verified all the same.
             with suppress(OSError):
-                _note(wanted, entry, entry.sha256 == entry.sidecar["sha256"], found == tokenizer)
+                _note(wanted, entry, entry.sha256 == entry.sidecar["sha256"], list(altered))
         if entry.sha256 != want:
             raise StackError(CORRUPT, name=wanted.name, path=path, got=entry.sha256, want=want)
-        if found != tokenizer:
-            path = store_path(wanted, tokenizer_name(wanted))
-            raise StackError(CORRUPT, name=wanted.name, path=path, got=found, want=tokenizer)
+        for kind, (got, want) in altered.items():
+            raise StackError(CORRUPT, name=wanted.name, path=made_path(wanted, kind), got=got, want=want)
         sidecar = {**entry.sidecar, "gguf": inspect(wanted, entry)}
         if entry.sidecar.get("sealed"):
             first = sorted(entry.sidecar.get("files") or {})[:1]
             sidecar["sealed"] = sealed_digest(os.path.join(path, *first))
         now = state_now(wanted, entry)
         kept = wanted._replace(chat_template=installed_template(wanted))
-        return Outcome(False, now, now, facts(kept, entry.size, entry.sha256, sidecar, "hash", entry.directory))
+        found = facts(kept, entry.size, entry.sha256, sidecar, "hash", entry.directory)
+        # In a store of an earlier release they may be needed and not made yet.
+        found.update({kind: "" for kind in MADE if not entry.sidecar.get(kind)})
+        return Outcome(False, now, now, found)
 
 
 def verified_all(wanted: Sequence[Wanted], check: bool = False, report: Report | None = None) -> list[Outcome]:
@@ -847,16 +878,16 @@ def verified_all(wanted: Sequence[Wanted], check: bool = False, report: Report |
 def _belongings(wanted: Wanted) -> tuple[list[str], dict[str, Any]]:
     """What of a model is there, and its state. The model is first: what is left is never taken for one."""
     sidecar = read_sidecar(wanted)
-    names = [wanted.file, tokenizer_name(wanted), template_name(wanted)]
-    paths = [store_path(wanted, name) for name in names] + [store_path(wanted, ".store", wanted.file + ".json")]
+    paths = [store_path(wanted, wanted.file), *(made_path(wanted, kind) for kind in MADE)]
+    paths += [store_path(wanted, template_name(wanted)), store_path(wanted, ".store", wanted.file + ".json")]
     there = [path for path in paths if plain_status(wanted, path) is not None]
     before: dict[str, Any] = {}
     status = plain_status(wanted, model_path(wanted))
     if status is not None:
-        before = state(status.st_size, sidecar.get("sha256", ""), "", "", stat.S_IMODE(status.st_mode))
+        before = state(status.st_size, sidecar.get("sha256", ""), (), "", stat.S_IMODE(status.st_mode))
     elif sidecar.get("files") and _directory_status(wanted) is not None:
         there.insert(0, model_path(wanted, directory=True))
-        before = state(int(sidecar.get("size", 0)), sidecar["sha256"], "", "")
+        before = state(int(sidecar.get("size", 0)), sidecar["sha256"], (), "")
     return there, before
 
 
@@ -926,7 +957,7 @@ def listing(store: str) -> dict[str, Any]:
         )
     own = {".store"}
     for file in known:
-        own.update((file, model_id(file), model_id(file) + ".tokenizer.json", model_id(file) + ".jinja"))
+        own.update((file, *(model_id(file) + suffix for suffix in ("", ".jinja", *MADE.values()))))
     with suppress(FileNotFoundError, NotADirectoryError):
         return {"models": models, "others": sorted(set(os.listdir(store)) - own), "free": free_bytes(store)}
     return {"models": models, "others": [], "free": free_bytes(store)}
