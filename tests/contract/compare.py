@@ -20,12 +20,13 @@ _TRANSPORT = frozenset({"date", "content-length", "transfer-encoding", "connecti
 #: Keys whose text is the interface; those of others are a model's sentences, ids and the like.
 _FIXED = frozenset({"object", "owned_by", "role", "status", "system_fingerprint", "type", "param", "code", "root"})
 _BACKTRACE = re.compile(r"\n\s+0: .*", re.DOTALL)
+_POSITION = re.compile(r" at line \d+ column \d+\Z")
 _REQUEST_ID = re.compile(r"req_[0-9a-f]{32}\Z")
 
 
 def words(text: str, model: str) -> str:
-    """Fixed words without what may differ: the model's id, numbers, a stack trace."""
-    text = _BACKTRACE.sub("", text).strip()
+    """Fixed words without what may differ: the model's id, numbers, a stack trace, where in the body it is."""
+    text = _POSITION.sub("", _BACKTRACE.sub("", text)).strip()
     if model:
         text = text.replace(model, "MODEL")
     return re.sub(r"\d+", "N", text.replace(RECORDED_MODEL, "MODEL"))
@@ -79,7 +80,7 @@ def _text(text: str, kind: str, model: str) -> Outline:
             return _joined(_json(json.loads(text), "", "", model))
         except ValueError:
             return {"": f"not JSON: {words(text[:100], model)!r}"}
-    if text.startswith("# TYPE"):
+    if text.startswith(("# TYPE", "# HELP")):
         return _metrics(text)
     return {"text": repr(words(text, model))}
 
@@ -99,18 +100,21 @@ def _metrics(text: str) -> Outline:
 
 
 def _event(block: str, model: str) -> Outline:
-    outline: list[tuple[str, str]] = []
+    fields: dict[str, str] = {}
     for line in block.split("\n"):
         name, _, value = line.partition(":")
-        value = value.removeprefix(" ")
-        if name == "data" and value.startswith("{"):
-            try:
-                outline += _json(json.loads(value), "", "", model)
-            except ValueError:
-                outline.append(("data", f"broken JSON: {words(value[:100], model)!r}"))
-        elif name:
-            outline.append((name, words(value, model)))
-    return _joined(outline)
+        if name:
+            # As the specification has it: several lines of data are one text.
+            fields[name] = f"{fields[name]}\n{value.removeprefix(' ')}" if name in fields else value.removeprefix(" ")
+    data = fields.get("data", "")
+    if data.startswith("{"):
+        try:
+            shape = _joined(_json(json.loads(data), "", "", model))
+        except ValueError:
+            return {"data": f"broken JSON: {words(data[:100], model)!r}"}
+        del fields["data"]
+        return {**{name: words(value, model) for name, value in fields.items()}, **shape}
+    return {name: words(value, model) for name, value in fields.items()}
 
 
 def _events(pieces: tuple[str, ...], model: str) -> Outline:
@@ -151,7 +155,9 @@ def outline(response: Response, model: str = RECORDED_MODEL) -> Outline:
 
 
 def differences(recorded: Outline, seen: Outline) -> list[str]:
-    """One line for each place where two outlines differ."""
+    """One line for each place where two outlines differ; of an answer with another status, only the status."""
+    if recorded["status"] != seen["status"]:
+        return [f"status: {seen['status']}, is {recorded['status']}"]
     lines = []
     for place in [*recorded, *(place for place in seen if place not in recorded)]:
         if place not in seen:

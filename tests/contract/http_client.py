@@ -1,4 +1,4 @@
-"""Sends a request as bytes and keeps what comes back as bytes: no library decides what a header or a body looks like."""
+"""Sends a request as recorded and keeps what comes back: no library changes a header or a body on its way."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 RECORDINGS = Path(__file__).resolve().parents[1] / "recordings"
 #: The id under which the recorded servers served their model.
@@ -68,7 +68,7 @@ class Response:
     status: int
     headers: tuple[tuple[str, str], ...]
     body: str = ""
-    events: Optional[tuple[str, ...]] = None
+    events: tuple[str, ...] | None = None
     end: str = "closed by the server"
 
     def header(self, name: str) -> str:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Send the recorded requests to a server and compare its answers with the recorded ones.
 
-    replay.py --url http://127.0.0.1:1234 --model ID --against mistralrs-0.8.1 [--subject real] [--only NAME] [--skip NAME]
+    replay.py --url http://127.0.0.1:1234 --model ID --against mistralrs-0.8.1 [--subject real] [--only NAME]
 
 Prints one line for each request: `same`, `wanted` (a difference that differences.py lists, with its reason) or
 `UNWANTED`, with what differs. Exit code 1: something differs that should not, or a listed difference is none any more.

@@ -26,7 +26,7 @@ def _framed(response: Response) -> bytes:
 
 @contextmanager
 def serving(exchanges: Mapping[str, Exchange]) -> Iterator[str]:
-    """A server, until the block ends; yields its address. It answers in the order of the recording, each question once."""
+    """A server, until the block ends; yields its address. It answers each request once, in the recorded order."""
     script = list(exchanges.values())
     lock = threading.Lock()
 

@@ -29,9 +29,13 @@ def echo(client: httpx.Client) -> Callable[..., dict[str, Any]]:
     """Ask the stand-in, and return what reached it."""
 
     def ask(path: str = "/v1/completions", **body: Any) -> dict[str, Any]:
-        body.setdefault("messages" if "chat" in path else "prompt", [{"role": "user", "content": "x"}])
+        if "chat" in path:
+            body.setdefault("messages", [{"role": "user", "content": "x"}])
+        else:
+            body.setdefault("prompt", "x")
         answer = client.post(path, json=body)
         assert answer.status_code == 200, answer.text
-        return json.loads(answer.json()["choices"][0]["text"])
+        choice = answer.json()["choices"][0]
+        return json.loads(choice["message"]["content"] if "chat" in path else choice["text"])
 
     return ask

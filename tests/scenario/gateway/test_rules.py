@@ -100,7 +100,7 @@ def test_a_chunked_request_that_grows_too_large(client: httpx.Client) -> None:
     [
         ("refuse", 500, {"message": "The engine says no: ünïcode.", "type": "server_error", "code": "engine_error"}),
         ("refuse-text", 422, {"message": "plain words", "type": "invalid_request_error", "code": "engine_refused"}),
-        ("refuse-openai", 400, {"message": "wrong", "type": "special", "param": "prompt", "code": "own_code"}),
+        ("refuse-openai", 422, {"message": "wrong", "type": "special", "param": "prompt", "code": "own_code"}),
     ],
 )
 @pytest.mark.parametrize("stream", [False, True])
@@ -109,8 +109,25 @@ def test_the_engines_errors(
 ) -> None:
     answer = client.post("/v1/completions", json={"prompt": prompt, "stream": stream})
     assert answer.status_code == status
-    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.headers["Content-Type"].partition(";")[0] == "application/json"
     assert answer.json() == {"error": {"param": None, **error}}
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "words"),
+    [
+        ("mistralrs-0.9.2+7/chat_tools_named", 500, "Tool choice was required but no tools were called."),
+        ("mistralrs-0.8.1/chat_json_object", 422, "Failed to deserialize the JSON body into the target type: "),
+        ("mistralrs-0.8.1/chat_context_overflow", 422, "Prompt sequence length is greater than 8192"),
+        ("mistralrs-0.9.2+7/chat_body_51mb", 413, "request body too large"),
+    ],
+)
+def test_recorded_errors_of_the_engine(client: httpx.Client, name: str, status: int, words: str) -> None:
+    answer = client.post("/v1/chat/completions", json={"messages": [{"role": "user", "content": f"recorded:{name}"}]})
+    assert answer.status_code == status
+    error = answer.json()["error"]
+    assert error["message"].startswith(words)
+    assert error["code"] == ("engine_error" if status >= 500 else "engine_refused")
 
 
 def last_stream(on_host: HostCommand) -> str:
@@ -146,3 +163,14 @@ def test_the_engine_notices_a_client_that_hangs_up(client: httpx.Client, on_host
     while last_stream(on_host) == "running":
         assert time.monotonic() < end
     assert last_stream(on_host) == "client gone"
+
+
+@pytest.mark.parametrize("version", ["mistralrs-0.8.1", "mistralrs-0.9.2+7"])
+def test_an_error_inside_a_stream_ends_it_as_the_engine_says(client: httpx.Client, version: str) -> None:
+    prompt = f"recorded:{version}/chat_context_overflow_stream"
+    body = {"messages": [{"role": "user", "content": prompt}], "stream": True}
+    answer = client.post("/v1/chat/completions", json=body)
+    first, last = [line for line in answer.text.splitlines() if line]
+    assert answer.status_code == 200
+    assert "Prompt sequence length is greater than 8192" in first
+    assert last == "data: [DONE]"
