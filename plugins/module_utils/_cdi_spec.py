@@ -89,7 +89,7 @@ def parse(text: str) -> Spec:
 
 def listed(output: str) -> list[str]:
     """The devices in the output of C(nvidia-ctk cdi list)."""
-    return [line.strip() for line in output.splitlines() if re.match(r"\s*[\w./-]+=\S+\s*$", line)]
+    return [line.strip() for line in output.splitlines() if re.match(r"\s*[\w.-]+/[\w.-]+=\S+\s*$", line)]
 
 
 def missing_devices(names: Iterable[str], wanted: Iterable[str]) -> list[str]:

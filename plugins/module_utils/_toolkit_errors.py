@@ -204,20 +204,38 @@ FAULTS: tuple[tuple[str, Fault], ...] = (
 )
 
 
+_LEVEL = re.compile(r"\btime=\S+ level=(\w+) msg=")
+
+
+def _telling(text: str) -> list[str]:
+    """The lines of C(text); where a tool of NVIDIA calls some of them errors, without its warnings and notes.
+
+    It warns of every library and file that a host may well do without.
+    """
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    levels = [match.group(1) if match else "" for match in map(_LEVEL.search, lines)]
+    if not {"error", "fatal"} & set(levels):
+        return lines
+    return [line for line, level in zip(lines, levels) if level in ("", "error", "fatal")]
+
+
 def last_words(text: str, pattern: str = "") -> str:
     """The line of C(text) that says most: the first that fits C(pattern), else the last; without what surrounds it."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = _telling(text)
     fitting = [line for line in lines if pattern and re.search(pattern, line)]
     # Docker's advice to read its help is not what went wrong.
     telling = [line for line in lines if not re.match(r"See '|Run '", line)]
     line = (fitting or telling[-1:] or lines[-1:] or ["no word"])[0]
     line = re.sub(r"^(?:docker: |Error response from daemon: |[EWN]: |time=\S+ level=\w+ msg=)+", "", line)
-    return line.strip('"').rstrip(".")
+    # NVIDIA's tools quote what they say.
+    line = line.strip('"').replace('\\"', '"').replace("\\n", "; ")
+    return line.rstrip(".")
 
 
 def explained(text: str, where: str) -> StackError:
     """The fault that the output C(text) of a tool stands for; C(where) begins the sentence."""
+    telling = "\n".join(_telling(text))
     for pattern, fault in FAULTS:
-        if re.search(pattern, text):
+        if re.search(pattern, telling):
             return StackError(fault, where=where, words=last_words(text, pattern))
     return StackError(UNKNOWN, where=where, words=last_words(text))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils._cdi_spec import (
@@ -11,9 +12,11 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._cdi_spec import (
     stale_reasons,
 )
 
+RECORDINGS = Path(__file__).resolve().parents[3] / "recordings" / "nvidia-ctk"
 GPU = "GPU-d37e67a5-91dd-3774-a5cb-99096249601a"
 MIG = "MIG-11111111-91dd-3774-a5cb-99096249601a"
-# As nvidia-ctk 1.17 writes it (keys in alphabetical order, maps in lists begin with a dash).
+# In the form of cdi-8xh100-1.17.8.yaml (keys in alphabetical order, maps in lists begin with a dash); what one host may
+# have is written.
 SPEC = f"""---
 cdiVersion: 0.7.0
 containerEdits:
@@ -125,3 +128,44 @@ def test_list() -> None:
 def test_files_of_others() -> None:
     texts = {"/etc/cdi/nvidia.yaml": SPEC, "/etc/cdi/mine.json": json.dumps(DOCUMENT), "/etc/cdi/x.yaml": "kind: a/b\n"}
     assert foreign(texts, ["/etc/cdi/nvidia.yaml"]) == ["/etc/cdi/mine.json"]
+
+
+EIGHT = [f"GPU-01000100-0000-0000-0000-{number:012}" for number in range(8)]
+FOUND = {
+    "/usr/bin/nvidia-cdi-hook",
+    "/usr/bin/nvidia-smi",
+    "/dev/nvidiactl",
+    "/dev/nvidia-uvm",
+    *(f"/dev/nvidia{number}" for number in range(8)),
+    *(f"/usr/lib/x86_64-linux-gnu/lib{name}.so.550.163.01" for name in ("cuda", "nvidia-ml", "nvidia-ptxjitcompiler")),
+}
+
+
+@pytest.mark.parametrize(("version", "more"), [("1.17.8", set()), ("1.20.2", {"/dev/null"})])
+def test_what_nvidia_ctk_wrote(version: str, more: set[str]) -> None:
+    spec = parse((RECORDINGS / f"cdi-8xh100-{version}.yaml").read_text())
+    assert (spec.kind, spec.version, spec.drivers) == ("nvidia.com/gpu", "0.5.0", ("550.163.01",))
+    assert spec.devices == (*(str(number) for number in range(8)), *EIGHT, "all")
+    assert set(spec.host_paths) == FOUND | more
+    assert stale_reasons(spec, "550.163.01", EIGHT, lambda path: True) == []
+
+
+@pytest.mark.parametrize("version", ["1.17.8", "1.20.2"])
+def test_what_nvidia_ctk_wrote_becomes_stale(version: str) -> None:
+    spec = parse((RECORDINGS / f"cdi-8xh100-{version}.yaml").read_text())
+    lost = stale_reasons(spec, "580.95.05", EIGHT[:7], lambda path: path != "/dev/nvidia7")
+    assert lost == [
+        "it is for the driver 550.163.01, and 580.95.05 is loaded",
+        f"it has {EIGHT[7]}, which the host has not",
+        "/dev/nvidia7 it names are gone",
+    ]
+    assert stale_reasons(spec, "", [*EIGHT, GPU], lambda path: True) == [f"it lacks {GPU}"]
+
+
+@pytest.mark.parametrize("version", ["1.17.8", "1.20.2"])
+def test_what_nvidia_ctk_listed(version: str) -> None:
+    answers = (RECORDINGS / f"cdi-list-and-errors-{version}.txt").read_text().split("$ nvidia-ctk ")
+    names = sorted(f"nvidia.com/gpu={name}" for name in (*map(str, range(8)), *EIGHT, "all"))
+    lists = [listed(answer) for answer in answers if answer.startswith("cdi list")]
+    # With no file, with one, and with a second one that is invalid.
+    assert lists == [[], names, names]

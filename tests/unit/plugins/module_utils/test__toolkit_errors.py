@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from ansible_collections.mistralrs.stack.plugins.filter.toolkit_problem import toolkit_problem
 from ansible_collections.mistralrs.stack.plugins.module_utils._toolkit_errors import FAULTS, explained, last_words
+
+RECORDINGS = Path(__file__).resolve().parents[3] / "recordings" / "nvidia-ctk"
 
 # The messages marked "here" were seen with Docker 26.1.5 and apt 3.0; the others are from the projects' issues.
 MESSAGES = [
@@ -105,3 +108,48 @@ def test_patterns_are_valid() -> None:
     for pattern, fault in FAULTS:
         assert re.compile(pattern)
         assert re.match(r"toolkit\.[a-z_]+\Z", fault.id)
+
+
+def recorded(version: str, command: str) -> str:
+    """What nvidia-ctk said to a command of the recording."""
+    text = (RECORDINGS / f"cdi-list-and-errors-{version}.txt").read_text()
+    return next(one for one in text.split("$ nvidia-ctk ") if one.startswith(f"{command}\n")).partition("\n")[2]
+
+
+@pytest.mark.parametrize("version", ["1.17.8", "1.20.2"])
+@pytest.mark.parametrize("command", ["cdi generate   # no driver", "cdi generate   # no driver, mode auto"])
+def test_nvidia_ctk_without_a_driver(version: str, command: str) -> None:
+    fault = explained(recorded(version, command), "The GPUs could not be described")
+    assert fault.id == "toolkit.driver_libraries_missing"
+    # The error, and none of the warnings before it.
+    assert "(failed to generate CDI spec: failed to create device CDI specs: " in str(fault)
+    assert "failed to initialize NVML: ERROR_LIBRARY_NOT_FOUND)" in str(fault)
+    assert "Failed to locate nvidia-cdi-hook" not in str(fault)
+
+
+@pytest.mark.parametrize("version", ["1.17.8", "1.20.2"])
+def test_nvidia_ctk_and_a_specification_it_does_not_know(version: str) -> None:
+    said = recorded(version, "cdi list   # with a second file 'cdiVersion: 9.9'").partition("\nnvidia.com")[0]
+    fault = explained(said, "The CDI specifications cannot be read")
+    assert fault.id == "toolkit.cdi_schema_too_new"
+    assert '(cdi.d/bad.yaml: [failed to load CDI Spec invalid CDI Spec: invalid version "9.9"])' in str(fault)
+
+
+@pytest.mark.parametrize("version", ["1.17.8", "1.20.2"])
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        ("failed to initialize NVML: Driver Not Loaded", "driver_not_loaded"),
+        ("failed to initialize NVML: Driver/library version mismatch", "driver_library_mismatch"),
+        ("failed to initialize NVML: Insufficient Permissions", "selinux_denied"),
+        ("something that nobody has seen", "failed"),
+    ],
+)
+def test_warnings_of_a_whole_run_are_not_its_error(version: str, words: str, error: str) -> None:
+    """What nvidia-ctk warned of while it worked, and the sentence of NVML's (nvmlErrorString) at its end."""
+    log = (RECORDINGS / f"cdi-generate-{version}.log").read_text()
+    line = f'time="2026-11-26T23:17:26Z" level=error msg="failed to generate CDI spec: {words}"\n'
+    fault = explained(log + line, "x")
+    assert fault.id == f"toolkit.{error}"
+    assert f"failed to generate CDI spec: {words}" in str(fault)
+    assert "Could not locate" not in str(fault)
