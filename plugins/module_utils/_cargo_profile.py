@@ -38,10 +38,10 @@ _VALUES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 }
 # Cargo takes these for the whole profile only.
 _NOT_FOR_PACKAGES = ("lto",)
-# Up to here the engine's own profile has link-time optimisation of all crates at once (v0.6.0, Cargo.toml), which takes
-# more memory than the rest of the build. Its authors removed it for 0.7.0: "Makes release profiler faster to build. The
-# improvement is negligible with it."
-_LAST_WITH_LTO = (0, 6, 0)
+# Before this one the engine's own profile has link-time optimisation of all crates at once (v0.6.0, Cargo.toml), which
+# takes more memory than the rest of the build. Its authors removed it for 0.7.0: "Makes release profiler faster to
+# build. The improvement is negligible with it."
+_WITHOUT_LTO = (0, 7, 0)
 
 
 def _toml(value: Any) -> str:
@@ -77,7 +77,7 @@ def cargo_profile(given: Any, engine: EngineVersion) -> list[str]:
     wanted = given or {}
     if not isinstance(wanted, Mapping):
         raise StackError(PROFILE_INVALID, key="a value", value=wanted, expected="it must be a mapping of settings")
-    first = {"lto": False} if number_of(engine.version) <= _LAST_WITH_LTO else {}
+    first = {"lto": False} if number_of(engine.version) < _WITHOUT_LTO else {}
     packages = wanted.get("packages") or {}
     own = {**first, **{key: value for key, value in wanted.items() if key != "packages"}}
     lines = [f"profile.release.{name}={value}" for name, value in _settings(own, "", ())]

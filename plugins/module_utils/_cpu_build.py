@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from ansible_collections.mistralrs.stack.plugins.module_utils._cuda_choice import unknown_features
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine_versions import EngineVersion
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._image_values import (
@@ -33,6 +34,12 @@ FEATURE_NEEDS_CUDA = Fault(
     "image.feature_needs_cuda",
     "The feature {feature} in mistral_image_features needs CUDA, but the image is built for the CPU.",
     "Leave it out of mistral_image_features, or set mistral_image_device: cuda.",
+)
+
+PROCESSOR_UNSUPPORTED = Fault(
+    "image.processor_unsupported",
+    "The engine can't be built for processors of type {architecture!r}.",
+    "Use hosts of x86_64 or aarch64.",
 )
 
 DEVICES = ("auto", "cuda", "cpu")
@@ -54,12 +61,13 @@ GENERIC = "generic"
 
 
 class CpuBuild(NamedTuple):
-    """The bases as references without a digest, cargo's features, and the processor that the code is for."""
+    """The bases as references without a digest, cargo's features, the processor that the code is for, and warnings."""
 
     devel: str
     runtime: str
     features: list[str]
     target_cpu: str
+    warnings: tuple[str, ...]
 
 
 def target_cpu(architecture: str, own_architecture: str, flags: str) -> str:
@@ -98,17 +106,25 @@ def _tells(value: Any) -> bool:
 def cpu_build(settings: Mapping[str, Any], engine: EngineVersion) -> CpuBuild:
     """What to build the engine upon and for.
 
-    Raises StackError C(image.base_distribution_unknown) and C(image.feature_needs_cuda).
+    Raises StackError C(image.base_distribution_unknown), C(image.feature_needs_cuda) and C(image.feature_unsupported).
     """
     features = words_of(settings, "features")
     for feature in features:
         if feature in _OF_CUDA:
             raise StackError(FEATURE_NEEDS_CUDA, feature=feature)
+    for error in unknown_features(engine, features):
+        raise error
     own = [text_of(settings, key) for key in ("devel_base", "runtime_base")]
     distribution = text_of(settings, "base_distribution")
     if not all(own) and distribution not in DISTRIBUTIONS:
         raise StackError(BASE_DISTRIBUTION_UNKNOWN, distribution=distribution, known=", ".join(DISTRIBUTIONS))
     base = DISTRIBUTIONS.get(distribution, "")
+    warnings: tuple[str, ...] = ()
+    if _tells(settings.get("gpus_found")):
+        warnings = (
+            "mistral_image_device is cpu, so the engine can't use the GPUs that were found; set "
+            "mistral_server_gpus: [] where it is to run.",
+        )
     return CpuBuild(
         devel=base,
         runtime=base,
@@ -118,4 +134,5 @@ def cpu_build(settings: Mapping[str, Any], engine: EngineVersion) -> CpuBuild:
             text_of(settings, "own_architecture"),
             " ".join(list_of(settings, "processor_flags")),
         ),
+        warnings=warnings,
     )

@@ -548,7 +548,7 @@ def _feature_errors(
     return errors
 
 
-def _unknown_features(engine: EngineVersion, features: Sequence[str]) -> list[StackError]:
+def unknown_features(engine: EngineVersion, features: Sequence[str]) -> list[StackError]:
     """Features that the engine's package does not have: cargo would say so after the first minutes of a build."""
     return [
         StackError(
@@ -583,7 +583,7 @@ def cuda_choice(
 
     Raises ChoiceError, a StackError that has one error for each conflict in C(errors).
     """
-    errors: list[StackError] = _unknown_features(engine_version, features)
+    errors: list[StackError] = unknown_features(engine_version, features)
     warnings: list[str] = list(engine_version.warnings)
     if architecture not in ARCHITECTURES:
         errors.append(StackError(ARCHITECTURE_UNSUPPORTED, architecture=architecture, known="x86_64 or aarch64"))

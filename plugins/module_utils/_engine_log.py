@@ -27,7 +27,7 @@ EXIT_CODES = {
     132: Fault(
         "engine.illegal_instruction",
         "The engine was built for a newer processor than this host's.",
-        "Build the image on this host, or for a generic processor.",
+        "Build the image on this host, or for any processor with mistral_image_rustflags: -C target-cpu=generic.",
     ),
     134: Fault("engine.aborted", "The engine aborted.", "Its last lines say why."),
     137: Fault("engine.killed", "Something killed the engine.", "Look into the host's journal."),

@@ -99,6 +99,8 @@ INPUTS_LABEL = "io.mistralrs.stack.inputs"
 _REPOSITORY = "mistralrs-stack/engine"
 # What one CUDA compiler takes, in bytes (upstream's release.yml: "flash-attn hdim512 kernels peak ~5GB each").
 _MEMORY_A_JOB = 5 << 30
+# What one Rust compiler takes. The engine's large crate takes more, but it comes after most others.
+_MEMORY_A_CPU_JOB = 2 << 30
 _BUILDX_VERSION = re.compile(r"\bv?(\d+)\.(\d+)\.\d")
 # With less, in bytes, a log does not go on.
 _LEAST_FREE = 256 << 10
@@ -150,9 +152,9 @@ class State(NamedTuple):
     seconds: float = 0.0
 
 
-def jobs_for(memory: int, cores: int) -> int:
+def jobs_for(memory: int, cores: int, for_cuda: bool = True) -> int:
     """How many compilers may run at once on a builder with so many bytes of memory."""
-    return max(1, min(cores, memory // _MEMORY_A_JOB))
+    return max(1, min(cores, memory // (_MEMORY_A_JOB if for_cuda else _MEMORY_A_CPU_JOB)))
 
 
 class Builder:
@@ -391,7 +393,8 @@ class Builder:
         if self.wanted.jobs > 0:
             return self.wanted.jobs
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        return jobs_for(memory, len(os.sched_getaffinity(0)))
+        for_cuda = bool(self.wanted.labels.get("io.mistralrs.stack.cuda"))
+        return jobs_for(memory, len(os.sched_getaffinity(0)), for_cuda)
 
     def start(self, bases: Mapping[str, str]) -> None:
         """Start a new attempt; the caller has the lock."""

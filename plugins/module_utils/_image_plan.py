@@ -21,7 +21,12 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._cargo_profile import cargo_profile
-from ansible_collections.mistralrs.stack.plugins.module_utils._cpu_build import GENERIC, cpu_build, is_for_cpu
+from ansible_collections.mistralrs.stack.plugins.module_utils._cpu_build import (
+    GENERIC,
+    PROCESSOR_UNSUPPORTED,
+    cpu_build,
+    is_for_cpu,
+)
 from ansible_collections.mistralrs.stack.plugins.module_utils._cuda_choice import (
     ARCHITECTURE_UNSUPPORTED,
     ARCHITECTURES,
@@ -188,6 +193,8 @@ def _crate_index(registry: str, settings: Mapping[str, Any]) -> str:
 
 def _kind(settings: Mapping[str, Any]) -> str:
     architecture = text_of(settings, "architecture")
+    if architecture not in ARCHITECTURES and is_for_cpu(settings):
+        raise StackError(PROCESSOR_UNSUPPORTED, architecture=architecture)
     if architecture not in ARCHITECTURES:
         raise StackError(ARCHITECTURE_UNSUPPORTED, architecture=architecture, known="x86_64 or aarch64")
     return ARCHITECTURES[architecture]
@@ -232,7 +239,7 @@ class _Ground(NamedTuple):
 def _ground(settings: Mapping[str, Any], engine: EngineVersion) -> _Ground:
     if is_for_cpu(settings):
         cpu = cpu_build(settings, engine)
-        return _Ground("cpu", cpu.devel, cpu.runtime, cpu.features, cpu.target_cpu, "", (), "cpu", ())
+        return _Ground("cpu", cpu.devel, cpu.runtime, cpu.features, cpu.target_cpu, "", (), "cpu", cpu.warnings)
     features = words_of(settings, "features") or list(engine.features)
     choice = cuda_choice(
         oldest(settings.get("driver")),

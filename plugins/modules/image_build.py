@@ -90,7 +90,8 @@ options:
   jobs:
     description:
       - How many compilers run at once, as the build arguments C(JOBS) and C(THREADS).
-      - V(0) is one for each core, but not more than the memory holds (5 GiB for each).
+      - V(0) is one for each core, but not more than the memory holds (5 GiB for each, 2 GiB if the image is
+        not for CUDA).
     type: int
     default: 0
   program:

@@ -73,6 +73,17 @@ def test_jobs(gib: int, cores: int, jobs: int) -> None:
     assert subject.jobs_for(gib << 30, cores) == jobs
 
 
+@pytest.mark.parametrize(("cuda", "jobs"), [("12.8.1", 1), ("", 3)])
+def test_rust_takes_less_memory_than_cuda(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cuda: str, jobs: int
+) -> None:
+    monkeypatch.setattr(subject.os, "sysconf", {"SC_PHYS_PAGES": 7 << 18, "SC_PAGE_SIZE": 1 << 12}.__getitem__)
+    monkeypatch.setattr(subject.os, "sched_getaffinity", lambda _process: set(range(8)))
+    labels = {**WANTED.labels, "io.mistralrs.stack.cuda": cuda}
+    assert builder(tmp_path, labels=labels).jobs() == jobs
+    assert builder(tmp_path, labels=labels, jobs=5).jobs() == 5
+
+
 def test_a_build_is_started_without_secrets_in_sight(tmp_path: Path) -> None:
     build = builder(tmp_path)
     with build.lock():

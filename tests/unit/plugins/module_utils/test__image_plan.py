@@ -190,6 +190,11 @@ def test_for_what_it_is_built(settings: dict[str, Any], device: str) -> None:
     assert plan(**{**CPU, **settings})["device"] == device
 
 
+def test_a_host_with_gpus_is_told_that_they_rest() -> None:
+    assert plan(**{**CPU, "gpus_found": "2", "device": "cpu"})["warnings"][0].startswith("mistral_image_device is cpu")
+    assert plan(**CPU)["warnings"] == []
+
+
 @pytest.mark.parametrize(
     "settings", [{"gpus_found": "1"}, {"hosts_not_seen": ["gpu01"]}, {"device": "cuda"}, {"features": "cuda"}]
 )
@@ -274,6 +279,8 @@ def test_published_and_loaded() -> None:
         ("build", {"version": "0.8.1", "crate_url": "ssh://example.org/{name}"}, "image.value_invalid"),
         ("build", {"device": "tpu"}, "image.value_invalid"),
         ("build", {"device": "cpu", "features": ["flash-attn"]}, "image.feature_needs_cuda"),
+        ("build", {"device": "cpu", "features": ["onnx"]}, "image.feature_unsupported"),
+        ("build", {"device": "cpu", "architecture": "riscv64"}, "image.processor_unsupported"),
         ("build", {"device": "cpu", "base_distribution": "alpine3"}, "image.base_distribution_unknown"),
         ("build", {"rustup_sha256": {}}, "image.toolchain_checksum_missing"),
         ("build", {"architecture": "riscv64"}, "image.architecture_unsupported"),
