@@ -44,6 +44,12 @@ NO_CUDNN = Fault(
     "The base image has no cuDNN, which the feature cudnn needs: {line}.",
     "Take cudnn out of mistral_image_features, or use bases with it (nvidia/cuda:...-cudnn-devel-...).",
 )
+NO_MKL = Fault(
+    "image.build_no_mkl",
+    "The base image has no Intel MKL, which the feature mkl needs{line}.",
+    "Take mkl out of mistral_image_features, or use a mistral_image_devel_base with its static libraries (the package "
+    "libmkl-dev, or Intel's own in /opt/intel).",
+)
 NOT_POSITION_INDEPENDENT = Fault(
     "image.build_not_position_independent",
     "The linker of the base image wants position independent code: {line}.",
@@ -241,6 +247,7 @@ _OWN: dict[str, Fault] = {
     "archive_unreachable": ARCHIVE_UNREACHABLE,
     "crate_differs": CRATE_DIFFERS,
     "crate_unreachable": CRATE_UNREACHABLE,
+    "mkl_missing": NO_MKL,
     "swagger_ui_differs": SWAGGER_UI_DIFFERS,
     "swagger_ui_unreachable": SWAGGER_UI_UNREACHABLE,
     "source_incomplete": SOURCE_INCOMPLETE,

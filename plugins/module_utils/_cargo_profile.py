@@ -39,8 +39,8 @@ _VALUES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 # Cargo takes these for the whole profile only.
 _NOT_FOR_PACKAGES = ("lto",)
 # Before this one the engine's own profile has link-time optimisation of all crates at once (v0.6.0, Cargo.toml), which
-# takes memory by the size of the whole program and runs on one core. Its authors removed it for 0.7.0: "Makes release profiler faster to
-# build. The improvement is negligible with it."
+# takes memory by the size of the whole program and runs on one core. Its authors removed it for 0.7.0: "Makes release
+# profiler faster to build. The improvement is negligible with it."
 _WITHOUT_LTO = (0, 7, 0)
 
 

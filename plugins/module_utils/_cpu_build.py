@@ -6,8 +6,8 @@
 Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 
 The quantized kernels of candle choose AVX2 or NEON when they are compiled, not when they run
-(C(candle-core/src/quantized/mod.rs), C(#[cfg(target_feature = "avx2")])). NEON is part of every aarch64; on x86_64 the
-generic target has SSE2 only and is much slower.
+(C(candle-core/src/quantized/k_quants.rs), C(#[cfg(target_feature = "avx2")])). NEON is part of every aarch64; on x86_64
+the generic target has SSE2 only and is much slower.
 """
 
 from __future__ import annotations

@@ -247,6 +247,21 @@ def test_a_toolchain_that_is_too_old(bed: Bed, rustc: str, status: int) -> None:
     assert bool(calls) == (status == 0)
 
 
+@pytest.mark.parametrize("features", ["mkl", "ring,mkl"])
+def test_mkl_is_not_fetched_by_the_build(bed: Bed, features: str) -> None:
+    bed.source(SOURCE)
+    # Neither is this machine's.
+    (bed.root / "bin" / "pkg-config").write_text("#!/bin/sh\nexit 1\n")
+    (bed.root / "bin" / "pkg-config").chmod(0o755)
+    place = bed.root / "opt"
+    status, said, calls = bed.compile(FEATURES=features, MKLROOT=str(place))
+    assert (status, said.splitlines()[-1], calls) == (1, "mistral-build: error mkl_missing", [])
+    library = place / "lib" / "libmkl_core.a"
+    library.parent.mkdir(parents=True)
+    library.touch()
+    assert bed.compile(FEATURES=features, MKLROOT=str(place))[0] == 0
+
+
 def kept(bed: Bed, name: str) -> set[str]:
     return {path.name for path in (bed.root / "build" / "target" / "release" / name).iterdir()}
 

@@ -35,6 +35,20 @@ if [ -n "$needed" ] &&
     die "rust_too_old $found $needed"
 fi
 
+# The build script of intel-mkl-src 0.8.1 looks here, and would otherwise fetch a library of 2020 without a checksum.
+if [[ ,$FEATURES, == *,mkl,* ]]; then
+    places=("$(pkg-config --variable=prefix mkl-static-lp64-iomp 2>/dev/null || true)" "${MKLROOT:-}" /opt/intel)
+    library=""
+    for place in "${places[@]}"; do
+        if [ -d "$place" ]; then
+            library+=$(find "$place" -name libmkl_core.a 2>/dev/null)
+        fi
+    done
+    if [ -z "$library" ]; then
+        die mkl_missing
+    fi
+fi
+
 # Prints one hash of the source's files that find's conditions choose.
 hash_of() {
     find . -path ./.git -prune -o -type f "$@" -print0 | sort --zero-terminated |

@@ -141,6 +141,7 @@ def diagnosed(*texts: str) -> str:
         ("mistral-build: error crates_unreachable", "crates_unreachable"),
         ("mistral-build: error crate_unreachable https://example.org/x.crate", "crate_unreachable"),
         ("mistral-build: error crate_differs 1234", "crate_differs"),
+        ("mistral-build: error mkl_missing", "build_no_mkl"),
         ("mistral-build: error archive_differs 1234", "archive_differs"),
         ("mistral-build: error swagger_ui_unreachable https://example.org/x.zip", "swagger_ui_unreachable"),
         ("mistral-build: error swagger_ui_differs 1234", "swagger_ui_differs"),
