@@ -19,6 +19,7 @@ SETTINGS: dict[str, Any] = {
     "rustup_url": "https://static.rust-lang.org/rustup/archive/1.28.2/{target}/rustup-init",
     "rustup_sha256": {"x86_64": "a" * 64, "aarch64": "b" * 64},
     "rustflags": "-C target-cpu=generic",
+    "crate_url": "https://static.crates.io/crates/{name}/{name}-{version}.crate",
     "cores": 16,
 }
 
