@@ -215,21 +215,46 @@ def engine_versions_page() -> str:
         "",
         "## Versions",
         "",
-        "For a build, `mistral_image_mistralrs_version` is one of these. With `mistral_image_commit` it may be any",
-        "other from 0.6.0 on; it is then built like the nearest older one that is known, with a warning.",
+        f"For a build, `mistral_image_mistralrs_version` is one of these; the default is {versions.DEFAULT_VERSION}. With",
+        "`mistral_image_commit` it may be any other from 0.6.0 on; it is then built like the nearest older one that is",
+        "known, with a warning. `0.9.2+7` is the seventh commit after the release 0.9.2: the newest release serves many",
+        "clients at once hardly faster than one after the other, and the fix is not in a release whose source is known.",
+        "Such a program calls itself 0.9.2, and its image's tag has `-` in place of `+`.",
         "",
-        "| version | commit | program | Rust | CUDA | compute capability | features |",
-        "|---|---|---|---|---|---|---|",
+        "| versions | program | Rust | CUDA | compute capability | features |",
+        "|---|---|---|---|---|---|",
+    ]
+    for line, after in zip(versions.LINES, [*versions.LINES[1:], None]):
+        names = [
+            one
+            for one in versions.COMMITS
+            if versions.number_of(one) >= line.since and (after is None or versions.number_of(one) < after.since)
+        ]
+        lines.append(
+            f"| {versions.ranges(names)} | `{line.binary}` | {line.rust_version} | {ranges(line.cuda_versions)} | "
+            f"{line.compute_minimum} or newer | {', '.join(line.features)} |"
+        )
+    lines += [
+        "",
+        "What is built is always a commit; a tag that points elsewhere stops the build.",
+        "",
+        "| version | commit | tag | calls itself |",
+        "|---|---|---|---|",
     ]
     for one in versions.ENGINE_VERSIONS:
-        lines.append(
-            f"| {one.version} | `{one.commit[:8]}` | `{one.binary}` | {one.rust_version} | "
-            f"{ranges(one.cuda_versions)} | {one.compute_minimum} or newer | {', '.join(one.features)} |"
-        )
-    lines += ["", "## Known defects", ""]
-    for first, fixed, sentence in versions.DEFECTS:
-        until = f", fixed in {'.'.join(map(str, fixed))}" if fixed else ""
-        lines.append(f"- From {'.'.join(map(str, first))} on{until}: {sentence}")
+        tag = f"`{one.tag}`" if one.tag else "none"
+        lines.append(f"| {one.version} | `{one.commit}` | {tag} | {one.reported_version} |")
+    lines += [
+        "",
+        "## Known defects",
+        "",
+        "The newest versions are not without; each range is from the engine's source.",
+        "",
+    ]
+    text = plugin("module_utils._engine_number").text_of
+    for defect in versions.DEFECTS:
+        until = f", fixed in {text(defect.fixed)}" if defect.fixed else ""
+        lines.append(f"- From {text(defect.first)} on{until}: {defect.sentence}")
     lines += [
         "",
         "## Drivers",

@@ -31,6 +31,7 @@ _CPU_MINUTES = 58
 _LEAST_MINUTES = 10
 _LARGEST_KERNELS = 8
 _LARGEST_KERNEL_MINUTES = 90
+_FROM_HERE_HOURS = 120
 _LARGEST_KERNELS_SINCE = (0, 8, 4)
 # A release's archives with CUDA and its libraries, as upstream's images have them.
 _DOWNLOAD_GB = 4
@@ -43,7 +44,9 @@ def build_time(engine: EngineVersion, features: Sequence[str], cores: int) -> st
     if "flash-attn" in features and number_of(engine.version) >= _LARGEST_KERNELS_SINCE:
         together = 2 * _CPU_MINUTES + _LARGEST_KERNELS * _LARGEST_KERNEL_MINUTES
         most = max(_LARGEST_KERNEL_MINUTES, -(-together // max(cores, 1)))
-    return f"about {least} to {most} minutes"
+    if most < _FROM_HERE_HOURS:
+        return f"about {least} to {most} minutes"
+    return f"about {least} minutes to {-(-most // 60)} hours"
 
 
 def quick_way(engine: EngineVersion, plan: Mapping[str, Any], settings: Mapping[str, Any]) -> str:

@@ -60,3 +60,22 @@ def test_the_evaluation_engine_is_what_the_wheel_is() -> None:
 )
 def test_the_version_that_models_are_checked_for(known: dict[str, Any], version: str) -> None:
     assert default("mistral_models", "mistral_models_engine_version", **known) == version
+
+
+@pytest.mark.parametrize(
+    ("commit", "expected"),
+    [
+        ("", "0.8.9"),
+        # A commit of the operator's own may call itself anything.
+        ("0123456789abcdef0123456789abcdef01234567", ""),
+    ],
+)
+def test_the_proof_compares_with_what_the_program_calls_itself(commit: str, expected: str) -> None:
+    tasks = yaml.safe_load((ROLES / "mistral_image" / "tasks" / "engine" / "build.yml").read_text())
+    module = "mistralrs.stack.image_build"
+    (option,) = [task[module]["version"] for task in tasks if module in task]
+    known = {
+        "mistral_image_commit": commit,
+        "__mistral_image_plan": {"engine_version": "0.8.10", "reported_version": "0.8.9"},
+    }
+    assert Templar(DataLoader(), known).template(trust_as_template(option)) == expected

@@ -97,7 +97,8 @@ def test_other_sources_have_no_offer() -> None:
         # "flash-attn's ~90min hdim512 ptxas" (release.yml at v0.9.2), eight of them, not before v0.8.4.
         ("0.8.1", ["cuda", "flash-attn"], 16, "about 10 to 20 minutes"),
         ("0.9.2", ["cuda", "flash-attn"], 16, "about 10 to 90 minutes"),
-        ("0.9.2", ["cuda", "flash-attn"], 4, "about 15 to 209 minutes"),
+        ("0.9.2", ["cuda", "flash-attn"], 4, "about 15 minutes to 4 hours"),
+        ("0.9.2", ["cuda", "flash-attn"], 2, "about 29 minutes to 7 hours"),
         # Not known: as on one.
         ("0.9.2", ["cuda"], 0, "about 58 to 116 minutes"),
     ],
