@@ -41,7 +41,7 @@ DEFECTS: tuple[Defect, ...] = (
         (0, 6, 0),
         (0, 7, 0),
         "Link-time optimization of the whole program is on: the link at the end of the build needs much more memory "
-        "than that of later versions.",
+        "than that of later versions; this collection turns it off.",
     ),
     Defect((0, 7, 0), (0, 8, 0), "FlashAttention does not compile with CUDA 13 (upstream issue 1700)."),
     Defect((0, 6, 0), (0, 8, 0), "The build downloads Swagger UI from GitHub inside `cargo build`."),
@@ -170,6 +170,7 @@ DEFECTS: tuple[Defect, ...] = (
         "GGUF files of the architecture llama that are named Mistral are refused unless they say their sliding window "
         "or a config.json lies beside them.",
     ),
+    Defect((0, 9, 1), None, "LFM2 models are reported to mix up the answers of clients on GPUs, too (issue 2306)."),
     Defect(
         (0, 9, 2, 7),
         None,

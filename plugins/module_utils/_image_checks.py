@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import ssl
 import urllib.error
 import urllib.parse
@@ -22,6 +23,7 @@ from typing import Any
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._build_log import (
     COMMIT_DIFFERS,
+    COMMIT_MISSING,
     GIT_UNREACHABLE,
     TAG_MISSING,
 )
@@ -40,6 +42,7 @@ DOWNLOAD_UNREACHABLE = Fault(
 
 _TIMEOUT = 20
 _LARGEST = 32 << 20
+_WHOLE_COMMIT = re.compile(r"[0-9a-f]{40}\Z")
 
 
 def _bypasses(host: str, no_proxy: str) -> bool:
@@ -65,9 +68,14 @@ class Network:
         self._proxies = proxies
         self._no_proxy = environment.get("no_proxy") or environment.get("NO_PROXY") or os.environ.get("no_proxy") or ""
 
-    def get(self, url: str, headers: Mapping[str, str] | None = None, most: int = _LARGEST) -> bytes:
-        """The body of an answer, at most so many bytes of it. Raises OSError with the reason in words."""
-        request = urllib.request.Request(url, headers=dict(headers or {}))
+    def get(
+        self, url: str, headers: Mapping[str, str] | None = None, most: int = _LARGEST, body: bytes | None = None
+    ) -> bytes:
+        """The body of an answer, at most so many bytes of it; with a C(body) that is posted.
+
+        Raises OSError with the reason in words.
+        """
+        request = urllib.request.Request(url, data=body, headers=dict(headers or {}))
         host = (request.host or "").rpartition("@")[2]
         bypass = _bypasses(host, self._no_proxy)
         opener = urllib.request.build_opener(
@@ -112,11 +120,41 @@ def parse_refs(answer: bytes) -> dict[str, str]:
     return refs
 
 
+def _packet(line: str) -> bytes:
+    """A line of git's protocol (pkt-line)."""
+    return f"{len(line) + 4:04x}{line}".encode()
+
+
+def _check_commit(network: Network, url: str, commit: str, answer: bytes, headers: Mapping[str, str]) -> None:
+    """That a commit to which no tag need point is in the repository, where the server is one that tells.
+
+    GitHub and GitLab hand out any commit that a branch leads to (C(allow-reachable-sha1-in-want)). It is asked for as a
+    fetch of depth 1 does it; the beginning of the answer tells, and no more is read.
+    """
+    capabilities = answer.partition(b"\0")[2].partition(b"\n")[0].split()
+    tells = b"allow-reachable-sha1-in-want" in capabilities or b"allow-any-sha1-in-want" in capabilities
+    if not tells or not _WHOLE_COMMIT.match(commit):
+        return
+    body = _packet(f"want {commit} no-progress\n") + _packet("deepen 1\n") + b"0000" + _packet("done\n")
+    more = {
+        **headers,
+        "Content-Type": "application/x-git-upload-pack-request",
+        "Accept": "application/x-git-upload-pack-result",
+    }
+    try:
+        begin = network.get(f"{url.rstrip('/')}/git-upload-pack", more, most=512, body=body)
+    except OSError as error:
+        raise StackError(GIT_UNREACHABLE, line=f"{url}: {error}") from None
+    if b"ERR " in begin and b"not our ref" in begin:
+        raise StackError(COMMIT_MISSING, line=f"{commit} at {url}")
+
+
 def check_git(network: Network, url: str, tag: str, commit: str, credentials: str = "") -> str:
     """That the repository can be reached and its tag points to the commit; the commit in full if the tag tells it.
 
-    C(credentials) are addresses with users and passwords, one a line, as git keeps them.
-    Raises StackError C(image.git_unreachable), C(image.tag_missing) and C(image.commit_differs).
+    Without a tag, that the commit is there. C(credentials) are addresses with users and passwords, one a line, as git
+    keeps them. Raises StackError C(image.git_unreachable), C(image.tag_missing), C(image.commit_differs) and
+    C(image.commit_missing).
     """
     if not url.startswith(("http://", "https://")):
         return ""
@@ -127,12 +165,15 @@ def check_git(network: Network, url: str, tag: str, commit: str, credentials: st
             both = urllib.parse.unquote(parts.netloc.rpartition("@")[0])
             headers["Authorization"] = "Basic " + base64.b64encode(both.encode()).decode()
     try:
-        refs = parse_refs(network.get(f"{url.rstrip('/')}/info/refs?service=git-upload-pack", headers))
+        answer = network.get(f"{url.rstrip('/')}/info/refs?service=git-upload-pack", headers)
     except OSError as error:
         raise StackError(GIT_UNREACHABLE, line=f"{url}: {error}") from None
+    refs = parse_refs(answer)
     if not refs:
         raise StackError(GIT_UNREACHABLE, line=f"{url} is no git repository")
     if not tag:
+        if commit not in refs.values():
+            _check_commit(network, url, commit, answer, headers)
         return ""
     found = refs.get(f"refs/tags/{tag}^{{}}") or refs.get(f"refs/tags/{tag}", "")
     if not found:

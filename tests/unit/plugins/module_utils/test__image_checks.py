@@ -21,12 +21,15 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._image_checks impo
 
 SERVER = Path(__file__).resolve().parents[3] / "image"
 PORT = 18461
+# The folder with the repositories, once there is a server.
+SERVED: list[Path] = []
 
 
 @pytest.fixture(scope="module")
 def commit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A git server at PORT, and one that wants a password at the next port; the commit of their tag."""
     folder = tmp_path_factory.mktemp("git")
+    SERVED.append(folder)
     made = [str(SERVER / "repository.sh"), str(folder / "x.git")]
     tagged = subprocess.run(made, capture_output=True, text=True, check=True).stdout.strip()
     command = [sys.executable, str(SERVER / "git_server.py"), str(folder)]
@@ -65,9 +68,45 @@ def test_a_tag_where_it_should_be(network: Network, commit: str) -> None:
     assert check_git(network, "ssh://git@example.org/x.git", "v0.9.2", commit) == ""
 
 
+@pytest.fixture(scope="module")
+def untagged(commit: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A commit that no branch or tag names any more, though main leads to it, as 9e922623 in upstream's repository."""
+    work = tmp_path_factory.mktemp("git-work") / "source"
+    subprocess.run(["git", "clone", "--quiet", URL, str(work)], check=True)
+    git = ["git", "-C", str(work), "-c", "user.name=test", "-c", "user.email=test@example.org"]
+    commits = []
+    for number in (1, 2):
+        subprocess.run([*git, "commit", "--quiet", "--allow-empty", "--message", str(number)], check=True)
+        done = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True)
+        commits.append(done.stdout.strip())
+    repository = SERVED[0] / "x.git"
+    subprocess.run(["git", "-C", str(repository), "fetch", "--quiet", str(work), "main:next"], check=True)
+    return commits[0]
+
+
+def test_a_commit_that_no_tag_or_branch_names(network: Network, commit: str, untagged: str) -> None:
+    refs = parse_refs(network.get(f"{URL}/info/refs?service=git-upload-pack"))
+    assert untagged not in refs.values()
+    assert check_git(network, URL, "", untagged) == ""
+    # Abbreviated ones can't be asked for; the build finds out.
+    assert check_git(network, URL, "", "0" * 12) == ""
+    with pytest.raises(StackError) as caught:
+        check_git(network, URL, "", "9" * 40)
+    assert caught.value.id == "image.commit_missing"
+    assert "9" * 40 in str(caught.value)
+
+
+def test_a_server_that_hands_out_no_other_commits(network: Network, commit: str, untagged: str) -> None:
+    """What it would say about a commit tells nothing: the build looks through all of its history then."""
+    repository = SERVED[0] / "strict.git"
+    subprocess.run(["git", "clone", "--quiet", "--bare", str(SERVED[0] / "x.git"), str(repository)], check=True)
+    assert check_git(network, URL.replace("x.git", "strict.git"), "", "9" * 40) == ""
+
+
 @pytest.mark.parametrize(
     ("url", "tag", "wanted", "error_id"),
     [
+        (URL, "", "0" * 40, "image.commit_missing"),
         (URL, "v0.9.2", "0" * 40, "image.commit_differs"),
         (URL, "v9", "0" * 40, "image.tag_missing"),
         (f"http://127.0.0.1:{PORT}/none.git", "v0.9.2", "0", "image.git_unreachable"),
