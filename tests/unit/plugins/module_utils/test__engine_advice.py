@@ -20,6 +20,7 @@ SETTINGS: dict[str, Any] = {
     "rustup_sha256": {"x86_64": "a" * 64, "aarch64": "b" * 64},
     "rustflags": "-C target-cpu=generic",
     "crate_url": "https://static.crates.io/crates/{name}/{name}-{version}.crate",
+    "swagger_ui_url": "https://static.crates.io/crates/swagger-ui/swagger-ui-0.1.2.crate",
     "cores": 16,
 }
 
