@@ -86,7 +86,7 @@ options:
         type: int
         default: 1
       engine_version:
-        description: The version of mistral.rs that has to load them, such as V(0.9.5).
+        description: The version of mistral.rs that has to load them, such as V(0.9.5) or V(0.9.2+7).
         type: str
         default: ""
 """

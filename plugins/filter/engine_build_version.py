@@ -46,10 +46,13 @@ _value:
   type: dict
   contains:
     version:
-      description: The version without C(v).
+      description: The version without C(v). V(0.9.2+7) is the seventh commit after the release V(0.9.2).
       type: str
     tag:
-      description: The git tag.
+      description: The git tag; empty if none points to the commit.
+      type: str
+    reported_version:
+      description: What the program calls itself with C(--version).
       type: str
     commit:
       description: The git commit, or its first digits; what is checked out must begin with them.
@@ -75,6 +78,10 @@ _value:
       type: str
     features:
       description: The Cargo features of a CUDA build.
+      type: list
+      elements: str
+    known_features:
+      description: All Cargo features that the package has.
       type: list
       elements: str
     default_features:
