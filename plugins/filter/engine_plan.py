@@ -37,7 +37,7 @@ options:
     type: dict
     required: true
   version:
-    description: The engine's version, such as V(0.9.5), V(0.9.2+7) or V(v0.6.0). Known are 0.6.0, 0.7.x, 0.8.x and 0.9.x.
+    description: The engine's version, such as V(0.9.2+7) or V(v0.6.0). Known are 0.6.0, 0.7.x, 0.8.x and 0.9.x.
     type: str
     required: true
   gpus:

@@ -75,11 +75,12 @@ from typing import Any, Callable
 from ansible.errors import AnsibleFilterError
 from ansible_collections.mistralrs.stack.plugins.module_utils._cuda_choice import (
     ChoiceError,
+    NEWEST_PUBLISHED,
     as_data,
     oldest,
     published_tag,
 )
-from ansible_collections.mistralrs.stack.plugins.module_utils._engine_versions import DEFAULT_VERSION, engine_version
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine_versions import engine_version
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
 
 
@@ -97,7 +98,7 @@ def _filter(
         image = published_tag(
             oldest(driver),
             [str(one) for one in compute_capabilities or []],
-            engine_version(str(engine or DEFAULT_VERSION), str(commit or "")),
+            engine_version(str(engine or NEWEST_PUBLISHED), str(commit or "")),
             str(architecture),
             driver_cuda=oldest(driver_cuda),
             compute_capability=str(compute_capability or ""),

@@ -30,6 +30,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._cpu_build import 
 from ansible_collections.mistralrs.stack.plugins.module_utils._cuda_choice import (
     ARCHITECTURE_UNSUPPORTED,
     ARCHITECTURES,
+    NEWEST_PUBLISHED,
     ChoiceError,
     cuda_choice,
     oldest,
@@ -426,7 +427,7 @@ def image_plan(source: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     if source == "evaluation":
         version = text_of(settings, "version")
         return {"engine_version": version, "warnings": evaluation_warnings(version), "errors": []}
-    version = text_of(settings, "version") or DEFAULT_VERSION
+    version = text_of(settings, "version") or (NEWEST_PUBLISHED if source == "pull" else DEFAULT_VERSION)
     if source == "build":
         engine = engine_to_build(settings, version)
     else:

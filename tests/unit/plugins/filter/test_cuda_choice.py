@@ -71,10 +71,12 @@ def test_nothing_published() -> None:
 def test_the_default_version() -> None:
     newest = VERSION("")
     assert newest == VERSION(None)
-    assert newest["version"] == "0.9.2"
+    assert (newest["version"], newest["reported_version"]) == ("0.9.2+7", "0.9.2")
     assert newest["errors"] == []
     assert json.loads(json.dumps(newest)) == newest
-    assert CHOICE("580.95.05", ["8.9"], "") == CHOICE("580.95.05", ["8.9"], "0.9.2")
+    assert CHOICE("580.95.05", ["8.9"], "") == CHOICE("580.95.05", ["8.9"], "0.9.2+7")
+    # Of images it is the newest that is published.
+    assert PUBLISHED("580.95.05", ["8.9"], "")["reference"].endswith(":cuda130-sm89-0.9.2")
 
 
 def test_a_version_is_refused() -> None:

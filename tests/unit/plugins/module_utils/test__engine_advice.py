@@ -41,8 +41,8 @@ def test_the_default_version() -> None:
 
 def test_what_is_offered_can_be_pulled() -> None:
     """What the sentence names is what the plan of a pull takes."""
-    settings = {**SETTINGS, "version": "0.9.2"}
-    assert image_plan("pull", settings)["bases"]["PUBLISHED_IMAGE"] in offer()
+    for version in ("0.9.2", ""):
+        assert image_plan("pull", {**SETTINGS, "version": version})["bases"]["PUBLISHED_IMAGE"] in offer()
 
 
 @pytest.mark.parametrize(
