@@ -74,8 +74,8 @@ from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.mistralrs.stack.plugins.module_utils._cuda_choice import (
-    ChoiceError,
     NEWEST_PUBLISHED,
+    ChoiceError,
     as_data,
     oldest,
     published_tag,
