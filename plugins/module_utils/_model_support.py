@@ -40,6 +40,12 @@ PROJECTOR_MISSING = Fault(
     "Use the publisher's SafeTensors repository of this model (hf://org/repository).",
 )
 
+ENGINE_VERSION_INVALID = Fault(
+    "model.engine_version_invalid",
+    "The engine version {version!r}, for which models are checked, is not a version of mistral.rs.",
+    "Set mistral_models_engine_version to three numbers such as 0.9.2, or to '' to skip this check.",
+)
+
 _FIRST = frozenset(("llama", "phi2", "phi3", "starcoder2", "qwen2", "qwen3"))
 _NOW = _FIRST | frozenset(
     (
@@ -86,8 +92,9 @@ def is_loadable_label(label: str) -> bool:
 
 def check(summary: Mapping[str, Any], engine_version: str, name: str) -> None:
     """Refuse a GGUF, given the summary of its header, that this version of the engine can't load."""
-    # What can't be read as a version counts as the oldest.
-    version = parse(engine_version) or ()
+    version = parse(engine_version)
+    if not version:
+        raise StackError(ENGINE_VERSION_INVALID, version=engine_version)
     unknown = [kind for kind in summary.get("tensor_types") or [] if kind not in _TYPES]
     if unknown:
         raise StackError(UNSUPPORTED_QUANTIZATION, name=name, type=unknown[0], version=engine_version)

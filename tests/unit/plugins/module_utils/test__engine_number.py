@@ -69,6 +69,13 @@ def test_a_commit_after_a_release_loads_what_the_release_loads() -> None:
     assert caught.value.id == "model.engine_too_old"
 
 
+@pytest.mark.parametrize("text", ["0.9", "latest", "0.9.2-7"])
+def test_models_are_not_checked_for_what_is_not_a_version(text: str) -> None:
+    with pytest.raises(StackError) as caught:
+        check({"architecture": "qwen2", "tensor_types": ["Q4_K"]}, text, "model")
+    assert caught.value.id == "model.engine_version_invalid"
+
+
 def test_in_an_images_tag() -> None:
     """A tag may hold letters, digits, `_`, `.` and `-` (distribution-spec)."""
     assert tag_of("0.9.2+7") == "0.9.2-7"
