@@ -289,13 +289,15 @@ class Builder:
         needed = self.wanted.minimum_free_mb
         if needed <= 0:
             return
-        status, out, _err = self.run(["docker", "info", "--format", "{{.DockerRootDir}}"])
-        place = out.strip() if status == 0 else ""
-        if place:
-            about = os.statvfs(place)
-            free = about.f_bavail * about.f_frsize >> 20
-            if free < needed:
-                raise StackError(DISK_FULL, needed=needed, place=place, host=self.wanted.host, free=free)
+        status, out, err = self.run(["docker", "info", "--format", "{{.DockerRootDir}}"])
+        place = out.strip()
+        if status != 0 or not place:
+            why = (err.strip().splitlines() or ["it does not say where its images are"])[-1].rstrip(".")
+            raise StackError(NO_DOCKER, host=self.wanted.host, why=why)
+        about = os.statvfs(place)
+        free = about.f_bavail * about.f_frsize >> 20
+        if free < needed:
+            raise StackError(DISK_FULL, needed=needed, place=place, host=self.wanted.host, free=free)
 
     def _check_dockerfile(self, bases: Mapping[str, str]) -> None:
         """Have BuildKit look at the Dockerfile without building it. What it would do otherwise is only a warning."""
@@ -645,7 +647,10 @@ class Builder:
         old = [(image, name) for image, name in rows if name != self.wanted.reference][max(0, self.wanted.keep - 1) :]
         if not old:
             return []
-        _status, out, _err = self.run(["docker", "ps", "--all", "--no-trunc", "--quiet"])
+        status, out, _err = self.run(["docker", "ps", "--all", "--no-trunc", "--quiet"])
+        if status != 0:
+            # Without a list of containers any image may be in use.
+            return []
         containers = out.split()
         used = self._generations()
         if containers:

@@ -164,6 +164,9 @@ def test_room_is_looked_for_before_a_build(tmp_path: Path) -> None:
     root = ("docker info", (0, f"{tmp_path}\n", ""))
     assert error_of(builder(tmp_path, root, minimum_free_mb=1 << 40)) == "image.disk_full"
     assert builder(tmp_path, root, minimum_free_mb=1, bases={}).check() == {}
+    for silent in ((1, "", "Cannot connect\n"), (0, "\n", "")):
+        build = builder(tmp_path, ("docker info", silent), minimum_free_mb=1, bases={})
+        assert error_of(build) == "image.docker_not_answering"
 
 
 def test_docker_20_10_builds_without_buildx(tmp_path: Path) -> None:
@@ -351,6 +354,8 @@ def test_old_images(tmp_path: Path) -> None:
     )
     assert builder(tmp_path, *answers).prune() == ["mistralrs-stack/engine:3", "mistralrs-stack/engine:6"]
     assert builder(tmp_path, *answers, keep=0).prune() == []
+    unknown = ("docker ps", (1, "", "Cannot connect\n"))
+    assert builder(tmp_path, unknown, *answers).prune() == []
 
 
 def test_severities() -> None:
