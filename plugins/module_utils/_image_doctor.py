@@ -48,6 +48,7 @@ _DRIVER = "cuda_build_driver_compatibility"
 # About the surroundings, which the container of the proof lacks on purpose.
 _SURROUNDINGS = re.compile(r"(hf_\w+|disk_space|cpu_extensions)\Z")
 _CUDA = re.compile(r"cuda_\w+\Z")
+_START = re.compile(r"^\{", re.MULTILINE)
 
 
 class Check(NamedTuple):
@@ -87,15 +88,15 @@ class Verdict(NamedTuple):
 
 
 def report_of(text: str) -> Report:
-    """Read what the command printed; lines of a log may come first.
+    """Read what the command printed; lines of a log may stand before and after the report.
 
     Raises ValueError with the reason in words, also if something is missing that every version reports.
     """
-    start = text.find("{")
-    if start < 0:
+    start = _START.search(text)
+    if not start:
         raise ValueError("it prints no JSON" if text.strip() else "it prints nothing")
     try:
-        said = json.loads(text[start:])
+        said, _end = json.JSONDecoder().raw_decode(text, start.start())
     except ValueError as error:
         raise ValueError(f"it prints no valid JSON ({error})") from None
     system = said.get("system")

@@ -135,9 +135,9 @@ def test_the_text_of_a_failure_is_the_engines() -> None:
     assert found.failures == ("cuda_devices: CUDA support is enabled but no CUDA devices were found",)
 
 
-def test_lines_of_a_log_may_come_first() -> None:
-    text = f"2026-11-26T23:53:01Z  INFO mistralrs_core: ready\n{json.dumps(recorded(CUDA))}\n"
-    report = report_of(text)
+def test_lines_of_a_log_may_stand_around_it() -> None:
+    line = "2026-11-26T23:53:01Z  INFO mistralrs_core: {ready}\n"
+    report = report_of(f"{line}{json.dumps(recorded(CUDA))}\n{line}")
     assert report.build["cuda"] is True
     assert report.devices == ("cpu",)
     assert report.as_data()["checks"][1] == {
