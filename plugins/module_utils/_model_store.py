@@ -723,9 +723,7 @@ def facts(
         "size": size,
         **{kind: made_path(wanted, kind) if kind in needed else "" for kind in MADE},
         "chat_template": store_path(wanted, template_name(wanted)) if wanted.chat_template else "",
-        "prompt_tokens": int((sidecar.get("tokenizer") or {}).get("prompt_tokens") or 0)
-        if "tokenizer" in needed
-        else 0,
+        "prompt_tokens": int(prompt_tokens or 0),
         "embedded_chat_template": bool(gguf.get("chat_template")),
         "gguf": gguf,
         "verified_by": verified_by,

@@ -22,6 +22,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils import (
     _download,
     _http,
     _hub,
+    _model_companions,
     _model_present,
     _model_store,
 )
@@ -279,7 +280,7 @@ def killed_at(module: Any, name: str, call: int, after: bool) -> None:
         (os, "rename", 1, False),
         (os, "rename", 1, True),
         (_model_store, "sync_directory", 1, True),
-        (_model_present, "_make_tokenizer", 1, False),
+        (_model_companions, "make", 1, False),
         (os, "rename", 2, False),
         (os, "rename", 2, True),
         (_model_store, "clean", 2, False),

@@ -67,6 +67,7 @@ def test_summary(gguf: Any, tmp_path: Any) -> None:
         "vocabulary": 3,
         "tokenizer": "gpt2",
         "chat_template": True,
+        "needs_config": False,
         "shards": 1,
     }
 

@@ -26,6 +26,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils import (
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError, StackErrors
 
 FILE = "tiny-q4_0.gguf"
+MADE = {"tiny-q4_0.tokenizer.json", "tiny-q4_0.tokenizer_config.json"}
 ACCESS = _model_present.Access(_http.Settings(timeout=10), _hub.HubSettings())
 
 
@@ -79,7 +80,7 @@ def test_present(place: Place) -> None:
     data = place.source.read_bytes()
     assert outcome.changed
     assert place.model.read_bytes() == data
-    assert place.files() == {FILE, "tiny-q4_0.tokenizer.json", f".store/{FILE}.json"}
+    assert place.files() == {FILE, *MADE, f".store/{FILE}.json"}
     assert outcome.before == {}
     assert outcome.after["sha256"] == sha256(data)
     assert outcome.facts == {
@@ -92,6 +93,8 @@ def test_present(place: Place) -> None:
         "sha256": sha256(data),
         "size": len(data),
         "tokenizer": str(place.tokenizer),
+        "tokenizer_config": str(place.store / "tiny-q4_0.tokenizer_config.json"),
+        "config": "",
         # <s>, and what the tiny vocabulary has to spell in bytes
         "prompt_tokens": 60,
         "chat_template": "",
@@ -350,7 +353,7 @@ def test_chat_template(place: Place) -> None:
         assert place.error(chat_template=text).id == "model.chat_template_invalid"
 
 
-@pytest.mark.parametrize("name", [FILE, "tiny-q4_0.tokenizer.json", "tiny-q4_0.jinja"])
+@pytest.mark.parametrize("name", [FILE, *sorted(MADE), "tiny-q4_0.config.json", "tiny-q4_0.jinja"])
 @pytest.mark.parametrize("kind", ["symlink", "dangling", "hardlink", "directory", "fifo"])
 def test_only_plain_files_are_replaced(place: Place, tmp_path: Path, name: str, kind: str) -> None:
     place.store.mkdir()
@@ -409,7 +412,7 @@ def test_what_a_killed_run_left_is_removed(place: Place) -> None:
     assert place.run().changed
     # The part of another model may still be gone on with; it is listed as what pruning frees.
     other = ".store/incoming/other.gguf.part"
-    assert place.files() == {FILE, "tiny-q4_0.tokenizer.json", f".store/{FILE}.json", other}
+    assert place.files() == {FILE, *MADE, f".store/{FILE}.json", other}
     taken = (place.store / other).stat().st_blocks * 512
     assert _model_store.surplus(str(place.store), [FILE]) == {"other.gguf": {"file": "other.gguf", "size": taken}}
 
@@ -456,7 +459,7 @@ def test_many_at_once_write_once(place: Place, monkeypatch: pytest.MonkeyPatch) 
         thread.join()
     assert len(fetches) == 1
     assert sorted(outcome.changed for outcome in outcomes) == [False] * 7 + [True]
-    assert place.files() == {FILE, "tiny-q4_0.tokenizer.json", f".store/{FILE}.json"}
+    assert place.files() == {FILE, *MADE, f".store/{FILE}.json"}
 
 
 def test_verified(place: Place) -> None:

@@ -214,7 +214,7 @@ def files(store: Path) -> set[str]:
 
 # What may stay of an interrupted download, so that the next run can go on.
 PART = {f".store/incoming/{FILE}.part", f".store/incoming/{FILE}.part.json"}
-COMPLETE = {FILE, "tiny.tokenizer.json", f".store/{FILE}.json"}
+COMPLETE = {FILE, "tiny.tokenizer.json", "tiny.tokenizer_config.json", f".store/{FILE}.json"}
 
 
 @pytest.mark.parametrize("path", ["/good", "/relative", "/get-only", "/chunked", "/until-close"])
@@ -537,8 +537,12 @@ def test_prune(run: Run, store: Path, server: Server) -> None:
     pruned = run("/good", name="first", prune=True)
     assert (pruned["changed"], pruned["prunable"]) == (True, told)
     assert files(store) == {
-        "first.gguf", "first.tokenizer.json", ".store/first.gguf.json", "somebody-elses.gguf"
-    }  # fmt: skip
+        "first.gguf",
+        "first.tokenizer.json",
+        "first.tokenizer_config.json",
+        ".store/first.gguf.json",
+        "somebody-elses.gguf",
+    }
     assert not (store / "several").exists()
     assert not run("/good", name="first", prune=True)["changed"]
 
