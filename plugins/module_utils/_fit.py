@@ -165,7 +165,11 @@ def _nearest(candidates: Iterable[Candidate], gpu_memory: Sequence[int], batch_s
 
 def loadable(candidates: Iterable[Candidate]) -> list[Candidate]:
     """Those that the engine can load, best first."""
-    known = [candidate for candidate in candidates if _model_support.is_loadable_label(candidate.label)]
+    known = [
+        candidate
+        for candidate in candidates
+        if _model_support.is_loadable_label(candidate.label, str(candidate.summary.get("architecture") or ""))
+    ]
     return sorted(known, key=_rank, reverse=True)
 
 

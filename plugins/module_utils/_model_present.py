@@ -220,7 +220,7 @@ def offers(source: Source, name: str, access: Access) -> tuple[list[Offer], dict
         candidate = _fit.Candidate(label, sizes[label], summary)
         needs = _fit.estimate(candidate, fit.gpu_memory, fit.context_length, fit.batch_size).total
         fits = needs <= sum(fit.gpu_memory) if fit.gpu_memory else None
-        loadable = _model_support.is_loadable_label(label)
+        loadable = _model_support.is_loadable_label(label, str(summary.get("architecture") or ""))
         found.append(Offer(label, offered[label], sizes[label], loadable, needs, fits))
     return found, summary
 

@@ -107,6 +107,24 @@ def test_a_refusal_names_a_smaller_quantization() -> None:
         ("llama", ["F32", "IQ4_XS"], "0.9.5", "unsupported_quantization"),
         ("llama", ["type 99"], "0.9.5", "unsupported_quantization"),
         ("gpt-oss", ["MXFP4"], "0.9.1", ""),
+        ("gpt-oss", ["MXFP4"], "0.9.0", "engine_too_old"),
+        # mistralrs-quant/src/gguf/weight_source.rs@v0.9.1: "only through its explicit GPT-OSS binding"
+        ("qwen3moe", ["F32", "MXFP4", "Q8_0"], "0.9.2", "unsupported_quantization"),
+        ("llama", ["MXFP4"], "0.9.2+7", "unsupported_quantization"),
+        ("qwen3moe", ["MXFP4"], "0.8.0", "unsupported_quantization"),
+        # candle-core/src/quantized/mod.rs, from_u32: 30 in the fork of v0.6.0 already
+        ("llama", ["F32", "BF16"], "0.6.0", ""),
+        # mistralrs-quant/src/gguf/mod.rs@v0.9.2 and candle-core/src/quantized/cuda.rs@0.10.2
+        ("llama", ["F32", "Q8_K"], "0.9.2", "unsupported_quantization"),
+        ("llama", ["F32", "Q8_1"], "0.8.0", "unsupported_quantization"),
+        ("llama", ["TQ1_0"], "0.9.2", "unsupported_quantization"),
+        ("llama", ["Q1_0"], "0.9.2", "unsupported_quantization"),
+        # mistralrs-core/src/pipeline/gguf.rs@v0.9.1: PROJECTOR_REQUIRED_ARCHITECTURES; before it no such name was known
+        ("muse-glimmer", ["Q4_K"], "0.9.1", "projector_missing"),
+        ("gemma4", ["Q4_K"], "0.9.0", "unsupported_architecture"),
+        # What comes after a release can do what it can.
+        ("gemma3", ["Q4_K"], "0.9.2+7", ""),
+        ("gemma3", ["Q4_K"], "v0.9.1+3", ""),
     ],
 )
 def test_what_the_engine_can_load(architecture: str, types: list[str], version: str, error: str) -> None:
@@ -118,14 +136,26 @@ def test_what_the_engine_can_load(architecture: str, types: list[str], version: 
         _model_support.check(summary, version, "m")
 
 
-@pytest.mark.parametrize("label", ["Q4_K_M", "q8_0", "UD-Q4_K_XL", "F16", "BF16", "MXFP4"])
+@pytest.mark.parametrize("label", ["Q4_K_M", "q8_0", "Q4_0", "UD-Q4_K_XL", "UD-Q8_K_XL", "F16", "BF16", "MXFP4"])
 def test_loadable_labels(label: str) -> None:
     assert _model_support.is_loadable_label(label)
 
 
-@pytest.mark.parametrize("label", ["IQ4_XS", "UD-IQ2_M", "TQ1_0", "NVFP4", ""])
+@pytest.mark.parametrize("label", ["IQ4_XS", "UD-IQ2_M", "TQ1_0", "NVFP4", "Q1_0", "Q4_0_4_4", "q4_0_8_8", ""])
 def test_other_labels(label: str) -> None:
     assert not _model_support.is_loadable_label(label)
+
+
+def test_mxfp4_is_for_one_architecture() -> None:
+    assert _model_support.is_loadable_label("MXFP4", "gpt-oss")
+    assert not _model_support.is_loadable_label("mxfp4_moe", "qwen3moe")
+    # It is the smallest one here, and must not be chosen for what it does not fit.
+    four, moe = (
+        _fit.Candidate(label, size, {"architecture": "qwen3moe"}) for label, size in (("Q4_K_M", 9), ("MXFP4_MOE", 8))
+    )
+    assert _fit.choose([four, moe], [], 0, 1, "m").label == "Q4_K_M"
+    with pytest.raises(StackError, match="no_quantization"):
+        _fit.choose([moe], [], 0, 1, "m")
 
 
 def test_what_the_engine_quantizes_to_on_the_way_is_what_the_configuration_takes() -> None:
