@@ -10,7 +10,8 @@ C(PROJECTOR_REQUIRED_ARCHITECTURES) in C(mistralrs-core/src/pipeline/gguf.rs) th
 C(GGUFArchitecture) in C(mistralrs-core/src/pipeline/gguf.rs) of v0.6.0, v0.7.0, v0.8.0 and v0.9.0.
 
 Sources for types: C(from_u32) in candle's C(candle-core/src/quantized/mod.rs), the same in EricLBuehler's fork (v0.6.0)
-and in 0.10.2 (v0.8.0); C(validate_binding_storage) in C(mistralrs-quant/src/gguf/weight_source.rs) of v0.9.1 and v0.9.2.
+and in 0.10.2 (v0.8.0); C(validate_binding_storage) in C(mistralrs-quant/src/gguf/weight_source.rs) of v0.9.1 and
+v0.9.2.
 """
 
 from __future__ import annotations
@@ -84,8 +85,8 @@ _SINCE = (
     ((0, 8, 0), _FIRST | {"qwen3moe", "mistral3"}),
     (_GGUF_FOR_ALL, _NOW),
 )
-# Without Q8_1 and Q8_K, which hold sums in between and which no tool writes into files. With CUDA they are read and then
-# can't be multiplied: dequantize_mul_mat_vec and mul_mat_vec_via_q8_1 in candle-core/src/quantized/cuda.rs@0.10.2
+# Without Q8_1 and Q8_K, which hold sums in between and which no tool writes into files. With CUDA they are read and
+# then can't be multiplied: dequantize_mul_mat_vec and mul_mat_vec_via_q8_1 in candle-core/src/quantized/cuda.rs@0.10.2
 # ("unsupported dtype for quantized matmul"), forward_raw in mistralrs-quant/src/gguf/mod.rs@v0.9.2 ("require the packed
 # GGUF affine backend", which is off by default).
 _TYPES = frozenset(

@@ -22,7 +22,11 @@ description:
     size, modification time and inode.
   - Two runs at the same time never write the same model. The second one waits and then reports the result of the first.
   - mistral.rs tokenizes models wrongly whose GGUF has a SentencePiece vocabulary (Llama 2, Mistral 7B, Gemma).
-    For these a C(tokenizer.json) is made from the GGUF and put beside it.
+    For these a C(tokenizer.json) is made from the GGUF and put beside it, and for versions up to 0.9.0, which take it
+    only out of a directory, a C(tokenizer_config.json) with the chat template and the special tokens.
+  - From 0.9.1 on mistral.rs refuses GGUF files that call themselves Mistral, because they do not say whether their
+    attention has a window. For these a C(config.json) is made.
+  - A store of an earlier release gets such files in the next run. The models are neither fetched nor hashed for that.
 extends_documentation_fragment:
   - mistralrs.stack.attributes
   - mistralrs.stack.attributes.action_group
@@ -257,6 +261,12 @@ model:
     tokenizer:
       description: The path of the C(tokenizer.json) that was made for the model; empty if it needs none.
       type: str
+    tokenizer_config:
+      description: The path of the C(tokenizer_config.json) that was made for the model; empty if it needs none.
+      type: str
+    config:
+      description: The path of the C(config.json) that was made for the model; empty if it needs none.
+      type: str
     prompt_tokens:
       description:
         - Into how many tokens the model's own vocabulary splits the prompt of M(mistralrs.stack.server_ready).
@@ -322,6 +332,9 @@ model:
           type: str
         chat_template:
           description: Whether there is a chat template in it.
+          type: bool
+        needs_config:
+          description: Whether mistral.rs loads it from 0.9.1 on only with a C(config.json) beside it.
           type: bool
         shards:
           description: The number of files that the model is split into.
