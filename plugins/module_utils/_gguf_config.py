@@ -10,7 +10,7 @@ says its window; only the window is added. The engine reads it by C(Config) in C
 
 C(tokenizer_config.json): what C(ChatTemplate) in C(mistralrs-core/src/pipeline/chat_template.rs) of v0.6.0 to v0.9.0
 reads. These versions take a tokenizer only out of a directory, and with it the chat template and the special tokens:
-v0.6.0 panics if the file is missing.
+v0.6.0 panics if the file is missing. v0.9.1 and later take at most the special tokens from it.
 """
 
 from __future__ import annotations
@@ -132,6 +132,23 @@ def config(headers: Sequence[Header], data: Data, name: str) -> dict[str, Any] |
     }
 
 
+def _without_second_start(template: str, start: str) -> str:
+    """The template without the start of text at its beginning, which the tokenizer puts there, too.
+
+    Engines up to 0.8.23 tokenize what a template makes like any text, so that models see the start twice; 0.9.0 looks
+    first whether it is there (C(process) in C(mistralrs-core/src/pipeline/processing.rs) of v0.8.0 and v0.9.0). The
+    engine trims the line end behind a block, and white space in front of one, from which the empty expression keeps it.
+    """
+    if "bos_token" not in template and start not in template:
+        return template
+    # The one line end that it takes off the end of a template.
+    body = template[:-1] if template.endswith("\n") else template
+    return (
+        f"{{% set __text %}}\n{body}{{{{ '' }}}}{{% endset %}}"
+        f"{{{{ __text[{len(start)}:] if __text[:{len(start)}] == bos_token else __text }}}}"
+    )
+
+
 def tokenizer_config(header: Header, data: Data, vocabulary: Vocabulary) -> dict[str, Any]:
     """The C(tokenizer_config.json) for a GGUF whose C(tokenizer.json) is made, too."""
     found: dict[str, Any] = {"add_bos_token": vocabulary.add_bos, "add_eos_token": vocabulary.add_eos}
@@ -144,6 +161,8 @@ def tokenizer_config(header: Header, data: Data, vocabulary: Vocabulary) -> dict
     }
     found.update({key: vocabulary.pieces[number] for key, number in numbers.items() if number is not None})
     template = read_text(header, data, "tokenizer.chat_template")
+    if template and vocabulary.add_bos and vocabulary.bos is not None:
+        template = _without_second_start(template, vocabulary.pieces[vocabulary.bos])
     return {**found, "chat_template": template} if template else found
 
 

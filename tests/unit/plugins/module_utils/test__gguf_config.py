@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import jinja2
 import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils import _gguf, _gguf_config, _gguf_tokenizer
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
@@ -226,3 +227,37 @@ def test_a_token_that_is_none_is_left_out(gguf: Any) -> None:
     header = _gguf.parse_header(content, len(content), "m")
     found = _gguf_config.tokenizer_config(header, content, _gguf_tokenizer.read_vocabulary(header, content, "m"))
     assert not {"eos_token", "pad_token"} & set(found)
+
+
+MESSAGES = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]
+# How the templates of Mistral v0.1, of v0.3, of Llama 2 and of others begin.
+TEMPLATES = [
+    "{{ bos_token }}{% for m in messages %}{{ '[INST] ' + m.content }}{% endfor %}\n",
+    "{%- set ns = namespace() %}\n{%- set ns.index = 0 %}\n\n{{- bos_token }}\n{%- for m in messages %}\n"
+    '    {%- if m["role"] == "user" %}\n        {{- "[INST] " + m.content }}\n    {%- endif %}\n{%- endfor %}\n',
+    "{% for m in messages %}{% if m.role == 'user' %}{{ bos_token + '[INST] ' + m.content }}{% endif %}{% endfor %}",
+    "<s>{% for m in messages %}\n  {% if true %}\n{{ m.content }} \n  {% endif %}\n{% endfor %}\n\n",
+    "  {% for m in messages %}{{ m.content }}{% endfor %}{{ bos_token }}\n",
+    "\n{% for m in messages %}{{ m.content }}{% endfor %}{# bos_token #}",
+]
+
+
+def rendered(template: str) -> str:
+    """As the engine does: mistralrs-core/src/pipeline/chat_template.rs@v0.6.0."""
+    environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True)
+    text: str = environment.from_string(template).render(messages=MESSAGES, bos_token="<s>", eos_token="</s>")
+    return text
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_the_start_of_text_is_there_once(gguf: Any, template: str) -> None:
+    """The tokenizer writes it; the real 0.8.1 made one token less of each chat with it."""
+    vocabulary = gguf.sentencepiece()
+    read = _gguf_tokenizer.read_vocabulary(_gguf.parse_header(vocabulary, len(vocabulary), "m"), vocabulary, "m")
+    content = gguf.build({"general.architecture": "llama", "tokenizer.chat_template": template})
+    header = _gguf.parse_header(content, len(content), "m")
+    made = _gguf_config.tokenizer_config(header, content, read)["chat_template"]
+    assert rendered(made) == rendered(template).removeprefix("<s>")
+    # A tokenizer that does not write it leaves it to the template.
+    unmade = _gguf_config.tokenizer_config(header, content, read._replace(add_bos=False))["chat_template"]
+    assert unmade == template
