@@ -16,6 +16,7 @@ v0.6.0 panics if the file is missing. v0.9.1 and later take at most the special 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -45,6 +46,10 @@ _MAX_LAYERS = 4_096
 _ROPE = "rope.scaling"
 
 
+def _shown(value: Any) -> str:
+    return "no number" if value is None else repr(value)[:60]
+
+
 class _Reader:
     """The header's values of one architecture."""
 
@@ -64,19 +69,19 @@ class _Reader:
         per_layer = self._header.arrays.get(self._prefix + key)
         if per_layer is not None:
             numbers = set(read_numbers(self._data, per_layer, _MAX_LAYERS)) - {0}
-            found = int(numbers.pop()) if len(numbers) == 1 else None
+            found = numbers.pop() if len(numbers) == 1 else None
         if found is None and default is not None and per_layer is None:
             return default
         if not isinstance(found, int) or isinstance(found, bool) or found < 0:
-            raise self.fail(f"{self._prefix}{key} is {'no number' if found is None else repr(found)}")
+            raise self.fail(f"{self._prefix}{key} is {_shown(found)}")
         return found
 
     def real(self, key: str, default: float | None = None) -> float:
         found = self.value(key)
         if found is None and default is not None:
             return default
-        if not isinstance(found, float):
-            raise self.fail(f"{self._prefix}{key} is {'no number' if found is None else repr(found)}")
+        if not isinstance(found, float) or not math.isfinite(found):
+            raise self.fail(f"{self._prefix}{key} is {_shown(found)}")
         # F32 of the file: 1e-05 is not to become 9.999999747378752e-06.
         return float(f"{found:.7g}")
 

@@ -24,6 +24,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._engine_plan impor
     engine_plan,
 )
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._model_names import MADE, model_id
 
 MODEL_UNUSABLE = Fault(
     "image.proof_model_unusable",
@@ -99,14 +100,19 @@ def answer_of(said: str) -> str:
     return text
 
 
+def made_for(model: str) -> dict[str, str]:
+    """The files that the engine needs with a model: the store's, or those that have the engine's names beside it."""
+    found = {}
+    for kind, ending in MADE.items():
+        stored = os.path.join(os.path.dirname(model), model_id(os.path.basename(model)) + ending)
+        beside = os.path.join(os.path.dirname(model), ending.lstrip("."))
+        found[kind] = next((path for path in (stored, beside) if os.path.isfile(path)), "")
+    return found
+
+
 def _arguments(subject: Subject, folder: str) -> list[str]:
     """What docker run is told; writes the engine's configuration into the folder."""
-    beside = os.path.join(os.path.dirname(subject.model), "tokenizer.json")
-    entry = {
-        "file": os.path.basename(subject.model),
-        "path": subject.model,
-        "tokenizer": beside if os.path.exists(beside) else "",
-    }
+    entry = {"file": os.path.basename(subject.model), "path": subject.model, **made_for(subject.model)}
     # An engine that serves on the same GPU has set most of its memory aside, so this one takes only what it needs.
     config: dict[str, Any] = {"gpu": {"allow_growth": True}} if subject.gpu else {}
     try:

@@ -25,6 +25,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils import (
     _local_file,
     _model_store,
 )
+from ansible_collections.mistralrs.stack.plugins.module_utils._model_names import MADE
 from ansible_collections.mistralrs.stack.plugins.module_utils._model_store import Wanted
 
 _Write = Callable[[IO[str]], object]
@@ -46,8 +47,7 @@ def are_current(wanted: Wanted, sidecar: Mapping[str, Any], summary: Mapping[str
     """Whether all that the model needs is there as it was made, and no more is recorded."""
     needed = _model_store.made_for(summary)
     return all(
-        _is_as_made(wanted, kind, sidecar.get(kind)) if kind in needed else not sidecar.get(kind)
-        for kind in _model_store.MADE
+        _is_as_made(wanted, kind, sidecar.get(kind)) if kind in needed else not sidecar.get(kind) for kind in MADE
     )
 
 
@@ -90,7 +90,7 @@ def make(wanted: Wanted, files: Mapping[str, Any], recorded: Mapping[str, Any]) 
     if config is not None:
         writes["config"] = lambda file: file.write(_gguf_config.as_text(config))
     made: dict[str, dict[str, Any] | None] = {}
-    for kind in _model_store.MADE:
+    for kind in MADE:
         path = _model_store.made_path(wanted, kind)
         exists = _model_store.plain_status(wanted, path) is not None
         if kind in writes and _is_as_made(wanted, kind, recorded.get(kind)):

@@ -27,6 +27,12 @@ RESERVED_NAME = Fault(
 )
 
 SUFFIX = ".gguf"
+# What the store makes from a model's header, and how its file's name ends: behind the model's id.
+MADE = {
+    "tokenizer": ".tokenizer.json",
+    "tokenizer_config": ".tokenizer_config.json",
+    "config": ".config.json",
+}
 _MAX_BYTES = 200
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@:-]*\Z")
 _QUANTIZATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")

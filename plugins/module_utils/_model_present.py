@@ -31,7 +31,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils import (
     _safetensors,
 )
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
-from ansible_collections.mistralrs.stack.plugins.module_utils._model_names import store_file_name
+from ansible_collections.mistralrs.stack.plugins.module_utils._model_names import MADE, store_file_name
 from ansible_collections.mistralrs.stack.plugins.module_utils._model_store import Entry, Outcome, Report, Wanted
 from ansible_collections.mistralrs.stack.plugins.module_utils._source import Remote, Resolved, Source
 
@@ -136,7 +136,7 @@ def _is_to_be_sealed(wanted: Wanted, entry: Entry) -> bool:
 
 
 def _plan(wanted: Wanted, source: Source, seal: bool) -> Plan:
-    for kind in _model_store.MADE:
+    for kind in MADE:
         _model_store.plain_status(wanted, _model_store.made_path(wanted, kind))
     template = _model_store.installed_template(wanted) != wanted.chat_template
     entry = _model_store.read_entry(wanted)
@@ -477,7 +477,7 @@ def predict(prepared: Prepared) -> Outcome:
         tokenizer = {} if plan.adopt else {"tokenizer": entry.sidecar.get("tokenizer")}
         record = {**_record(prepared, gguf, entry.sidecar.get("files") or {}), **tokenizer}
         facts = _model_store.facts(wanted, entry.size, entry.sha256, record, entry.verified_by, entry.directory)
-    made = [facts[kind] for kind in _model_store.MADE if facts[kind]]
+    made = [facts[kind] for kind in MADE if facts[kind]]
     after = _model_store.state(facts["size"], facts["sha256"], made, wanted.chat_template)
     return Outcome(plan.changed, before, after, facts)
 
@@ -735,7 +735,7 @@ def _do(prepared: Prepared, access: Access, report: Report) -> Outcome:
             # Whoever copied it here is not to alter it afterwards.
             if plan.adopt and os.geteuid() == 0:
                 os.chown(path, 0, 0)
-    made: Mapping[str, Any] = {kind: sidecar.get(kind) for kind in _model_store.MADE}
+    made: Mapping[str, Any] = {kind: sidecar.get(kind) for kind in MADE}
     if plan.fetch or plan.adopt or plan.companions:
         report(wanted.name, 0, None, "making the tokenizer")
         made = _model_companions.make(wanted, files, made if plan.companions else {})

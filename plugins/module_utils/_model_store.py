@@ -36,7 +36,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._local_file import
     sealed_digest,
     sync_directory,
 )
-from ansible_collections.mistralrs.stack.plugins.module_utils._model_names import aliases, model_id
+from ansible_collections.mistralrs.stack.plugins.module_utils._model_names import MADE, aliases, model_id
 
 NO_SPACE = Fault(
     "model.no_space",
@@ -151,14 +151,6 @@ def model_path(wanted: Wanted, directory: bool = False) -> str:
 def lock_path(wanted: Wanted) -> str:
     """The file that says who is working on the model."""
     return store_path(wanted, ".store", wanted.file + ".lock")
-
-
-# What is made from a model's header, and how its file's name ends.
-MADE = {
-    "tokenizer": ".tokenizer.json",
-    "tokenizer_config": ".tokenizer_config.json",
-    "config": ".config.json",
-}
 
 
 def made_path(wanted: Wanted, kind: str) -> str:

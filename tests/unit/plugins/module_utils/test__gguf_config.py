@@ -187,6 +187,11 @@ def test_yarn(gguf: Any) -> None:
         ({"llama.attention.head_count": 0}, "0 attention heads"),
         ({"llama.rope.scaling.type": "linear"}, "rope scaling of the type 'linear'"),
         ({"llama.vocab_size": None}, "llama.vocab_size is no number"),
+        # Neither of them is JSON.
+        ({"llama.rope.freq_base": float("nan")}, "llama.rope.freq_base is nan"),
+        ({"llama.attention.layer_norm_rms_epsilon": float("inf")}, "layer_norm_rms_epsilon is inf"),
+        ({"llama.attention.head_count_kv": [float("nan"), float("nan")]}, "head_count_kv is n"),
+        ({"llama.attention.head_count_kv": [8.5, 8.5]}, "head_count_kv is 8.5"),
     ],
 )
 def test_what_can_not_be_told_is_refused(gguf: Any, changes: dict[str, Any], why: str) -> None:

@@ -62,6 +62,22 @@ def test_on_a_gpu_it_takes_no_more_memory_than_it_needs(model: Path) -> None:
     assert "target=/models/tiny-q4_k_m/tokenizer.json,readonly" in " ".join(docker.asked)
 
 
+def test_what_the_store_made_goes_with_the_model(model: Path) -> None:
+    """A model of the store that calls itself Mistral is refused from 0.9.1 on without its config.json."""
+    assert subject.made_for(str(model)) == {"tokenizer": "", "tokenizer_config": "", "config": ""}
+    for kind in ("tokenizer", "tokenizer_config", "config"):
+        beside = model.parent / f"{kind}.json"
+        beside.write_text("{}")
+        assert subject.made_for(str(model))[kind] == str(beside)
+        stored = model.with_name(f"{model.stem}.{kind}.json")
+        stored.write_text("{}")
+        assert subject.made_for(str(model))[kind] == str(stored)
+    docker = Docker(("/bin/bash", (0, OK, "")))
+    prove(docker, model)
+    started = next(command for command in docker.asked if command.startswith("docker run"))
+    assert f"source={model.with_suffix('')}.tokenizer.json,target=/models/tiny-q4_k_m/tokenizer.json" in started
+
+
 def test_the_oldest_engine_has_flags(model: Path) -> None:
     docker = Docker(("/bin/bash", (0, OK, "")))
     prove(docker, model, version="0.6.0")
