@@ -48,8 +48,12 @@ def test_completions_stream_too(client: openai.OpenAI, model: str) -> None:
 
 def test_models_are_listed(client: openai.OpenAI) -> None:
     models = {entry.id: entry for entry in client.models.list()}
-    assert "gemma3-270m-q4_k_m" in models
-    assert "evaluation" in models["gemma3-270m-q4_k_m"].owned_by
+    # As the engine has it.
+    assert models["gemma3-270m-q4_k_m"].owned_by == "local"
+
+
+def test_answers_say_that_an_evaluation_engine_made_them(client: openai.OpenAI, model: str) -> None:
+    assert client.completions.create(model=model, prompt="One,", max_tokens=1).system_fingerprint == "evaluation"
 
 
 @pytest.mark.parametrize("name", ["gemma3-270m-q4_k_m", "gemma3-270m-q4_k_m.gguf", "gemma3:270m"])

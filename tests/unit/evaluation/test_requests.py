@@ -1,13 +1,19 @@
-"""From the JSON of a request to what the engine is asked for."""
+"""From the JSON of a request to what the engine is asked for. Errors: tests/recordings/mistralrs-0.9.2+7/http."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
-from mistralrs_evaluation.requests import RequestError, chat, completion, parse_json
+from mistralrs_evaluation.fields import RequestError
+from mistralrs_evaluation.requests import chat, completion, parse_json
 
+RECORDINGS = Path(__file__).resolve().parents[2] / "recordings" / "mistralrs-0.9.2+7" / "http"
 HELLO = [{"role": "user", "content": "hello"}]
+WEATHER = {"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}
+CLOCK = {"type": "function", "function": {"name": "clock"}}
 
 
 def test_chat() -> None:
@@ -19,7 +25,6 @@ def test_chat() -> None:
             "top_p": 0.9,
             "top_k": 40,
             "min_p": 0.05,
-            "max_tokens": 5,
             "max_completion_tokens": 7,
             "stop": "\n",
             "presence_penalty": 0.5,
@@ -29,7 +34,9 @@ def test_chat() -> None:
             "stream": True,
             "user": "somebody",
             "stream_options": {"include_usage": True},
-            "n": 1,
+            "n": 2,
+            "logprobs": True,
+            "top_logprobs": 3,
         }
     )
     assert (wanted.model, wanted.stream, wanted.prompt) == ("a", True, None)
@@ -45,6 +52,9 @@ def test_chat() -> None:
         "repetition_penalty": 1.1,
         "logit_bias": {17: -100.0},
         "stop_seqs": ["\n"],
+        "n_choices": 2,
+        "logprobs": True,
+        "top_logprobs": 3,
     }
 
 
@@ -52,83 +62,220 @@ def test_nothing_is_made_up() -> None:
     assert chat({"model": "a", "messages": HELLO, "temperature": None, "stop": None}).sampling == {}
 
 
+# Recordings with status 200: chat_no_model, chat_seed, chat_temperature_3, chat_temperature_negative, chat_top_p_2,
+# chat_unknown_field, chat_user_metadata_store, chat_messages_empty, chat_role_unknown, chat_web_search.
+@pytest.mark.parametrize(
+    ("change", "sampling"),
+    [
+        ({"seed": 7}, {}),
+        ({"no_such_field": 1}, {}),
+        ({"user": "u", "metadata": {}, "store": False, "service_tier": "auto", "parallel_tool_calls": True}, {}),
+        ({"functions": [{}], "modalities": ["text"], "web_search_options": {}, "session_id": "x"}, {}),
+        ({"temperature": 3}, {"temperature": 3.0}),
+        ({"temperature": -1}, {"temperature": -1.0}),
+        ({"top_p": 2}, {"top_p": 2.0}),
+        ({"messages": [{"role": "wizard", "content": "x"}]}, {}),
+        ({"messages": []}, {}),
+    ],
+)
+def test_what_the_engine_takes_is_taken(change: dict[str, Any], sampling: dict[str, Any]) -> None:
+    assert chat({"messages": HELLO, **change}).sampling == sampling
+
+
+def test_without_a_model_it_is_the_default() -> None:
+    assert chat({"messages": HELLO}).model == "default"
+    assert completion({"prompt": "x"}).model == "default"
+
+
+def test_messages_may_be_one_text() -> None:
+    assert chat({"messages": "Say hi."}).messages == ({"role": "user", "content": "Say hi."},)
+
+
 def test_text_parts_are_joined() -> None:
     content = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
     assert chat({"model": "a", "messages": [{"role": "user", "content": content}]}).messages[0]["content"] == "a\nb"
 
 
-def test_json_schema() -> None:
-    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
-    sampling = chat({"model": "a", "messages": HELLO, "response_format": form}).sampling
-    assert sampling == {"grammar_type": "json_schema", "grammar": '{"type": "object"}'}
+def test_a_call_needs_no_content() -> None:
+    messages = [{"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}, {"role": "tool", "content": "18"}]
+    assert [message["content"] for message in chat({"messages": messages}).messages] == ["", "18"]
+
+
+@pytest.mark.parametrize(
+    ("choice", "names", "told", "must"),
+    [
+        (None, ["get_weather", "clock"], "auto", False),
+        ("auto", ["get_weather", "clock"], "auto", False),
+        ("none", ["get_weather", "clock"], "none", False),
+        ("required", ["get_weather", "clock"], "auto", True),
+        ({"type": "function", "function": {"name": "clock"}}, ["clock"], "auto", True),
+    ],
+)
+def test_tools(choice: Any, names: list[str], told: str, must: bool) -> None:
+    wanted = chat({"messages": HELLO, "tools": [WEATHER, CLOCK], "tool_choice": choice})
+    assert [json.loads(tool)["function"]["name"] for tool in wanted.sampling["tool_schemas"]] == names
+    assert (wanted.sampling["tool_choice"], wanted.must_call) == (told, must)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        (
+            "response_format",
+            {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}},
+            {"grammar_type": "json_schema", "grammar": '{"type": "object"}'},
+        ),
+        ("response_format", {"type": "json_object"}, {"grammar_type": "json_schema", "grammar": '{"type": "object"}'}),
+        ("response_format", {"type": "text"}, {}),
+        ("grammar", {"type": "regex", "value": "[0-9]{3}"}, {"grammar_type": "regex", "grammar": "[0-9]{3}"}),
+        ("grammar", {"type": "lark", "value": "start: X"}, {"grammar_type": "lark", "grammar": "start: X"}),
+        (
+            "grammar",
+            {"type": "json_schema", "value": {"type": "string"}},
+            {"grammar_type": "json_schema", "grammar": '{"type": "string"}'},
+        ),
+    ],
+)
+def test_constraints(field: str, value: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert chat({"messages": HELLO, field: value}).sampling == expected
 
 
 def test_completion() -> None:
-    wanted = completion({"model": "a", "prompt": "Once", "echo": True, "max_tokens": 3})
-    assert (wanted.prompt, wanted.echo, wanted.stream, wanted.sampling) == ("Once", True, False, {"max_tokens": 3})
+    wanted = completion({"model": "a", "prompt": "Once", "echo": True, "suffix": "!", "max_tokens": 3, "logprobs": 2})
+    assert (wanted.prompt, wanted.echo, wanted.suffix, wanted.stream) == ("Once", True, "!", False)
+    assert wanted.sampling == {"max_tokens": 3, "logprobs": True, "top_logprobs": 2}
+
+
+def recorded(name: str) -> tuple[int, str]:
+    """Status and words of a recorded error, without where in the body the fault is."""
+    response = json.loads((RECORDINGS / f"{name}.json").read_text(encoding="utf-8"))["response"]
+    body = response["body"]
+    words = json.loads(body)["message"] if body.startswith("{") else body
+    return response["status"], words.split(" at line ")[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("chat_max_tokens_text", {"max_tokens": "24"}),
+        ("chat_max_tokens_negative", {"max_tokens": -1}),
+        ("chat_max_tokens_0", {"max_tokens": 0}),
+        ("chat_n0", {"n": 0}),
+        ("chat_content_null", {"messages": [{"role": "user", "content": None}]}),
+        ("chat_tools_bad_schema", {"tools": [{"type": "function", "function": {}}]}),
+        ("chat_tool_type_other", {"tools": [{"type": "web_search"}]}),
+    ],
+)
+def test_errors_are_the_recorded_ones(name: str, change: dict[str, Any]) -> None:
+    with pytest.raises(RequestError) as caught:
+        chat({"model": "a", "messages": HELLO, **change})
+    assert (caught.value.status, caught.value.message) == recorded(name)
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"model": None}, "'model' must be a string"),
-        ({"model": 3}, "'model' must be a string"),
-        ({"messages": None}, "'messages' must be"),
-        ({"messages": []}, "'messages' must be"),
-        ({"messages": ["hello"]}, "'messages[0]' must be"),
-        ({"messages": [{"role": "wizard", "content": "x"}]}, "'messages[0].role'"),
-        # Only the server itself may say that a message is a raw prompt.
-        ({"messages": [{"role": "mistralrs-evaluation-prompt", "content": "x"}]}, "'messages[0].role'"),
-        ({"messages": [{"role": "user"}]}, "'messages[0].content'"),
-        ({"messages": [{"role": "user", "content": "\ud800"}]}, "valid Unicode"),
+        ({"model": None}, "model: invalid type: null, expected a string"),
+        ({"model": 3}, "model: invalid type: integer `3`, expected a string"),
+        ({"messages": None}, "messages: data did not match any variant"),
+        ({"messages": ["hello"]}, "messages: data did not match any variant"),
+        ({"messages": [{"role": 3, "content": "x"}]}, "messages: data did not match any variant"),
+        ({"messages": [{"role": "user", "content": ["x"]}]}, "messages: data did not match any variant"),
+        ({"temperature": "hot"}, 'temperature: invalid type: string "hot", expected f64'),
+        ({"temperature": True}, "temperature: invalid type: boolean `true`, expected f64"),
+        ({"max_tokens": 1.5}, "max_tokens: invalid type: floating point `1.5`, expected usize"),
+        ({"max_tokens": 10**30}, "max_tokens: invalid value: integer"),
+        ({"max_tokens": 1, "max_completion_tokens": 1}, "duplicate field `max_tokens`"),
+        ({"n": None}, "n: invalid type: null, expected usize"),
+        ({"logprobs": 1}, "logprobs: invalid type: integer `1`, expected a boolean"),
+        ({"stop": 3}, "stop: data did not match any variant of untagged enum StopTokens"),
+        ({"stop": ["a", 3]}, "stop: data did not match any variant of untagged enum StopTokens"),
+        ({"logit_bias": {"word": 1}}, "logit_bias: invalid type: string"),
+        ({"logit_bias": {"1" * 5000: 1}}, "logit_bias: invalid type: string"),
+        ({"stream": "yes"}, 'stream: invalid type: string "yes", expected a boolean'),
+        ({"tools": {}}, "tools: invalid type: map, expected a sequence"),
+        ({"tool_choice": "always"}, "tool_choice: data did not match any variant of untagged enum ToolChoice"),
+        ({"response_format": {"type": "xml"}}, "response_format.type: unknown variant `xml`"),
+        ({"response_format": {"type": "json_schema"}}, "response_format: missing field `json_schema`"),
+        ({"grammar": {"type": "bnf", "value": "x"}}, "grammar.type: unknown variant"),
+    ],
+)
+def test_wrong_types(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        chat({"model": "a", "messages": HELLO, **change})
+    assert (caught.value.status, caught.value.plain) == (422, True)
+    assert caught.value.message.startswith(f"Failed to deserialize the JSON body into the target type: {words}")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
         # The engine would fetch the address by itself.
         (
             {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://x"}}]}]},
             "text part",
         ),
-        ({"temperature": "hot"}, "'temperature' must be a number"),
-        ({"temperature": -1}, "'temperature' must be a number from 0 to 2"),
-        ({"temperature": True}, "'temperature'"),
-        ({"top_p": 7}, "'top_p'"),
-        ({"temperature": float("nan")}, "'temperature'"),
-        ({"max_tokens": 0}, "'max_tokens'"),
-        ({"max_tokens": 1.5}, "'max_tokens'"),
-        ({"max_tokens": 10**30}, "'max_tokens'"),
-        ({"stop": [""]}, "'stop'"),
-        ({"stop": 3}, "'stop'"),
-        ({"logit_bias": {"word": 1}}, "'logit_bias'"),
-        ({"logit_bias": {"1" * 5000: 1}}, "'logit_bias'"),
-        ({"stream": "yes"}, "'stream' must be true or false"),
-        ({"n": 2}, "'n'"),
-        ({"seed": 1}, "'seed'"),
-        ({"tools": [{"type": "function"}]}, "'tools'"),
-        ({"logprobs": True}, "'logprobs'"),
-        ({"response_format": {"type": "json_object"}}, "'response_format'"),
-        ({"reasoning_effort": "heroic"}, "'reasoning_effort'"),
+        # Only the server itself may say that a message is a raw prompt.
+        ({"messages": [{"role": "mistralrs-evaluation-prompt", "content": "x"}]}, "reserved"),
+        ({"adapter": "x"}, "no adapters"),
+        ({"tools": [WEATHER], "tool_choice": {"type": "function", "function": {"name": "clock"}}}, "Tool choice"),
     ],
 )
-def test_refused(change: dict[str, Any], words: str) -> None:
+def test_what_the_wheel_can_not_do_is_refused(change: dict[str, Any], words: str) -> None:
     with pytest.raises(RequestError) as caught:
         chat({"model": "a", "messages": HELLO, **change})
-    assert caught.value.status == 422
+    assert (caught.value.status, caught.value.plain) == (422, False)
     assert words in caught.value.message
 
 
-@pytest.mark.parametrize("prompt", [None, "", 3, ["a"], [1, 2]])
+def test_two_constraints_exclude_each_other() -> None:
+    with pytest.raises(RequestError, match="mutually exclusive") as caught:
+        chat({"messages": HELLO, "grammar": {"type": "regex", "value": "x"}, "response_format": {"type": "text"}})
+    assert caught.value.status == 500
+
+
+def test_a_lone_surrogate_is_no_text() -> None:
+    for ask in (lambda text: chat({"messages": text}), lambda text: completion({"prompt": text})):
+        with pytest.raises(RequestError) as caught:
+            ask("\ud800")
+        assert caught.value.status == 400
+
+
+@pytest.mark.parametrize("prompt", [None, 3, ["a"], [1, 2]])
 def test_prompts_refused(prompt: Any) -> None:
     with pytest.raises(RequestError) as caught:
         completion({"model": "a", "prompt": prompt})
-    assert "'prompt'" in caught.value.message
+    assert "prompt: invalid type" in caught.value.message
+    if isinstance(prompt, list):
+        assert (caught.value.status, caught.value.message) == recorded("completions_list")
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"text"', b"\xff", b"[" * 100_000])
-def test_bodies_refused(body: bytes) -> None:
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 400),
+        (b"{", 400),
+        (b"\xff", 400),
+        (b'{"temperature": NaN}', 400),
+        (b"[" * 100_000, 400),
+        (b"[]", 422),
+        (b'"text"', 422),
+    ],
+)
+def test_bodies_refused(body: bytes, status: int) -> None:
     with pytest.raises(RequestError) as caught:
         parse_json(body)
-    assert caught.value.status == 400
+    assert (caught.value.status, caught.value.plain) == (status, True)
 
 
-def test_error_document_has_the_engines_shape_and_openais() -> None:
-    document = RequestError(404, "no", code="model_not_found", param="model").document()
-    error = {"message": "no", "type": "invalid_request_error", "param": "model", "code": "model_not_found"}
-    assert document == {"message": "no", "error": error}
+def test_an_empty_body_has_the_recorded_words() -> None:
+    with pytest.raises(RequestError) as caught:
+        parse_json(b"")
+    assert (caught.value.status, caught.value.message) == recorded("chat_empty_body")
+
+
+def test_error_documents_have_the_engines_shape() -> None:
+    assert RequestError(500, "no").document() == {"message": "no"}
+    assert RequestError(500, "no", partial={"id": "1"}).document() == {"message": "no", "partial_response": {"id": "1"}}
+    error = {"message": "no", "type": "server_error", "param": None, "code": None}
+    assert RequestError(422, "no").event() == {"error": error}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -12,10 +13,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from mistralrs_evaluation.answers import sse
 from mistralrs_evaluation.config import Configuration, ModelConfiguration
 from mistralrs_evaluation.engine import Chunk, EngineDead, Usage, sentence
-from mistralrs_evaluation.requests import Generate, RequestError
-from mistralrs_evaluation.server import MOST_BODY_BYTES, application, sse
+from mistralrs_evaluation.fields import RequestError
+from mistralrs_evaluation.requests import Generate
+from mistralrs_evaluation.server import MOST_BODY_BYTES, application
 from starlette.testclient import TestClient
 
 CONFIGURATION = Configuration(models=(ModelConfiguration("a", ("a.gguf",)),), default_model_id="a", max_seqs=2)
@@ -79,6 +82,8 @@ def test_health_and_label() -> None:
     assert (answer.status_code, answer.text) == (200, "OK")
     assert answer.headers["x-mistral-engine"] == "evaluation"
     assert answer.headers["x-request-id"] == "mine-1"
+    assert re.fullmatch("req_[0-9a-f]{32}", client().get("/health").headers["x-request-id"])
+    assert "x-request-id" not in client(request_id_header=False).get("/health").headers
 
 
 def test_models() -> None:
@@ -88,14 +93,16 @@ def test_models() -> None:
         ("a", "loaded"),
         ("b", "loaded"),
     ]
-    assert all("evaluation" in entry["owned_by"] for entry in data)
+    assert {entry["owned_by"] for entry in data} == {"local"}
+    assert [entry["root"] for entry in data] == ["default", "a", "b"]
 
 
 def test_chat() -> None:
     document = client().post("/v1/chat/completions", json={"model": "a", "messages": HELLO}).json()
     assert document["object"] == "chat.completion"
     assert document["model"] == "a"
-    assert document["choices"][0]["message"] == {"role": "assistant", "content": "Hi there"}
+    assert document["choices"][0]["message"] == {"role": "assistant", "content": "Hi there", "tool_calls": None}
+    assert document["system_fingerprint"] == "evaluation"
     assert document["choices"][0]["finish_reason"] == "stop"
     assert document["usage"]["total_tokens"] == 5
 
@@ -111,9 +118,9 @@ def test_chat_stream() -> None:
     answer = client().post("/v1/chat/completions", json={"model": "a", "messages": HELLO, "stream": True})
     assert answer.headers["content-type"].startswith("text/event-stream")
     first, second, done = events(answer.text)
-    assert first["choices"][0]["delta"] == {"role": "assistant", "content": "Hi"}
+    assert first["choices"][0]["delta"] == {"role": "assistant", "content": "Hi", "tool_calls": None}
     assert first["choices"][0]["finish_reason"] is None
-    assert "usage" not in first
+    assert first["usage"] is None
     assert second["choices"][0]["finish_reason"] == "stop"
     assert second["usage"]["completion_tokens"] == 2
     assert done == "[DONE]"
@@ -134,36 +141,120 @@ def test_completion_with_and_without_stream() -> None:
     assert model.asked[0].prompt == "Well."
 
 
-def test_unknown_model_is_not_found() -> None:
+def test_a_suffix_ends_a_completion() -> None:
+    document = client().post("/v1/completions", json={"prompt": "Well.", "suffix": "!"}).json()
+    assert document["choices"][0]["text"] == "Hi there!"
+
+
+PARIS = {"index": 0, "id": "c1", "type": "function", "function": {"name": "get_weather", "arguments": "{}"}}
+TOKEN = {"token": "Hi", "logprob": -0.5, "bytes": [72, 105], "top_logprobs": []}
+
+
+class ChunkModel(FakeModel):
+    """Hands out given chunks."""
+
+    def __init__(self, *chunks: Chunk) -> None:
+        super().__init__()
+        self.chunks = chunks
+
+    def stream(self, request: Generate) -> Iterator[Chunk]:
+        yield from self.chunks
+
+
+def test_several_choices() -> None:
+    end = Usage(3, 4, {})
+    model = ChunkModel(
+        Chunk("a", index=0), Chunk("b", index=1), Chunk("A", finish_reason="stop", index=0),
+        Chunk("B", finish_reason="length", index=1, usage=end),
+    )  # fmt: skip
+    choices = client(model).post("/v1/chat/completions", json={"messages": HELLO, "n": 2}).json()["choices"]
+    assert [(choice["index"], choice["message"]["content"]) for choice in choices] == [(0, "aA"), (1, "bB")]
+    assert [choice["finish_reason"] for choice in choices] == ["stop", "length"]
+    body = {"prompt": "Well.", "echo": True, "stream": True, "n": 2}
+    *pieces, _done = events(client(model).post("/v1/completions", json=body).text)
+    assert [piece["choices"][0]["text"] for piece in pieces] == ["Well.a", "Well.b", "A", "B"]
+
+
+def test_log_probabilities() -> None:
+    model = ChunkModel(Chunk("Hi", finish_reason="stop", usage=Usage(1, 1, {}), logprobs=TOKEN))
+    body = {"messages": HELLO, "logprobs": True}
+    document = client(model).post("/v1/chat/completions", json=body).json()
+    assert document["choices"][0]["logprobs"] == {"content": [TOKEN]}
+
+
+CALL = {
+    "messages": HELLO,
+    "tools": [{"type": "function", "function": {"name": "get_weather"}}],
+    "tool_choice": "required",
+}
+
+
+def test_tool_calls() -> None:
+    model = ChunkModel(Chunk("", finish_reason="tool_calls", usage=Usage(1, 1, {}), tool_calls=(PARIS,)))
+    choice = client(model).post("/v1/chat/completions", json=CALL).json()["choices"][0]
+    assert (choice["finish_reason"], choice["message"]["tool_calls"]) == ("tool_calls", [PARIS])
+    first, done = events(client(model).post("/v1/chat/completions", json={**CALL, "stream": True}).text)
+    assert (first["choices"][0]["delta"]["tool_calls"], done) == ([PARIS], "[DONE]")
+
+
+def test_a_tool_that_must_be_called_and_is_not() -> None:
+    # The recordings chat_tools_required and chat_tools_named_stream.
+    answer = client().post("/v1/chat/completions", json=CALL)
+    words = "Tool choice was required but no tools were called."
+    assert (answer.status_code, answer.json()["message"]) == (500, words)
+    (choice,) = answer.json()["partial_response"]["choices"]
+    assert (choice["finish_reason"], choice["message"]["content"]) == ("error", "Hi there")
+    answer = client().post("/v1/chat/completions", json={**CALL, "stream": True})
+    error = {"message": words, "type": "server_error", "param": None, "code": None}
+    assert (answer.status_code, events(answer.text)) == (200, [{"error": error}, "[DONE]"])
+
+
+def test_unknown_model() -> None:
     model = FakeModel()
     for path, body in (("chat/completions", {"messages": HELLO}), ("completions", {"prompt": "x"})):
         answer = client(model, FakeModel("b")).post(f"/v1/{path}", json={"model": "nope", **body})
         words = (
             "Requested model 'nope' is not available. Available models: a, b. Use 'default' to use the default model."
         )
-        assert answer.status_code == 404
-        assert answer.json()["message"] == answer.json()["error"]["message"] == words
-        assert answer.json()["error"]["code"] == "model_not_found"
+        assert (answer.status_code, answer.json()) == (500, {"message": words})
     assert model.asked == []
 
 
 @pytest.mark.parametrize(
-    ("body", "status"), [(b"{", 400), (b"[]", 400), (b"{}", 422), (b'{"model": "a", "messages": 1}', 422)]
+    ("body", "status"), [(b"{", 400), (b"[]", 422), (b"{}", 422), (b'{"model": "a", "messages": 1}', 422)]
 )
 def test_bad_requests(body: bytes, status: int) -> None:
-    answer = client().post("/v1/chat/completions", content=body)
+    headers = {"Content-Type": "application/json"}
+    answer = client().post("/v1/chat/completions", content=body, headers=headers)
     assert answer.status_code == status
-    assert answer.json()["error"]["type"] == "invalid_request_error"
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+    assert answer.text.startswith("Failed to ")
+
+
+@pytest.mark.parametrize("kind", ["", "text/plain", "application/x-www-form-urlencoded"])
+def test_content_type(kind: str) -> None:
+    answer = client().post("/v1/completions", content=b"{}", headers={"Content-Type": kind})
+    assert (answer.status_code, answer.text) == (415, "Expected request with `Content-Type: application/json`")
 
 
 def test_body_limit() -> None:
-    assert client().post("/v1/completions", content=b" " * (MOST_BODY_BYTES + 1)).status_code == 413
+    answer = client().post("/v1/completions", content=b" " * (MOST_BODY_BYTES + 1))
+    assert (answer.status_code, answer.text) == (413, "request body too large")
 
 
 def test_paths_and_methods() -> None:
-    assert client().get("/v1/files").status_code == 404
-    assert client().get("/v1/completions").status_code == 405
-    assert client().post("/v1/models/unload", json={}).status_code == 404
+    for answer in (client().get("/v1/files"), client().post("/v1/models/unload", json={})):
+        assert (answer.status_code, answer.text) == (404, "")
+        assert "access-control-allow-origin" not in answer.headers
+    answer = client().get("/v1/completions")
+    assert (answer.status_code, answer.text, answer.headers["allow"]) == (405, "", "POST")
+    assert client().get("/").text == "OK"
+
+
+def test_browsers_may_ask() -> None:
+    answer = client().options("/v1/completions", headers={"Origin": "https://example.org"})
+    assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, "*")
+    assert "authorization" in answer.headers["access-control-allow-headers"]
 
 
 def test_no_template_no_chat() -> None:
@@ -171,17 +262,22 @@ def test_no_template_no_chat() -> None:
     model.chats = False
     answer = client(model).post("/v1/chat/completions", json={"model": "a", "messages": HELLO})
     assert answer.status_code == 422
-    assert "no chat template" in answer.json()["message"]
+    assert "does not have a chat template" in answer.json()["message"]
     assert client(model).post("/v1/completions", json={"model": "a", "prompt": "x"}).status_code == 200
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_error_before_the_first_token_has_its_status(stream: bool) -> None:
+def test_error_before_the_first_token(stream: bool) -> None:
     model = FakeModel(words=())
     model.stream = lambda request: iter_error(RequestError(422, "The prompt is too long."))  # type: ignore[method-assign]
     answer = client(model).post("/v1/chat/completions", json={"model": "a", "messages": HELLO, "stream": stream})
-    assert answer.status_code == 422
-    assert answer.json()["message"] == "The prompt is too long."
+    if stream:
+        # A stream has begun with its status, as in the recording chat_context_overflow_stream.
+        assert answer.status_code == 200
+        first, last = events(answer.text)
+        assert (first["error"]["message"], last) == ("The prompt is too long.", "[DONE]")
+    else:
+        assert (answer.status_code, answer.json()) == (422, {"message": "The prompt is too long."})
 
 
 def iter_error(error: BaseException) -> Iterator[Chunk]:
@@ -193,7 +289,9 @@ def test_error_in_a_stream_is_an_event() -> None:
     model = FakeModel()
     model.error = RequestError(500, "The engine failed.")
     answer = client(model).post("/v1/chat/completions", json={"model": "a", "messages": HELLO, "stream": True})
-    assert events(answer.text)[-1]["error"]["message"] == "The engine failed."
+    *_pieces, error, last = events(answer.text)
+    assert error["error"] == {"message": "The engine failed.", "type": "server_error", "param": None, "code": None}
+    assert last == "[DONE]"
 
 
 def test_unexpected_error_says_nothing_about_the_request(caplog: pytest.LogCaptureFixture) -> None:
@@ -219,20 +317,34 @@ def test_metrics() -> None:
     text = http.get("/metrics").text
     labels = 'method="POST",model="a",path="/v1/chat/completions"'
     assert f'http_requests_total{{{labels},status="200"}} 1.0' in text
-    assert f"mistralrs_time_to_first_token_seconds_count{{{labels}}} 1.0" in text
-    assert f"mistralrs_inter_token_latency_seconds_count{{{labels}}} 1.0" in text
+    assert f'mistralrs_time_to_first_token_seconds_count{{{labels},status="200"}} 1.0' in text
+    assert f'mistralrs_inter_token_latency_seconds_count{{{labels},status="200"}} 1.0' in text
+    assert f"http_requests_in_flight{{{labels}}} 0.0" in text
+    assert "mistralrs_sequences_capacity 2.0" in text
     assert "mistralrs_tokens_processed_total 5.0" in text
     assert "mistralrs_sequences_running 0.0" in text
     assert "mistralrs_sequences_waiting 0.0" in text
     assert 'mistralrs_sequences_completed_total{reason="stop"} 1.0' in text
-    assert client(metrics=False).get("/metrics").status_code == 503
+    assert (client(metrics=False).get("/metrics").status_code, client(metrics=False).get("/metrics").text) == (
+        503,
+        "metrics disabled",
+    )
+
+
+def test_requests_without_a_model_say_so() -> None:
+    http = client()
+    http.get("/v1/models")
+    http.post("/v1/completions", json={"model": "nope", "prompt": "x"})
+    text = http.get("/metrics").text
+    assert 'http_requests_total{method="GET",model="none",path="/v1/models",status="200"} 1.0' in text
+    assert 'http_requests_total{method="POST",model="unknown",path="/v1/completions",status="500"} 1.0' in text
 
 
 def test_unknown_paths_share_one_label() -> None:
     http = client()
     for index in range(3):
         http.get(f"/x{index}")
-    assert 'path="other",status="404"} 3.0' in http.get("/metrics").text
+    assert 'path="<unmatched>",status="404"} 3.0' in http.get("/metrics").text
 
 
 def test_access_log_has_no_texts(caplog: pytest.LogCaptureFixture) -> None:
@@ -260,7 +372,7 @@ def ask(app: Any, body: dict[str, Any], leave_after: float) -> Any:
         "raw_path": b"/v1/chat/completions",
         "query_string": b"",
         "root_path": "",
-        "headers": [(b"content-length", str(len(payload)).encode())],
+        "headers": [(b"content-length", str(len(payload)).encode()), (b"content-type", b"application/json")],
     }
 
     async def run() -> None:
@@ -313,7 +425,7 @@ def test_keep_alive_while_nothing_comes() -> None:
     model = FakeModel(pause=0.3)
     app = application(CONFIGURATION, {"a": model}, lambda error: None, keep_alive=0.05)
     answer = TestClient(app).post("/v1/chat/completions", json={"model": "a", "messages": HELLO, "stream": True})
-    assert answer.text.startswith(": keep-alive\n\n")
+    assert answer.text.startswith(":\n\n")
     assert events(answer.text)[-1] == "[DONE]"
 
 

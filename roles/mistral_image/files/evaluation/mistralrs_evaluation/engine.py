@@ -13,7 +13,8 @@ from typing import Any, Protocol
 
 from mistralrs_evaluation import StartError, templates
 from mistralrs_evaluation.config import Configuration, ModelConfiguration
-from mistralrs_evaluation.requests import Generate, RequestError
+from mistralrs_evaluation.fields import RequestError
+from mistralrs_evaluation.requests import Generate
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,15 @@ class Usage:
 
 @dataclass(frozen=True)
 class Chunk:
-    """A piece of an answer; the last one says why it ended and what it cost."""
+    """A piece of one choice of an answer; the last one says why it ended and what it cost."""
 
     text: str
     reasoning: str | None = None
     finish_reason: str | None = None
     usage: Usage | None = None
+    index: int = 0
+    logprobs: dict[str, Any] | None = None
+    tool_calls: tuple[dict[str, Any], ...] = ()
 
 
 class EngineDead(Exception):
@@ -84,6 +88,50 @@ def _first_text(content: str, logprobs: Any) -> str:
     if isinstance(token, str) and token.lstrip() == content:
         return token
     return content
+
+
+def _logprobs(given: Any) -> dict[str, Any] | None:
+    """Of one token; the engine has the number of an alternative as its C(token) and the text as its C(bytes)."""
+    if given is None:
+        return None
+    return {
+        "token": given.token,
+        "logprob": given.logprob,
+        "bytes": None if given.bytes is None else list(given.bytes),
+        "top_logprobs": [
+            {"token": other.token, "logprob": other.logprob, "bytes": other.bytes} for other in given.top_logprobs
+        ],
+    }
+
+
+def _tool_calls(given: Any) -> tuple[dict[str, Any], ...]:
+    return tuple(
+        {
+            "index": call.index,
+            "id": call.id,
+            "type": "function",
+            "function": {"name": call.function.name, "arguments": call.function.arguments},
+        }
+        for call in given or ()
+    )
+
+
+# What the engine calls a fault of the request (mistralrs-core/src/engine/add_request.rs at 9e922623, ValidationError,
+# and the recordings chat_n0, chat_json_schema_bad, chat_context_overflow); the wheel says no more than the sentence.
+_FAULTS_OF_THE_REQUEST = (
+    "Invalid grammar.",
+    "Number of choices must be greater than 0.",
+    "Prompt sequence length is greater than",
+    "Received a",
+    "Stop token ",
+    "invalid reasoning effort",
+    "request.files is set",
+)
+
+
+def _failure(error: BaseException) -> RequestError:
+    words = sentence(error)
+    return RequestError(422 if words.startswith(_FAULTS_OF_THE_REQUEST) else 500, words)
 
 
 class GgufModel:
@@ -144,26 +192,40 @@ class GgufModel:
             if raw
             else [dict(message) for message in request.messages]
         )
-        first = True
+        given = dict(request.sampling)
+        if "tool_choice" in given:
+            choices = self._wheel.ToolChoice
+            given["tool_choice"] = choices.NoTools if given["tool_choice"] == "none" else choices.Auto
+        asked_for_logprobs = given.pop("logprobs", False)
+        begun: set[int] = set()
         try:
             for chunk in self._runner.send_chat_completion_request(
                 self._wheel.ChatCompletionRequest(
                     messages=messages,
                     model=self.model_id,
                     stream=True,
-                    logprobs=raw,
-                    **request.sampling,
+                    logprobs=raw or asked_for_logprobs,
+                    **given,
                 )
             ):
-                choice = chunk.choices[0]
-                text = choice.delta.content or ""
-                if raw and first:
-                    text = _first_text(text, choice.logprobs)
-                first = False
-                yield Chunk(text, choice.delta.reasoning_content or None, choice.finish_reason, _usage(chunk.usage))
-        except ValueError as error:
+                for number, choice in enumerate(chunk.choices):
+                    text = choice.delta.content or ""
+                    if raw and choice.index not in begun:
+                        text = _first_text(text, choice.logprobs)
+                    begun.add(choice.index)
+                    yield Chunk(
+                        text,
+                        choice.delta.reasoning_content or None,
+                        choice.finish_reason,
+                        # One count for all choices.
+                        _usage(chunk.usage) if number == len(chunk.choices) - 1 else None,
+                        choice.index,
+                        _logprobs(choice.logprobs) if asked_for_logprobs else None,
+                        _tool_calls(choice.delta.tool_calls),
+                    )
+        except (ValueError, TypeError) as error:
             self._ensure_alive(error)
-            raise RequestError(422, sentence(error)) from None
+            raise _failure(error) from None
         except GeneratorExit:
             raise
         except BaseException as error:  # a panic in the wheel isn't an Exception

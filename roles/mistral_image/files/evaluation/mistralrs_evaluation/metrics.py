@@ -1,14 +1,15 @@
 # Copyright (c) 2026, the mistralrs.stack maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the engine measures, under the names that the real engine uses."""
+"""What the engine measures, under the names, kinds and labels that the real engine uses (recording metrics of 0.9.2+7;
+the two of streams: mistralrs-server-core/src/streaming.rs at 9e922623)."""
 
 from __future__ import annotations
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+CONTENT_TYPE = "text/plain; charset=utf-8"
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 _BYTES = (256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 52428800)
 
@@ -29,7 +30,7 @@ class Metrics:
             registry=registry,
         )
         self.in_flight = Gauge(
-            "http_requests_in_flight", "HTTP requests being answered.", ("method", "path"), registry=registry
+            "http_requests_in_flight", "HTTP requests being answered.", labels[:3], registry=registry
         )
         self.body = Histogram(
             "http_request_body_bytes",
@@ -41,20 +42,25 @@ class Metrics:
         self.first_token = Histogram(
             "mistralrs_time_to_first_token_seconds",
             "From a streamed request to its first token, waiting included.",
-            ("method", "path", "model"),
+            labels,
             buckets=_SECONDS,
             registry=registry,
         )
         self.inter_token = Histogram(
             "mistralrs_inter_token_latency_seconds",
             "Between two tokens of a stream.",
-            ("method", "path", "model"),
+            labels,
             buckets=_SECONDS,
             registry=registry,
         )
         self.tokens = Counter("mistralrs_tokens_processed_total", "Tokens of prompts and answers.", registry=registry)
         self.running = Gauge("mistralrs_sequences_running", "Sequences that generate.", registry=registry)
         self.waiting = Gauge("mistralrs_sequences_waiting", "Sequences that wait for their turn.", registry=registry)
+        # Both are 0 or fixed here: a request waits for its turn in this server, not in the engine.
+        self.pending = Gauge(
+            "mistralrs_requests_pending_admission", "Requests that the engine has not begun.", registry=registry
+        )
+        self.capacity = Gauge("mistralrs_sequences_capacity", "Sequences that can generate at once.", registry=registry)
         self.completed = Counter(
             "mistralrs_sequences_completed_total", "Sequences that ended, and why.", ("reason",), registry=registry
         )

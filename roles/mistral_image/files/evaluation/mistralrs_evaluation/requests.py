@@ -3,9 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """From the JSON of a request to what the engine is asked for; pure.
 
-Fields that would change the answer and can't be honoured are refused with a sentence; fields that don't change
-it (C(user), C(metadata), C(stream_options) and whatever else the engine doesn't know) have no effect, as in
-the real engine.
+What the engine's server accepts is accepted here: values out of range go to the engine as they are, and fields that
+it doesn't know (C(seed) among them) have no effect. Refused is only what the wheel can't do.
 """
 
 from __future__ import annotations
@@ -15,26 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-_ROLES = ("system", "developer", "user", "assistant", "tool")
-_MOST = 2**31 - 1
-_EFFORTS = ("off", "none", "low", "medium", "high", "xhigh")
-
-
-class RequestError(Exception):
-    """A request that is not answered: HTTP status, a sentence, and how OpenAI's clients name the kind."""
-
-    def __init__(self, status: int, message: str, *, code: str | None = None, param: str | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
-        self.code = code
-        self.param = param
-
-    def document(self) -> dict[str, Any]:
-        """The body: C(message) as the engine has it, and C(error) as OpenAI's clients want it."""
-        kind = "invalid_request_error" if self.status < 500 else "server_error"
-        error = {"message": self.message, "type": kind, "param": self.param, "code": self.code}
-        return {"message": self.message, "error": error}
+from mistralrs_evaluation import fields
+from mistralrs_evaluation.fields import RequestError, mismatch, no_variant, optional
+from mistralrs_evaluation.templates import RAW_ROLE
 
 
 @dataclass(frozen=True)
@@ -45,221 +27,228 @@ class Generate:
     messages: tuple[Mapping[str, str], ...]
     prompt: str | None = None
     echo: bool = False
+    suffix: str = ""
     stream: bool = False
     sampling: Mapping[str, Any] = field(default_factory=dict)
+    #: The client wants a tool to be called, whatever the model would rather do.
+    must_call: bool = False
 
 
 def parse_json(body: bytes) -> dict[str, Any]:
     """The JSON object in a request's body."""
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        raise RequestError(400, "The body of the request is not valid JSON.") from None
-    if not isinstance(document, dict):
-        raise RequestError(400, "The body of the request must be a JSON object.")
-    return document
+    return fields.parse(body)
 
 
-def _wrong(name: str, words: str) -> RequestError:
-    return RequestError(422, f"'{name}' must be {words}.", param=name)
-
-
-def _text(value: Any, name: str) -> str:
-    if not isinstance(value, str):
-        raise _wrong(name, "a string")
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError:
-        raise _wrong(name, "valid Unicode text") from None
-    return value
-
-
-def _number(document: Mapping[str, Any], name: str, least: float, most: float) -> float | None:
-    value = document.get(name)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
-        raise _wrong(name, f"a number from {least:g} to {most:g}")
-    return float(value)
-
-
-def _whole(document: Mapping[str, Any], name: str, least: int, most: int = _MOST) -> int | None:
-    value = document.get(name)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise _wrong(name, f"a whole number of at least {least}" if most == _MOST else f"from {least} to {most}")
-    return value
-
-
-def _truth(document: Mapping[str, Any], name: str) -> bool | None:
-    value = document.get(name)
-    if value is not None and not isinstance(value, bool):
-        raise _wrong(name, "true or false")
-    return value
-
-
-def _stop(document: Mapping[str, Any]) -> list[str] | None:
-    value = document.get("stop")
-    if value is None:
-        return None
-    entries = [value] if isinstance(value, str) else value
-    if not isinstance(entries, list) or not all(isinstance(entry, str) and entry for entry in entries):
-        raise _wrong("stop", "a string or a list of strings, none of them empty")
-    return [_text(entry, "stop") for entry in entries] or None
-
-
-def _bias(document: Mapping[str, Any]) -> dict[int, float] | None:
-    value = document.get("logit_bias")
-    if value is None:
-        return None
-    if not isinstance(value, dict) or not all(len(key) <= 10 and key.isascii() and key.isdigit() for key in value):
-        raise _wrong("logit_bias", "an object from token numbers to numbers")
-    return {int(key): float(_number(value, key, -100, 100) or 0) for key in value if int(key) <= _MOST} or None
-
-
-def _grammar(document: Mapping[str, Any]) -> dict[str, str]:
-    value = document.get("response_format")
-    if value is None:
+def _response_format(value: Any) -> dict[str, str]:
+    place = "response_format"
+    if not isinstance(value, dict):
+        raise mismatch(f"{place}: invalid type: {fields.given(value)}, expected internally tagged enum ResponseFormat")
+    if "type" not in value:
+        raise mismatch(f"{place}: missing field `type`")
+    kind = fields.string(value["type"], f"{place}.type")
+    if kind == "text":
         return {}
-    if not isinstance(value, dict) or not isinstance(value.get("type"), str):
-        raise _wrong("response_format", "an object with a type")
-    if value["type"] == "text":
-        return {}
-    given = value.get("json_schema")
-    if value["type"] != "json_schema" or not isinstance(given, dict) or not isinstance(given.get("schema"), dict):
-        raise RequestError(
-            422,
-            "'response_format' must be of type text, or of type json_schema with a schema.",
-            param="response_format",
+    if kind == "json_object":
+        return {"grammar_type": "json_schema", "grammar": json.dumps({"type": "object"})}
+    if kind != "json_schema":
+        raise mismatch(
+            f"{place}.type: unknown variant `{kind[:100]}`, expected one of `text`, `json_object`, `json_schema`"
         )
-    return {"grammar_type": "json_schema", "grammar": json.dumps(given["schema"])}
+    given = value.get("json_schema")
+    for name in ("name", "schema"):
+        if not isinstance(given, dict) or name not in given:
+            raise mismatch(f"{place}: missing field `{name if isinstance(given, dict) else 'json_schema'}`")
+    return {"grammar_type": "json_schema", "grammar": json.dumps(value["json_schema"]["schema"])}
 
 
-def _refuse(document: Mapping[str, Any], names: Mapping[str, tuple[Any, ...]]) -> None:
-    for name, harmless in names.items():
-        if name in document and document[name] is not None and document[name] not in harmless:
-            raise RequestError(
-                422,
-                f"The evaluation engine does not support '{name}' with this value; leave it out.",
-                param=name,
-                code="unsupported_parameter",
-            )
+_GRAMMARS = ("regex", "json_schema", "llguidance", "lark")
 
 
-_UNSUPPORTED: dict[str, tuple[Any, ...]] = {
-    "n": (1,),
-    "n_choices": (1,),
-    "best_of": (1,),
-    "logprobs": (False, 0),
-    "top_logprobs": (0,),
-    "seed": (),
-    "grammar": (),
-    "suffix": ("",),
-    "tools": ([],),
-    "functions": ([],),
-    "tool_choice": ("none", "auto"),
-    "web_search_options": (),
-    "adapter": (),
-    "session_id": (),
-    "files": ([],),
-    "audio": (),
-    "modalities": (["text"],),
-    "enable_code_execution": (False,),
-    "enable_shell": (False,),
-    "dry_multiplier": (0,),
-}
+def _grammar(value: Any) -> dict[str, str]:
+    if not isinstance(value, dict) or "type" not in value or "value" not in value:
+        raise mismatch("grammar: expected a map with `type` and `value`")
+    kind, text = value["type"], value["value"]
+    if kind not in _GRAMMARS:
+        known = ", ".join(f"`{name}`" for name in _GRAMMARS)
+        raise mismatch(f"grammar.type: unknown variant, expected one of {known}")
+    if kind in ("regex", "lark"):
+        return {"grammar_type": kind, "grammar": fields.string(text, "grammar.value")}
+    return {"grammar_type": kind, "grammar": json.dumps(text)}
+
+
+def _constraint(document: Mapping[str, Any]) -> dict[str, str]:
+    grammar, form = document.get("grammar"), document.get("response_format")
+    if grammar is not None and form is not None:
+        raise RequestError(
+            500, "Request `grammar` and `response_format` were both provided but are mutually exclusive."
+        )
+    if grammar is not None:
+        return _grammar(grammar)
+    return {} if form is None else _response_format(form)
+
+
+def _tool_name(tool: Any, place: str) -> str:
+    kind = tool.get("type") if isinstance(tool, dict) else None
+    if kind in ("web_search", "web_search_preview"):
+        raise RequestError(
+            500,
+            f'tools[].type="{kind}" is only supported by the Responses API; '
+            "use web_search_options with Chat Completions",
+        )
+    function = tool.get("function") if isinstance(tool, dict) else None
+    if kind != "function" or not isinstance(function, dict) or not isinstance(function.get("name"), str):
+        raise no_variant(place, "OpenAiTool")
+    return str(function["name"])
+
+
+def _tools(document: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
+    """What the wheel is told of tools, and whether one must be called."""
+    given = document.get("tools")
+    if given is not None and not isinstance(given, list):
+        raise mismatch(f"tools: invalid type: {fields.given(given)}, expected a sequence")
+    tools = {_tool_name(tool, f"tools[{index}]"): tool for index, tool in enumerate(given or [])}
+    choice = document.get("tool_choice")
+    wanted = None
+    if isinstance(choice, dict):
+        wanted = _tool_name(choice, "tool_choice")
+        if wanted not in tools:
+            raise RequestError(422, "Tool choice was required but no tools were called.")
+        # The wheel can't be told which one: it knows of no other.
+        tools = {wanted: tools[wanted]}
+    elif choice not in (None, "none", "auto", "required"):
+        raise no_variant("tool_choice", "ToolChoice")
+    values: dict[str, Any] = {}
+    if tools:
+        values["tool_schemas"] = [json.dumps(tool) for tool in tools.values()]
+        values["tool_choice"] = "none" if choice == "none" else "auto"
+    return values, wanted is not None or choice == "required"
 
 
 def _sampling(document: Mapping[str, Any]) -> dict[str, Any]:
-    top_k = _whole(document, "top_k", -1)
-    # OpenAI renamed the field; clients send either.
-    limit = _whole(document, "max_completion_tokens", 1)
-    if limit is None:
-        limit = _whole(document, "max_tokens", 1)
+    if "max_tokens" in document and "max_completion_tokens" in document:
+        raise mismatch("duplicate field `max_tokens`")
+    most = "max_completion_tokens" if "max_completion_tokens" in document else "max_tokens"
     values: dict[str, Any] = {
-        "max_tokens": limit,
-        "temperature": _number(document, "temperature", 0, 2),
-        "top_p": _number(document, "top_p", 0, 1),
-        "top_k": top_k if top_k is not None and top_k > 0 else None,
-        "min_p": _number(document, "min_p", 0, 1),
-        "presence_penalty": _number(document, "presence_penalty", -2, 2),
-        "frequency_penalty": _number(document, "frequency_penalty", -2, 2),
-        "repetition_penalty": _number(document, "repetition_penalty", 0.01, 100),
-        "logit_bias": _bias(document),
-        "stop_seqs": _stop(document),
-        **_grammar(document),
+        "max_tokens": optional(document, most, fields.usize),
+        "n_choices": fields.defaulted(document, "n", fields.usize, None),
+        "logit_bias": optional(document, "logit_bias", fields.bias),
+        "stop_seqs": optional(document, "stop", fields.stop),
+        "ignore_eos": fields.defaulted(document, "ignore_eos", fields.boolean, None),
+        "top_k": optional(document, "top_k", fields.usize),
+        "dry_allowed_length": optional(document, "dry_allowed_length", fields.usize),
+        "dry_sequence_breakers": optional(document, "dry_sequence_breakers", fields.strings),
+        "truncate_sequence": optional(document, "truncate_sequence", fields.boolean),
+        **{
+            name: optional(document, name, fields.real)
+            for name in (
+                "temperature",
+                "top_p",
+                "min_p",
+                "presence_penalty",
+                "frequency_penalty",
+                "repetition_penalty",
+                "dry_multiplier",
+                "dry_base",
+            )
+        },
+        **_constraint(document),
     }
+    if values["max_tokens"] == 0:
+        raise RequestError(500, "max_tokens must be at least 1.")
+    if values["n_choices"] == 0:
+        raise RequestError(422, "Number of choices must be greater than 0.")
     return {name: value for name, value in values.items() if value is not None}
 
 
 def _model_name(document: Mapping[str, Any]) -> str:
-    if "model" not in document:
-        raise RequestError(422, "The request has no 'model'.", param="model")
-    return _text(document["model"], "model")
+    name: str = fields.defaulted(document, "model", fields.string, "default")
+    if document.get("adapter") is not None:
+        raise RequestError(422, "The evaluation engine loads no adapters; leave out 'adapter'.")
+    return name
 
 
-def _content(value: Any, name: str) -> str:
+def _content(message: Mapping[str, Any], place: str) -> str:
+    value = message.get("content")
+    if value is None:
+        if not message.get("tool_calls"):
+            raise RequestError(500, "No content was provided, expected tool calls to be provided.")
+        return ""
     if isinstance(value, str):
-        return _text(value, name)
-    if isinstance(value, list) and value:
-        texts = []
-        for index, part in enumerate(value):
-            if not isinstance(part, dict) or part.get("type") not in ("text", "input_text"):
-                raise RequestError(
-                    422, f"'{name}[{index}]' must be a text part; this engine reads text only.", param=name
-                )
-            texts.append(_text(part.get("text"), f"{name}[{index}].text"))
-        return "\n".join(texts)
-    raise _wrong(name, "a string or a list of text parts")
+        return fields.string(value, place)
+    texts = []
+    for index, part in enumerate(value):
+        if part.get("type") not in ("text", "input_text"):
+            raise RequestError(422, f"'{place}[{index}]' must be a text part; this engine reads text only.")
+        texts.append(fields.string(part.get("text"), f"{place}[{index}].text"))
+    return "\n".join(texts)
+
+
+def _fits(message: Any) -> bool:
+    if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+        return False
+    content = message.get("content")
+    if isinstance(content, list):
+        return all(isinstance(part, dict) for part in content)
+    return content is None or isinstance(content, str)
 
 
 def _messages(document: Mapping[str, Any]) -> tuple[Mapping[str, str], ...]:
-    value = document.get("messages")
-    if not isinstance(value, list) or not value:
-        raise _wrong("messages", "a list with at least one message")
+    value = fields.required(document, "messages")
+    if isinstance(value, str):
+        return ({"role": "user", "content": fields.string(value, "messages")},)
+    if not isinstance(value, list) or not all(_fits(message) for message in value):
+        raise no_variant("messages", "Either")
     messages = []
     for index, message in enumerate(value):
-        where = f"messages[{index}]"
-        if not isinstance(message, dict):
-            raise _wrong(where, "an object with role and content")
-        if message.get("role") not in _ROLES:
-            raise _wrong(f"{where}.role", f"one of {', '.join(_ROLES)}")
-        if message.get("tool_calls"):
-            raise RequestError(422, f"'{where}.tool_calls': the evaluation engine does no tool calls.", param=where)
-        messages.append({"role": message["role"], "content": _content(message.get("content"), f"{where}.content")})
+        role = fields.string(message["role"], f"messages[{index}].role")
+        if role == RAW_ROLE:
+            # Only the server itself may say that a message is a raw prompt.
+            raise RequestError(422, f"'messages[{index}].role' is reserved.")
+        messages.append({"role": role, "content": _content(message, f"messages[{index}].content")})
     return tuple(messages)
 
 
 def chat(document: Mapping[str, Any]) -> Generate:
     """A request to C(/v1/chat/completions)."""
-    model = _model_name(document)
     messages = _messages(document)
-    _refuse(document, _UNSUPPORTED)
+    model = _model_name(document)
     sampling = _sampling(document)
-    thinking = _truth(document, "enable_thinking")
-    if thinking is not None:
-        sampling["enable_thinking"] = thinking
-    effort = document.get("reasoning_effort")
-    if effort is not None:
-        if effort not in _EFFORTS:
-            raise _wrong("reasoning_effort", f"one of {', '.join(_EFFORTS)}")
-        sampling["reasoning_effort"] = effort
-    return Generate(model, messages, stream=bool(_truth(document, "stream")), sampling=sampling)
+    tools, must_call = _tools(document)
+    sampling |= tools
+    if fields.defaulted(document, "logprobs", fields.boolean, False):
+        sampling["logprobs"] = True
+    for name, kind in (
+        ("top_logprobs", fields.usize),
+        ("enable_thinking", fields.boolean),
+        ("reasoning_effort", fields.string),
+    ):
+        value = optional(document, name, kind)
+        if value is not None:
+            sampling[name] = value
+    stream = bool(optional(document, "stream", fields.boolean))
+    return Generate(model, messages, stream=stream, sampling=sampling, must_call=must_call)
 
 
 def completion(document: Mapping[str, Any]) -> Generate:
     """A request to C(/v1/completions)."""
+    prompt = fields.string(fields.required(document, "prompt"), "prompt")
     model = _model_name(document)
-    prompt = _text(document.get("prompt"), "prompt")
+    sampling = _sampling(document)
+    tools, must_call = _tools(document)
+    sampling |= tools
+    logprobs = optional(document, "logprobs", fields.usize)
+    if logprobs is not None:
+        sampling |= {"logprobs": True, "top_logprobs": logprobs}
+    optional(document, "best_of", fields.usize)
     if not prompt:
-        raise _wrong("prompt", "a string that is not empty")
-    _refuse(document, _UNSUPPORTED)
+        raise RequestError(422, "Received an empty prompt.")
     return Generate(
         model,
         (),
         prompt=prompt,
-        echo=bool(_truth(document, "echo")),
-        stream=bool(_truth(document, "stream")),
-        sampling=_sampling(document),
+        echo=fields.defaulted(document, "echo", fields.boolean, False),
+        suffix=optional(document, "suffix", fields.string) or "",
+        stream=bool(optional(document, "stream", fields.boolean)),
+        sampling=sampling,
+        must_call=must_call,
     )

@@ -22,28 +22,32 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mistralrs_evaluation import LABEL, requests
+from mistralrs_evaluation.answers import Answer, sse
 from mistralrs_evaluation.config import Configuration
 from mistralrs_evaluation.engine import Chunk, EngineDead, Model
+from mistralrs_evaluation.fields import RequestError
 from mistralrs_evaluation.metrics import CONTENT_TYPE, Metrics
-from mistralrs_evaluation.requests import Generate, RequestError
+from mistralrs_evaluation.requests import Generate
 from mistralrs_evaluation.scheduler import Scheduler
 
 KEEP_ALIVE_SECONDS = 10.0
+# The comment of axum's KeepAlive (src/response/sse.rs, DEFAULT_KEEP_ALIVE), which the engine's server sends.
+KEEP_ALIVE = b":\n\n"
 MOST_BODY_BYTES = 50 * 1024 * 1024
 _MODEL_KEY = "mistralrs.model"
 _BODY_KEY = "mistralrs.body_bytes"
+_KNOWN_KEY = "mistralrs.model_is_known"
+# The labels of requests without a model, with one that isn't there, and to a path that isn't there.
+_NO_MODEL, _UNKNOWN_MODEL, _UNMATCHED = "none", "unknown", "<unmatched>"
+_METHODS = ("GET", "HEAD", "POST", "OPTIONS")
 _access_log = logging.getLogger("mistralrs_evaluation.access")
 _log = logging.getLogger("mistralrs_evaluation")
 
 
-def sse(document: Any) -> bytes:
-    """One server-sent event."""
-    text = document if isinstance(document, str) else json.dumps(document, ensure_ascii=False, separators=(",", ":"))
-    return b"data: " + text.encode("utf-8") + b"\n\n"
-
-
 def error_response(error: RequestError) -> Response:
-    """An error as JSON."""
+    """An error before an answer."""
+    if error.plain:
+        return PlainTextResponse(error.message, status_code=error.status)
     return JSONResponse(error.document(), status_code=error.status)
 
 
@@ -57,49 +61,6 @@ def _internal(error: BaseException) -> RequestError:
     return RequestError(500, "The request failed inside the evaluation engine.")
 
 
-class _Answer:
-    """How one kind of request is answered: the shapes of its document and of its events."""
-
-    def __init__(self, request: Generate, model_id: str, chat: bool) -> None:
-        self._request = request
-        self._chat = chat
-        self._head = {
-            "id": f"{'chatcmpl' if chat else 'cmpl'}-{uuid.uuid4().hex}",
-            "created": int(time.time()),
-            "model": model_id,
-            "system_fingerprint": LABEL,
-        }
-
-    def whole(self, chunks: list[Chunk]) -> dict[str, Any]:
-        text = "".join(chunk.text for chunk in chunks)
-        last = chunks[-1]
-        choice: dict[str, Any] = {"index": 0, "finish_reason": last.finish_reason, "logprobs": None}
-        if self._chat:
-            choice["message"] = {"role": "assistant", "content": text}
-            reasoning = "".join(chunk.reasoning or "" for chunk in chunks)
-            if reasoning:
-                choice["message"]["reasoning_content"] = reasoning
-        else:
-            choice["text"] = (self._request.prompt or "") + text if self._request.echo else text
-        document = {**self._head, "object": "chat.completion" if self._chat else "text_completion"}
-        return {**document, "choices": [choice], "usage": last.usage.document() if last.usage else None}
-
-    def event(self, chunk: Chunk, first: bool) -> bytes:
-        choice: dict[str, Any] = {"index": 0, "finish_reason": chunk.finish_reason, "logprobs": None}
-        if self._chat:
-            choice["delta"] = {"role": "assistant", "content": chunk.text}
-            if chunk.reasoning:
-                choice["delta"]["reasoning_content"] = chunk.reasoning
-        else:
-            choice["text"] = (self._request.prompt or "") + chunk.text if first and self._request.echo else chunk.text
-        document = {**self._head, "object": "chat.completion.chunk" if self._chat else "text_completion"}
-        document["choices"] = [choice]
-        # As the engine has it: the last chunk of a chat carries the usage, a completion's none.
-        if self._chat and chunk.usage is not None:
-            document["usage"] = chunk.usage.document()
-        return sse(document)
-
-
 async def _gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
@@ -111,6 +72,7 @@ class _Watched:
     def __init__(self, make: Callable[[], AsyncIterator[bytes]], media_type: str, keep_alive: float | None) -> None:
         self._make = make
         self._media_type = media_type
+        self._stream = keep_alive is not None
         self._keep_alive = keep_alive
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -122,9 +84,9 @@ class _Watched:
             nonlocal started
             if not started:
                 started = True
-                headers = [(b"content-type", self._media_type.encode()), (b"cache-control", b"no-cache")]
-                # A proxy in front must pass each event on as it comes.
-                headers.append((b"x-accel-buffering", b"no"))
+                headers = [(b"content-type", self._media_type.encode())]
+                if self._stream:
+                    headers.append((b"cache-control", b"no-cache"))
                 await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": data, "more_body": more})
 
@@ -141,17 +103,20 @@ class _Watched:
                 elif gone.done():
                     return
                 else:
-                    await emit(b": keep-alive\n\n")
+                    await emit(KEEP_ALIVE)
         except StopAsyncIteration:
             await emit(b"", more=False)
         except OSError:
             return
         except Exception as error:
             failure = _internal(error)
-            if not started:
+            if self._stream:
+                # As the engine has it: a stream has begun with its status, whatever comes.
+                await emit(sse(failure.event()) + sse("[DONE]"), more=False)
+            elif not started:
                 await error_response(failure)(scope, receive, send)
             else:
-                await emit(sse(failure.document()), more=False)
+                await emit(b"", more=False)
         finally:
             gone.cancel()
             if upcoming is not None and not upcoming.done():
@@ -176,6 +141,7 @@ class Api:
         self._keep_alive = keep_alive
         self._created = int(time.time())
         self.metrics = Metrics()
+        self.metrics.capacity.set(configuration.max_seqs)
         self._schedulers = {
             name: Scheduler(model, configuration.max_seqs, self.metrics, on_dead) for name, model in models.items()
         }
@@ -185,15 +151,14 @@ class Api:
 
     async def list_models(self, request: Request) -> Response:
         def entry(name: str) -> dict[str, Any]:
-            owner = f"mistralrs.stack ({LABEL})"
-            return {"id": name, "object": "model", "created": self._created, "owned_by": owner}
+            return {"id": name, "object": "model", "created": self._created, "owned_by": "local", "root": name}
 
         models = [{**entry(name), "status": model.status()} for name, model in self._models.items()]
         return JSONResponse({"object": "list", "data": [entry("default"), *models]})
 
     async def show_metrics(self, request: Request) -> Response:
         if not self._configuration.metrics:
-            return error_response(RequestError(503, "Metrics are disabled in the configuration."))
+            return PlainTextResponse("metrics disabled", status_code=503)
         return Response(self.metrics.text(), headers={"content-type": CONTENT_TYPE})
 
     def _scheduler(self, name: str) -> Scheduler:
@@ -202,16 +167,14 @@ class Api:
         if name not in self._schedulers:
             available = ", ".join(self._schedulers)
             raise RequestError(
-                404,
+                500,
                 f"Requested model '{name[:200]}' is not available. Available models: {available}. "
                 "Use 'default' to use the default model.",
-                code="model_not_found",
-                param="model",
             )
         return self._schedulers[name]
 
     async def _body(self, request: Request) -> bytes:
-        too_big = RequestError(413, f"The body of the request is longer than {MOST_BODY_BYTES} bytes.")
+        too_big = RequestError(413, "request body too large", plain=True)
         announced = request.headers.get("content-length", "")
         if announced.isdigit() and int(announced) > MOST_BODY_BYTES:
             raise too_big
@@ -221,28 +184,36 @@ class Api:
             if len(body) > MOST_BODY_BYTES:
                 raise too_big
         request.scope[_BODY_KEY] = len(body)
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
+            raise RequestError(415, "Expected request with `Content-Type: application/json`", plain=True)
         return bytes(body)
 
     async def _answer(self, request: Request, parse: Callable[[Mapping[str, Any]], Generate], chat: bool) -> ASGIApp:
         began = time.monotonic()
+        request.scope[_MODEL_KEY] = _UNKNOWN_MODEL
         try:
             wanted = parse(requests.parse_json(await self._body(request)))
             scheduler = self._scheduler(wanted.model)
             model = scheduler.model
             request.scope[_MODEL_KEY] = model.model_id
+            request.scope[_KNOWN_KEY]()
             if chat and not model.chats:
+                # The sentence of the engine (add_request.rs at 9e922623).
                 raise RequestError(
                     422,
-                    f"Model '{model.model_id}' has no chat template, so it can't chat: use /v1/completions, "
-                    "or give the model a chat_template.",
+                    "Received messages for a model which does not have a chat template. Either use a different model "
+                    "or pass a single string as the prompt",
                 )
         except RequestError as error:
             return error_response(error)
-        answer = _Answer(wanted, model.model_id, chat)
-        labels = (request.method, request.url.path, model.model_id)
+        answer = Answer(wanted, model.model_id, chat)
+        labels = (request.method, request.url.path, model.model_id, "200")
 
         async def events() -> AsyncIterator[bytes]:
             last: float | None = None
+            begun: set[int] = set()
+            kept: list[Chunk] = []
             stream = scheduler.generate(wanted)
             try:
                 async for chunk in stream:
@@ -251,8 +222,17 @@ class Api:
                         self.metrics.first_token.labels(*labels).observe(now - began)
                     else:
                         self.metrics.inter_token.labels(*labels).observe(now - last)
-                    yield answer.event(chunk, first=last is None)
                     last = now
+                    if wanted.must_call:
+                        # Nothing is said before it is known whether a tool is called.
+                        kept.append(chunk)
+                        continue
+                    yield answer.event(chunk, first=chunk.index not in begun)
+                    begun.add(chunk.index)
+                if wanted.must_call:
+                    answer.whole(kept)
+                for chunk in kept:
+                    yield answer.event(chunk, first=False)
                 yield sse("[DONE]")
             finally:
                 await stream.aclose()  # type: ignore[attr-defined]
@@ -279,26 +259,50 @@ class Api:
 
 
 _ASCII_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
+_VARY = b"origin, access-control-request-method, access-control-request-headers"
+_PREFLIGHT = (
+    (b"access-control-allow-methods", b"GET,POST,PUT,DELETE"),
+    (
+        b"access-control-allow-headers",
+        b"content-type,authorization,x-api-key,anthropic-version,anthropic-beta,x-request-id",
+    ),
+)
 
 
 class Observed:
-    """Counts and logs requests (never what they say), and labels every answer as an evaluation's."""
+    """Counts and logs requests (never what they say), and labels every answer as an evaluation's.
 
-    def __init__(self, app: ASGIApp, configuration: Configuration, metrics: Metrics, paths: frozenset[str]) -> None:
+    Headers: the recordings health, options_cors, not_found and chat_body_51mb of 0.9.2+7.
+    """
+
+    def __init__(self, app: ASGIApp, configuration: Configuration, metrics: Metrics, paths: Mapping[str, str]) -> None:
         self._app = app
         self._configuration = configuration
         self._metrics = metrics
         self._paths = paths
+
+    def _headers(self, method: str, known: bool, status: int, request_id: str) -> list[tuple[bytes, bytes]]:
+        headers = [(b"x-mistral-engine", LABEL.encode())]
+        if known and status != 413:
+            headers += [(b"vary", _VARY), (b"access-control-allow-origin", b"*")]
+            if method == "OPTIONS":
+                headers += _PREFLIGHT
+            else:
+                headers.append((b"access-control-expose-headers", b"x-request-id"))
+        if self._configuration.request_id_header:
+            headers.append((b"x-request-id", request_id.encode()))
+        return headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         began = time.monotonic()
-        method = scope["method"] if scope["method"] in ("GET", "HEAD", "POST", "OPTIONS") else "other"
-        path = scope["path"] if scope["path"] in self._paths else "other"
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        known = scope["path"] in self._paths
+        path = scope["path"] if known else _UNMATCHED
         given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
-        request_id = given if _ASCII_ID.match(given) else str(uuid.uuid4())
+        request_id = given if _ASCII_ID.match(given) else f"req_{uuid.uuid4().hex}"
         # 499, as Nginx has it: the client was gone before there was anything to send.
         status = 499
 
@@ -306,20 +310,27 @@ class Observed:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                extra = [(b"x-mistral-engine", LABEL.encode())]
-                if self._configuration.request_id_header:
-                    extra.append((b"x-request-id", request_id.encode()))
+                extra = self._headers(method, known, status, request_id)
                 message = {**message, "headers": [*message.get("headers", []), *extra]}
             await send(message)
 
-        in_flight = self._metrics.in_flight.labels(method, path)
-        in_flight.inc()
+        in_flight: list[Any] = []
+
+        def enter() -> None:
+            gauge = self._metrics.in_flight.labels(method, path, scope.get(_MODEL_KEY, _NO_MODEL))
+            gauge.inc()
+            in_flight.append(gauge)
+
+        scope[_KNOWN_KEY] = enter
+        if self._paths.get(path) != "POST":
+            enter()
         try:
             await self._app(scope, receive, labelled)
         finally:
-            in_flight.dec()
+            for gauge in in_flight:
+                gauge.dec()
             seconds = time.monotonic() - began
-            model = scope.get(_MODEL_KEY, "")
+            model = scope.get(_MODEL_KEY, _NO_MODEL)
             self._metrics.requests.labels(method, path, model, str(status)).inc()
             self._metrics.duration.labels(method, path, model, str(status)).observe(seconds)
             if _BODY_KEY in scope:
@@ -360,6 +371,7 @@ def application(
         return app
 
     routes: dict[str, tuple[str, Callable[[Request], Awaitable[ASGIApp]]]] = {
+        "/": ("GET", api.health),
         "/health": ("GET", api.health),
         "/v1/models": ("GET", api.list_models),
         "/v1/chat/completions": ("POST", api.chat),
@@ -368,10 +380,12 @@ def application(
     }
 
     async def unknown(request: Request, error: Exception) -> Response:
-        status = getattr(error, "status_code", 500)
-        if status == 405:
-            return error_response(RequestError(405, "This path does not take that method."))
-        return error_response(RequestError(404, "This path does not exist in the evaluation engine."))
+        if getattr(error, "status_code", 404) != 405:
+            return Response(status_code=404)
+        method = routes[request.url.path][0]
+        # A preflight request of a browser is answered for every path that there is.
+        status = 200 if request.method == "OPTIONS" else 405
+        return Response(status_code=status, headers={"allow": "POST" if method == "POST" else "GET,HEAD"})
 
     async def broken(request: Request, error: Exception) -> Response:
         return error_response(_internal(error))
@@ -391,4 +405,5 @@ def application(
         ],
         exception_handlers={404: unknown, 405: unknown, 500: broken},
     )
-    return Observed(inner, configuration, api.metrics, frozenset(routes))
+    methods = {path: method for path, (method, _handler) in routes.items()}
+    return Observed(inner, configuration, api.metrics, methods)

@@ -115,4 +115,4 @@ def with_raw_branch(template: str | None) -> str:
     if template is not None:
         chat = "{{ '' }}" + _BLANKS_BEFORE_BLOCK.sub("", template.removesuffix("\n")) + "{{ '' }}"
     raw = "{{ messages[0]['content'] }}"
-    return "{% if messages[0]['role'] == '" + RAW_ROLE + "' %}" + raw + "{% else %}" + chat + "{% endif %}"
+    return "{% if messages and messages[0]['role'] == '" + RAW_ROLE + "' %}" + raw + "{% else %}" + chat + "{% endif %}"
