@@ -21,8 +21,10 @@ class Wanted:
     requests: tuple[str, ...]
     what: tuple[str, ...]
     reason: str
-    #: It may show or not: it depends on a model's words.
+    #: It may show or not, which depends on a model's words or on what was asked before.
     sometimes: bool = False
+    #: It is the same in all answers, and so is said once and not for each.
+    everywhere: bool = False
 
     def concerns(self, request: str) -> bool:
         return any(matches(pattern, request) for pattern in self.requests)
@@ -31,35 +33,36 @@ class Wanted:
         return any(matches(pattern, line) for pattern in self.what)
 
 
-_NO_SUCH_PATH = ("status: 404, is *",)
 _LOGPROBS = ("body choices[].logprobs*",)
 
+
+def _paths(reason: str, *metrics: str) -> tuple[Wanted, ...]:
+    """Paths that an imitation does not know."""
+    unknown = (
+        "models_status", "models_status_unknown", "models_unload*", "models_status_after_unload", "models_reload",
+        "system_*", "re_isq", "files", "skills", "embeddings", "images", "speech", "responses", "responses_stream",
+        "messages*", "count_tokens", *metrics,
+    )  # fmt: skip
+    return (
+        Wanted(unknown, ("status: 404, is *",), reason),
+        # Their own 404 has a body.
+        Wanted(("responses_get_unknown", "responses_delete_unknown"), ("header *: missing*", "body*"), reason),
+    )
+
+
 _FAKE = (
-    Wanted(
-        (
-            "models_status", "models_status_unknown", "models_unload*", "models_status_after_unload", "models_reload",
-            "system_*", "re_isq", "files", "skills", "metrics*", "embeddings", "images", "speech", "responses",
-            "responses_stream", "messages*", "count_tokens",
-        ),
-        _NO_SUCH_PATH,
-        "The gateway lets nobody ask for this path, so the fake does not know it.",
-    ),
-    Wanted(
-        ("responses_get_unknown", "responses_delete_unknown"),
-        ("header *: missing*", "body*"),
-        "The gateway lets nobody ask for this path, so the fake does not know it.",
-    ),
+    *_paths("The gateway blocks this path, so the fake does not know it.", "metrics*"),
     Wanted(("models_after_unload",), ("body data[].status: *",), "The fake unloads no model."),
     Wanted(
         ("chat_content_parts", "chat_image", "chat_content_null"),
         ("status: 200, is 500",),
-        "The fake has no chat template: it tells what reached it.",
+        "The fake has no chat template: it repeats what reached it.",
     ),
     Wanted(("chat_n2",), ("status: 200, is 500",), "The recorded error is a defect of the engine on a CPU."),
     Wanted(
         ("chat_logprobs*", "completions_logprobs"),
         _LOGPROBS,
-        "The fake has no probabilities: it tells what reached it.",
+        "The fake has no probabilities: it repeats what reached it.",
     ),
     Wanted(
         ("chat_context_overflow", "chat_tools_required", "chat_tools_named", "chat_tools_bad_schema",
@@ -75,8 +78,60 @@ _FAKE = (
     Wanted(("chat_web_search",), ("body session_id: missing*",), "The fake keeps no sessions."),
 )  # fmt: skip
 
+_PARSER = "Python's JSON parser has other words, and does not know the field."
+
+_EVALUATION = (
+    Wanted(
+        ("*",),
+        ("header x-mistral-engine: added, evaluation", "*system_fingerprint: 'evaluation', is 'local'"),
+        "Each answer says that an evaluation engine made it.",
+        everywhere=True,
+    ),
+    *_paths("The gateway blocks this path, so the evaluation server does not offer it."),
+    Wanted(("models_after_unload",), ("body data[].status: *",), "The evaluation server unloads no model."),
+    Wanted(
+        ("metrics*",),
+        (
+            "body metric mistralrs_prefix_cache_lookups_total: missing*",
+            "body labels of mistralrs_prefix_cache_lookups_total: missing*",
+        ),
+        "The wheel does not tell this.",
+    ),
+    Wanted(
+        ("metrics*",),
+        (
+            "body metric mistralrs_sequences_capacity: added, gauge",
+            "body labels of mistralrs_sequences_capacity: added, ",
+            "body metric mistralrs_time_to_first_token_seconds: added, histogram",
+            "body labels of mistralrs_time_to_first_token_seconds_*: added, le,method,model,path,status",
+            "body labels of mistralrs_time_to_first_token_seconds_*: added, method,model,path,status",
+            "body metric mistralrs_inter_token_latency_seconds: added, histogram",
+            "body labels of mistralrs_inter_token_latency_seconds_*: added, le,method,model,path,status",
+            "body labels of mistralrs_inter_token_latency_seconds_*: added, method,model,path,status",
+            "body labels of http_request_body_bytes_*: missing, *",
+            "body labels of mistralrs_sequences_completed_total: missing, is reason",
+        ),
+        "The engine shows a metric from its first value on; the recorded one had answered other requests before.",
+        sometimes=True,
+    ),
+    Wanted(
+        ("chat_content_parts",),
+        ("status: 200, is 500",),
+        "The parts of a text are joined, so that templates that add texts (SmolLM2's) take them too.",
+    ),
+    Wanted(("chat_image",), ("status: 422, is 500",), "The evaluation engine reads texts only, and says so."),
+    Wanted(
+        ("chat_n2",),
+        ("status: 200, is 500",),
+        "The recorded error is a defect of the engine on a CPU, which the dtype that the plan sets avoids.",
+        sometimes=True,
+    ),
+    Wanted(("chat_web_search",), ("body session_id: missing*",), "The evaluation engine keeps no sessions."),
+    Wanted(("chat_bad_json", "chat_not_utf8", "chat_deep_json"), ("body text: *",), _PARSER),
+)
+
 WANTED: dict[str, tuple[Wanted, ...]] = {
     "real": (),
-    "evaluation": (),
+    "evaluation": _EVALUATION,
     "fake": _FAKE,
 }

@@ -38,6 +38,9 @@ ORDER = (
     "chat_after_reload", "models_unload_again", "chat_while_unloaded", "metrics_at_end",
 )  # fmt: skip
 
+#: What unloads the model, and what was asked after that. 0.8.1 does not find its model again.
+AFTER_UNLOAD = frozenset(ORDER[ORDER.index("models_unload") :])
+
 #: Requests that make a real server call other machines (the Hugging Face Hub).
 NETWORK = frozenset({"system_doctor"})
 

@@ -19,6 +19,11 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._gguf import parse
 from ansible_collections.mistralrs.stack.plugins.module_utils._gguf_tokenizer import read_vocabulary, write_tokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "contract"))
+from differences import WANTED  # noqa: E402
+from recorded import load  # noqa: E402
+from replay import replay  # noqa: E402
+
 PACKAGE = ROOT / "roles" / "mistral_image" / "files" / "evaluation"
 TEMPLATE = ROOT / "tests" / "models" / "gemma-3-270m-base.jinja"
 QUESTION = [{"role": "user", "content": "Tell me a long story about zanzibarquux."}]
@@ -143,6 +148,25 @@ def test_unknown_model(engine: Engine) -> None:
     answer = engine.ask("POST", "/v1/chat/completions", {"model": "nope", "messages": QUESTION})
     assert answer.status == 500
     assert "Requested model 'nope' is not available. Available models: tiny." in json.load(answer)["message"]
+
+
+# What depends on the wheel; tests/unit/contract asks all of the requests with a scripted engine.
+CONTRACT = (
+    "chat", "chat_stream", "chat_content_parts", "chat_stop_list_many", "chat_seed", "chat_n0", "chat_logprobs",
+    "chat_logit_bias", "chat_penalties", "chat_top_k_min_p", "chat_max_tokens_0", "chat_temperature_negative",
+    "chat_top_p_2", "chat_messages_empty", "chat_messages_text", "chat_context_overflow",
+    "chat_context_overflow_stream", "chat_tools_auto", "chat_tools_named", "chat_tools_named_stream",
+    "chat_tool_result", "chat_json_schema_stream", "chat_json_object", "chat_json_schema_bad", "chat_grammar_regex",
+    "chat_enable_thinking", "completions", "completions_stream", "completions_echo_suffix", "completions_logprobs",
+)  # fmt: skip
+
+
+def test_the_wheel_answers_as_the_recorded_engine(engine: Engine) -> None:
+    recorded = load("mistralrs-0.9.2+7")
+    exchanges = {name: recorded[name] for name in CONTRACT}
+    verdicts = list(replay(f"http://127.0.0.1:{engine.port}", "tiny", exchanges, WANTED["evaluation"]))
+    assert [verdict.name for verdict in verdicts] == list(CONTRACT)
+    assert {v.name: (v.unwanted, v.stale) for v in verdicts if v.word == "UNWANTED"} == {}
 
 
 def test_too_long_a_prompt_is_refused_and_the_engine_lives(engine: Engine) -> None:

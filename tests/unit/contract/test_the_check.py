@@ -11,6 +11,7 @@ import pytest
 
 CONTRACT = Path(__file__).resolve().parents[2] / "contract"
 sys.path.insert(0, str(CONTRACT))
+import table  # noqa: E402
 from compare import differences, outline  # noqa: E402
 from differences import WANTED, Wanted, matches  # noqa: E402
 from recorded import NETWORK, ORDER, RECORDED_MODEL, RECORDINGS, Exchange, Response, load, versions  # noqa: E402
@@ -130,6 +131,9 @@ def test_wanted_differences_and_those_that_are_none_any_more() -> None:
     assert judge("chat", [], (ENTRY,)).word == "UNWANTED"
     assert judge("chat", [], (dataclasses.replace(ENTRY, sometimes=True),)).word == "same"
     assert judge("health", [], (ENTRY,)).word == "same"
+    everywhere = dataclasses.replace(ENTRY, everywhere=True)
+    assert judge("chat", ["header x-a: added, 1"], (everywhere,)).word == "same"
+    assert judge("chat", ["header x-a: added, 1", "status: 1, is 2"], (everywhere,)).word == "UNWANTED"
     assert ENTRY.covers("body a[].b: added, c")
     assert not ENTRY.covers("body a.b: added, c")
 
@@ -151,3 +155,19 @@ def test_every_listed_difference_names_requests_and_says_why() -> None:
             assert entry.what, (subject, entry)
             for pattern in entry.requests:
                 assert any(matches(pattern, name) for name in ORDER), (subject, pattern)
+
+
+def test_the_table_is_current() -> None:
+    done = subprocess.run([sys.executable, str(CONTRACT / "table.py"), "--check"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_stale_table_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setattr(table, "PAGE", tmp_path / "README.md")
+    monkeypatch.setattr(sys, "argv", ["table.py", "--check"])
+    assert table.main() == 1
+    (tmp_path / "README.md").write_text(table.page().replace("same, 200", "same, 201", 1))
+    assert table.main() == 1
+    assert "is stale" in capsys.readouterr().err
+    (tmp_path / "README.md").write_text(table.page())
+    assert table.main() == 0

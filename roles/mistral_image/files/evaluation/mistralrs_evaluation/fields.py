@@ -47,6 +47,10 @@ def mismatch(words: str) -> RequestError:
     return RequestError(422, f"Failed to deserialize the JSON body into the target type: {words}", plain=True)
 
 
+#: Of a value in JSON.
+_BEGINNINGS = frozenset(bytes([byte]) for byte in b'{["-0123456789tfn')
+
+
 def _constant(name: str) -> Any:
     raise ValueError(f"expected value, not {name}")
 
@@ -55,6 +59,8 @@ def parse(body: bytes) -> dict[str, Any]:
     """The JSON object in a request's body."""
     if not body.strip():
         raise unreadable("EOF while parsing a value")
+    if body.lstrip()[:1] not in _BEGINNINGS:
+        raise unreadable("expected value")
     try:
         document = json.loads(body.decode("utf-8"), parse_constant=_constant)
     except UnicodeDecodeError:
