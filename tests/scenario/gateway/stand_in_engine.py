@@ -10,7 +10,9 @@ replaced). Where it still differs from that server, tests/contract/differences.p
 Its own are only these: an answer's text is the JSON of the path, headers and body that arrived. The last message or the
 prompt steers it: `slow` streams twenty pieces in two seconds, `refuse` and `refuse-text` are the engine's two kinds of
 errors, `refuse-openai` is an error of another server, `silent` never answers, `recorded:mistralrs-0.8.1/NAME` gets the
-recorded answer of that name as it stands. GET /last tells how the last stream ended.
+recorded answer of that name as it stands; `work NAME` takes half a second, `work-long NAME` three seconds, and like
+mistral.rs 0.8.1 both go on without their client. GET /last tells how the last stream ended, GET /load the names in
+their order and how many requests ran at the same time at most, both since the last GET /load.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import threading
 import time
 import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -32,6 +35,33 @@ LAST = {"stream": "none"}
 NUMBERS = itertools.count(1)
 COMPLETIONS = ("/v1/chat/completions", "/v1/completions")
 PATHS = {"/": "GET", "/health": "GET", "/v1/models": "GET", **dict.fromkeys(COMPLETIONS, "POST")}
+
+
+class Load:
+    """Counts the requests that run at the same time."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.running = self.most = 0
+        self.names: list[str] = []
+
+    def __enter__(self) -> None:
+        with self.lock:
+            self.running += 1
+            self.most = max(self.most, self.running)
+
+    def __exit__(self, *_exception: object) -> None:
+        with self.lock:
+            self.running -= 1
+
+    def report(self) -> dict[str, object]:
+        with self.lock:
+            found = {"running": self.running, "most": self.most, "names": self.names}
+            self.most, self.names = self.running, []
+            return found
+
+
+LOAD = Load()
 
 
 class Engine(BaseHTTPRequestHandler):
@@ -83,6 +113,8 @@ class Engine(BaseHTTPRequestHandler):
         method = PATHS.get(self.path)
         if self.path == "/last":
             self.reply("health", json.dumps(LAST))
+        elif self.path == "/load":
+            self.reply("health", json.dumps(LOAD.report()))
         elif method is None:
             self.reply("not_found")
         elif self.command == "OPTIONS":
@@ -136,7 +168,8 @@ class Engine(BaseHTTPRequestHandler):
             text = text.replace("no-such-model", json.dumps(body["model"])[1:-1])
             self.reply(name, text.replace(RECORDED_MODEL, ", ".join(self.models)))
         else:
-            self.answer(body)
+            with LOAD:
+                self.answer(body)
 
     @staticmethod
     def broken_json(raw: bytes, error: Exception) -> str:
@@ -167,6 +200,9 @@ class Engine(BaseHTTPRequestHandler):
         if prompt is None:
             messages = body["messages"]
             prompt = messages if isinstance(messages, str) or not messages else messages[-1]["content"]
+        if isinstance(prompt, str) and prompt.startswith("work"):
+            LOAD.names.append(prompt.split()[1])
+            time.sleep(3 if prompt.startswith("work-long") else 0.5)
         if prompt == "refuse":
             self.reply("chat_unknown_model", json.dumps({"message": "The engine says no: ünïcode."}))
         elif prompt == "refuse-text":

@@ -100,3 +100,16 @@ def test_a_stream_has_twenty_pieces(port: int) -> None:
     assert [piece["text"] for piece in pieces] == [f"{number} " for number in range(20)]
     assert [piece["finish_reason"] for piece in pieces] == [None] * 19 + ["length"]
     assert stand_in_engine.LAST["stream"] == "complete"
+
+
+def test_it_counts_what_runs_at_the_same_time(port: int) -> None:
+    stand_in_engine.LOAD.report()
+    threads = [threading.Thread(target=ask, args=(port,), kwargs={"prompt": f"work {name}"}) for name in "abc"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    ask(port, prompt="work d")
+    load = stand_in_engine.LOAD.report()
+    assert load["most"] == 3
+    assert sorted(load["names"]) == ["a", "b", "c", "d"]
