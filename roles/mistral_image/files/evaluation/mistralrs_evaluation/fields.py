@@ -5,13 +5,15 @@
 
 Types: ChatCompletionRequest and CompletionRequest in mistralrs-server-core/src/openai.rs at commit
 9e922623f24b32d41f3892b74f0eed18707f4e6c (0.9.2+7). Words: the recordings chat_max_tokens_text,
-chat_max_tokens_negative, chat_bad_json, chat_empty_body and completions_list of the same commit. The engine adds where
-in the body the fault is; that is not known here.
+chat_max_tokens_negative, chat_bad_json, chat_empty_body and completions_list of the same commit, and wrong-fields.json
+of 0.8.1. The engine adds where in the body the fault is; that is not known here.
 """
 
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -51,29 +53,52 @@ def mismatch(words: str) -> RequestError:
 _BEGINNINGS = frozenset(bytes([byte]) for byte in b'{["-0123456789tfn')
 
 
+#: Python's words for what isn't JSON, and the engine's.
+_WORDS = {
+    "Extra data": "trailing characters",
+    "Expecting property name enclosed in double quotes": "key must be a string",
+    "Expecting ':' delimiter": "expected `:`",
+}
+
+
 def _constant(name: str) -> Any:
-    raise ValueError(f"expected value, not {name}")
+    raise ValueError("expected value")
 
 
-def parse(body: bytes) -> dict[str, Any]:
-    """The JSON object in a request's body."""
+def _float(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError("number out of range")
+    return value
+
+
+def parse(body: bytes, struct: str) -> dict[str, Any]:
+    """The JSON object in a request's body; C(struct) is what the engine calls it."""
     if not body.strip():
         raise unreadable("EOF while parsing a value")
     if body.lstrip()[:1] not in _BEGINNINGS:
         raise unreadable("expected value")
     try:
-        document = json.loads(body.decode("utf-8"), parse_constant=_constant)
+        text = body.decode("utf-8")
+        document = json.loads(text, parse_constant=_constant, parse_float=_float)
     except UnicodeDecodeError:
         raise unreadable("invalid unicode code point") from None
     except RecursionError:
         raise unreadable("recursion limit exceeded") from None
     except json.JSONDecodeError as error:
-        # Its own text quotes nothing; the exception's other fields do.
-        raise unreadable(error.msg) from None
-    except ValueError:
-        raise unreadable("number out of range") from None
+        if error.pos >= len(text.rstrip()):
+            raise unreadable(
+                f"EOF while parsing {'a value' if error.msg == 'Expecting value' else 'an object'}"
+            ) from None
+        raise unreadable(_WORDS.get(error.msg, "expected value")) from None
+    except ValueError as error:
+        # A number of thousands of digits has words of Python's own.
+        known = str(error) if str(error) == "expected value" else "number out of range"
+        raise unreadable(known) from None
+    if isinstance(document, list):
+        raise mismatch(f"invalid length {len(document)}, expected struct {struct}")
     if not isinstance(document, dict):
-        raise mismatch(f"invalid type: {given(document)}, expected struct")
+        raise mismatch(f"invalid type: {given(document)}, expected struct {struct}")
     return document
 
 
@@ -92,29 +117,42 @@ def given(value: Any) -> str:
     return "sequence" if isinstance(value, list) else "map"
 
 
-def _number(kind: str, least: int, most: int) -> Callable[[Any, str], Any]:
-    def check(value: Any, place: str) -> Any:
+def _whole(kind: str, most: int) -> Callable[[Any, str], int]:
+    def check(value: Any, place: str) -> int:
+        if isinstance(value, int) and not isinstance(value, bool) and not -(2**63) <= value < 2**64:
+            # The engine's parser takes what is too long for a whole number as another number.
+            value = _as_float(value, place)
         if isinstance(value, bool) or not isinstance(value, int):
             raise mismatch(f"{place}: invalid type: {given(value)}, expected {kind}")
-        if not least <= value <= most:
+        if not 0 <= value <= most:
             raise mismatch(f"{place}: invalid value: {given(value)}, expected {kind}")
         return value
 
     return check
 
 
-usize = _number("usize", 0, 2**64 - 1)
-_u32 = _number("u32", 0, 2**32 - 1)
+usize = _whole("usize", 2**64 - 1)
+_u32 = _whole("u32", 2**32 - 1)
 
 
-def real(value: Any, place: str) -> float:
-    """A number, whole or not."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise mismatch(f"{place}: invalid type: {given(value)}, expected f64")
+def _as_float(value: float, place: str) -> float:
     try:
         return float(value)
     except OverflowError:
         raise unreadable(f"{place}: number out of range") from None
+
+
+def _real(kind: str) -> Callable[[Any, str], float]:
+    def check(value: Any, place: str) -> float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise mismatch(f"{place}: invalid type: {given(value)}, expected {kind}")
+        return _as_float(value, place)
+
+    return check
+
+
+f32 = _real("f32")
+f64 = _real("f64")
 
 
 def boolean(value: Any, place: str) -> bool:
@@ -132,7 +170,7 @@ def string(value: Any, place: str) -> str:
         value.encode("utf-8")
     except UnicodeEncodeError:
         # Half of a surrogate pair, which the engine's parser refuses as JSON.
-        raise unreadable(f"{place}: lone leading surrogate in hex escape") from None
+        raise unreadable(f"{place}: unexpected end of hex escape") from None
     return value
 
 
@@ -157,9 +195,9 @@ def bias(value: Any, place: str) -> dict[int, float]:
         raise mismatch(f"{place}: invalid type: {given(value)}, expected a map")
     result = {}
     for key, amount in value.items():
-        if not (len(key) <= 10 and key.isascii() and key.isdigit()):
-            raise mismatch(f"{place}: invalid type: {given(key)}, expected u32")
-        result[_u32(int(key), place)] = real(amount, f"{place}.{key}")
+        if not re.fullmatch(r"-?(0|[1-9][0-9]{0,17})", key):
+            raise unreadable(f"{place}.?: invalid value: expected key to be a number in quotes")
+        result[_u32(int(key), f"{place}.{key}")] = f32(amount, f"{place}.{key}")
     return result
 
 

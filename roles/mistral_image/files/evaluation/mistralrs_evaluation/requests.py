@@ -34,11 +34,6 @@ class Generate:
     must_call: bool = False
 
 
-def parse_json(body: bytes) -> dict[str, Any]:
-    """The JSON object in a request's body."""
-    return fields.parse(body)
-
-
 def _response_format(value: Any) -> dict[str, str]:
     place = "response_format"
     if not isinstance(value, dict):
@@ -65,12 +60,15 @@ _GRAMMARS = ("regex", "json_schema", "llguidance", "lark")
 
 
 def _grammar(value: Any) -> dict[str, str]:
-    if not isinstance(value, dict) or "type" not in value or "value" not in value:
-        raise mismatch("grammar: expected a map with `type` and `value`")
-    kind, text = value["type"], value["value"]
+    if not isinstance(value, dict):
+        raise mismatch(f"grammar: invalid type: {fields.given(value)}, expected adjacently tagged enum Grammar")
+    for name in ("type", "value"):
+        if name not in value:
+            raise mismatch(f"grammar: missing field `{name}`")
+    kind, text = fields.string(value["type"], "grammar.type"), value["value"]
     if kind not in _GRAMMARS:
         known = ", ".join(f"`{name}`" for name in _GRAMMARS)
-        raise mismatch(f"grammar.type: unknown variant, expected one of {known}")
+        raise mismatch(f"grammar.type: unknown variant `{kind[:100]}`, expected one of {known}")
     if kind in ("regex", "lark"):
         return {"grammar_type": kind, "grammar": fields.string(text, "grammar.value")}
     return {"grammar_type": kind, "grammar": json.dumps(text)}
@@ -87,7 +85,7 @@ def _constraint(document: Mapping[str, Any]) -> dict[str, str]:
     return {} if form is None else _response_format(form)
 
 
-def _tool_name(tool: Any, place: str) -> str:
+def _tool_name(tool: Any, place: str, enum: str) -> str:
     kind = tool.get("type") if isinstance(tool, dict) else None
     if kind in ("web_search", "web_search_preview"):
         raise RequestError(
@@ -97,7 +95,7 @@ def _tool_name(tool: Any, place: str) -> str:
         )
     function = tool.get("function") if isinstance(tool, dict) else None
     if kind != "function" or not isinstance(function, dict) or not isinstance(function.get("name"), str):
-        raise no_variant(place, "OpenAiTool")
+        raise no_variant(place, enum)
     return str(function["name"])
 
 
@@ -106,11 +104,11 @@ def _tools(document: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
     given = document.get("tools")
     if given is not None and not isinstance(given, list):
         raise mismatch(f"tools: invalid type: {fields.given(given)}, expected a sequence")
-    tools = {_tool_name(tool, f"tools[{index}]"): tool for index, tool in enumerate(given or [])}
+    tools = {_tool_name(tool, f"tools[{index}]", "OpenAiTool"): tool for index, tool in enumerate(given or [])}
     choice = document.get("tool_choice")
     wanted = None
     if isinstance(choice, dict):
-        wanted = _tool_name(choice, "tool_choice")
+        wanted = _tool_name(choice, "tool_choice", "ToolChoice")
         if wanted not in tools:
             raise RequestError(422, "Tool choice was required but no tools were called.")
         # The wheel can't be told which one: it knows of no other.
@@ -122,6 +120,9 @@ def _tools(document: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
         values["tool_schemas"] = [json.dumps(tool) for tool in tools.values()]
         values["tool_choice"] = "none" if choice == "none" else "auto"
     return values, wanted is not None or choice == "required"
+
+
+_PENALTIES = ("presence_penalty", "frequency_penalty", "repetition_penalty", "dry_multiplier", "dry_base")
 
 
 def _sampling(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -138,19 +139,8 @@ def _sampling(document: Mapping[str, Any]) -> dict[str, Any]:
         "dry_allowed_length": optional(document, "dry_allowed_length", fields.usize),
         "dry_sequence_breakers": optional(document, "dry_sequence_breakers", fields.strings),
         "truncate_sequence": optional(document, "truncate_sequence", fields.boolean),
-        **{
-            name: optional(document, name, fields.real)
-            for name in (
-                "temperature",
-                "top_p",
-                "min_p",
-                "presence_penalty",
-                "frequency_penalty",
-                "repetition_penalty",
-                "dry_multiplier",
-                "dry_base",
-            )
-        },
+        **{name: optional(document, name, fields.f64) for name in ("temperature", "top_p", "min_p")},
+        **{name: optional(document, name, fields.f32) for name in _PENALTIES},
         **_constraint(document),
     }
     if values["max_tokens"] == 0:

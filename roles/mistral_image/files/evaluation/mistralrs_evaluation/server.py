@@ -21,7 +21,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mistralrs_evaluation import LABEL, requests
+from mistralrs_evaluation import LABEL, fields, requests
 from mistralrs_evaluation.answers import Answer, sse
 from mistralrs_evaluation.config import Configuration
 from mistralrs_evaluation.engine import Chunk, EngineDead, Model
@@ -193,7 +193,8 @@ class Api:
         began = time.monotonic()
         request.scope[_MODEL_KEY] = _UNKNOWN_MODEL
         try:
-            wanted = parse(requests.parse_json(await self._body(request)))
+            body = await self._body(request)
+            wanted = parse(fields.parse(body, "ChatCompletionRequest" if chat else "CompletionRequest"))
             scheduler = self._scheduler(wanted.model)
             model = scheduler.model
             request.scope[_MODEL_KEY] = model.model_id
