@@ -15,6 +15,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from ansible_collections.mistralrs.stack.plugins.module_utils._answers_under_load import error_message
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine_log import diagnose
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._gguf_tokenizer import PROMPT
@@ -56,6 +57,11 @@ COMPLETION_FAILED = Fault(
     "The model {model} is loaded, but a completion of one token ended with HTTP status {status}: {message}.",
     "{remedy}",
 )
+CHAT_FAILED = Fault(
+    "server.chat_failed",
+    "The model {model} completes prompts, but a chat of one token ended with HTTP status {status}: {message}.",
+    "Correct the model's chat template, or give another one by chat_template in mistral_models.",
+)
 NOT_OPENAI = Fault(
     "server.not_an_engine",
     "{url} answers, but not as the engine does (HTTP status {status}).",
@@ -84,6 +90,8 @@ class ContainerState:
     restarts: int
     exit_code: int
     oom_killed: bool
+    identity: str = ""
+    started_at: str = ""
 
 
 @dataclass(frozen=True)
@@ -127,6 +135,8 @@ def parse_inspect(text: str) -> ContainerState:
         restarts=int(document.get("RestartCount", 0)),
         exit_code=int(state.get("ExitCode", 0)),
         oom_killed=bool(state.get("OOMKilled", False)),
+        identity=str(document.get("Id", "")),
+        started_at=str(state.get("StartedAt", "")),
     )
 
 
@@ -151,17 +161,6 @@ def served_models(body: str) -> dict[str, str | None] | None:
         return None
 
 
-def error_message(body: str) -> str:
-    """The message of the engine's (or an OpenAI-shaped) error, on one line."""
-    try:
-        document = json.loads(body)
-        error = document.get("error", document)
-        text = str(error.get("message", body)) if isinstance(error, dict) else str(error)
-    except (ValueError, AttributeError):
-        text = body
-    return " ".join(text.split())[:300] or "no message"
-
-
 @dataclass
 class Look:
     """One look at the engine."""
@@ -184,11 +183,14 @@ class Watch:
         model: str,
         container_name: str,
         prompt_tokens: int = 0,
+        chat: bool = False,
     ) -> None:
         self.client, self.container, self.clock = client, container, clock
         self.url, self.model, self.name = url, model, container_name
         # How many tokens the prompt has by the model's own vocabulary; 0: not known.
         self.prompt_tokens = prompt_tokens
+        # Whether the model has a chat template.
+        self.chat = chat
         self.attempts = 0
         self._first_restarts: int | None = None
         self._failed_completions = 0
@@ -235,7 +237,7 @@ class Watch:
                 raise StackError(NOT_OPENAI, url=self.url, status=200) from None
             if self.prompt_tokens and isinstance(tokens, int) and tokens != self.prompt_tokens:
                 raise StackError(TOKENIZER_WRONG, model=self.model, got=tokens, want=self.prompt_tokens)
-            return Look(ready=True, status="loaded", prompt_tokens=tokens)
+            return self._chat(timeout, tokens) if self.chat else Look(True, status="loaded", prompt_tokens=tokens)
         if answer.status == 0:
             return Look(reason=f"a completion got no answer ({answer.body})", status="loaded")
         self._failed_completions += 1
@@ -245,6 +247,29 @@ class Watch:
             remedy = "Read the engine's log." if error.id == "engine.ended" else str(error)
             raise StackError(COMPLETION_FAILED, model=self.model, status=answer.status, message=message, remedy=remedy)
         return Look(reason=f"a completion ended with HTTP status {answer.status}", status="loaded")
+
+    def _chat(self, timeout: float, tokens: int | None) -> Look:
+        # A template that does not parse, or raises an exception, breaks chats only.
+        messages = [{"role": "user", "content": "Say hello."}]
+        body = json.dumps({"model": self.model, "messages": messages, "max_tokens": 1, "temperature": 0})
+        answer = self.client.post("/v1/chat/completions", body, timeout)
+        if answer.status == 0:
+            return Look(reason=f"a chat got no answer ({answer.body})", status="loaded")
+        if answer.status != 200:
+            message = error_message(answer.body)
+            raise StackError(CHAT_FAILED, model=self.model, status=answer.status, message=message)
+        try:
+            answered = isinstance(json.loads(answer.body)["choices"][0]["message"], dict)
+        except (ValueError, LookupError, TypeError):
+            answered = False
+        if not answered:
+            raise StackError(NOT_OPENAI, url=self.url, status=200)
+        return Look(True, status="loaded", prompt_tokens=tokens)
+
+    def container_state(self) -> ContainerState | None:
+        """The state of the running container; None without a container to watch. Raises StackError if it died."""
+        self._look_at_container()
+        return self.container.state() if self.container else None
 
     def look(self, timeout: float) -> Look:
         """Look once. Raises StackError when waiting is of no use."""

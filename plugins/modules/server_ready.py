@@ -11,17 +11,22 @@ short_description: Wait until mistral.rs has loaded a model and answers
 version_added: 0.1.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
-  - Waits until the engine lists the model as loaded and answers a completion of one token.
+  - Waits until the engine lists the model as loaded and answers a completion of one token. If the model has a chat
+    template, it also has to answer a chat of one token.
+  - Then several clients ask short prompts at the same time, and the answers are compared with those that each prompt
+    gets alone. Some engines give a client the answer to the prompt of another one, or fail. Each prompt repeats a word,
+    which the model goes on repeating. The first three words have to agree; later ones can differ by the rounding of
+    floating-point numbers.
   - Watches the engine's container meanwhile. When the engine dies or is restarted, fails at once, quotes the engine's
     own last lines and says what they mean and what to do.
-  - An engine that is ready costs two requests. No prompt or answer is shown or logged.
+  - A ready engine whose answers are proven costs three requests. No prompt or answer of a client is shown or logged.
 extends_documentation_fragment:
   - mistralrs.stack.attributes
   - mistralrs.stack.attributes.action_group
 attributes:
   check_mode:
     support: full
-    details: Looks once and reports what it sees; does not fail.
+    details: Looks once and reports what it sees; does not fail, and does not prove answers of several clients.
   diff_mode:
     support: none
     details: Nothing is changed.
@@ -47,8 +52,30 @@ options:
       - V(0) is not checked.
     type: int
     default: 0
+  chat:
+    description:
+      - Whether the model has a chat template and therefore has to answer a chat, as C(chat) of the plan that
+        P(mistralrs.stack.engine_plan#filter) makes says.
+    type: bool
+    default: true
+    version_added: 0.2.0
+  concurrent_prompts:
+    description:
+      - How many clients ask at the same time to prove that their answers stay right, from V(2) to V(12).
+      - V(0) skips that, for an engine that gets one request at a time.
+    type: int
+    default: 6
+    version_added: 0.2.0
+  proof_file:
+    description:
+      - A file that remembers that this run of the container has passed, so that the same proof is not repeated before
+        the container is started again. Its folder is made if it does not exist.
+      - If empty, or without O(container), every call proves the answers.
+    type: path
+    default: ""
+    version_added: 0.2.0
   timeout:
-    description: How many seconds to wait at most.
+    description: How many seconds to wait at most until the engine is ready, and for each answer after that.
     type: int
     default: 600
   interval:
@@ -62,6 +89,11 @@ EXAMPLES = r"""
   mistralrs.stack.server_ready:
     model: mistral-7b-q4_k_m
     timeout: 900
+
+- name: Prove again that ten clients get the right answers at the same time
+  mistralrs.stack.server_ready:
+    model: mistral-7b-q4_k_m
+    concurrent_prompts: 10
 """
 
 RETURN = r"""
@@ -85,6 +117,12 @@ prompt_tokens:
   description: Into how many tokens the engine splits a fixed text in several scripts.
   type: int
   returned: when the engine says it
+load_check:
+  description:
+    - V(passed), V(already_passed) if O(proof_file) says so, V(off), or V(inconclusive) if the model does not go on
+      repeating the word of a prompt, so that its answers do not say to which prompt they belong.
+  type: str
+  returned: success, not in check mode
 reason:
   description: Why the engine is not ready (check mode).
   type: str
@@ -97,10 +135,18 @@ error_id:
 
 import http.client
 import time
+from typing import Any
 from urllib.parse import urlsplit
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._answers_under_load import (
+    INCONCLUSIVE,
+    MAX_PROMPTS,
+    PASSED,
+    LoadCheck,
+)
+from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._proof_record import Run, has_passed, remember
 from ansible_collections.mistralrs.stack.plugins.module_utils._server_ready import (
     DOCKER_UNUSABLE,
     Answer,
@@ -112,6 +158,13 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._server_ready impo
 )
 
 PATIENCE = 20
+OFF, ALREADY_PASSED = "off", "already_passed"
+
+NOT_REMEMBERED = Fault(
+    "server.proof_not_written",
+    "The answers are right, but {path} can't be written: {reason}.",
+    "See that the disk is not full and the file system is writable.",
+)
 
 
 def endpoint(url: str) -> tuple[str, int] | None:
@@ -200,6 +253,37 @@ class SystemClock:
         time.sleep(seconds)
 
 
+def load_check(watch: Watch, client: HttpClient, given: dict[str, Any]) -> str:
+    """Prove the answers of several clients, unless this run of the container has passed already.
+
+    Raises StackError if they are wrong.
+    """
+    if not given["concurrent_prompts"]:
+        return OFF
+    proof = f"{given['concurrent_prompts']} clients"
+    before = run_of(watch)
+    path = given["proof_file"]
+    if path and has_passed(path, before, given["model"], proof):
+        return ALREADY_PASSED
+    try:
+        found = LoadCheck(client, given["model"], given["concurrent_prompts"], float(given["timeout"])).run()
+    except StackError:
+        # An engine that died under the load says why in its log.
+        watch.container_state()
+        raise
+    if path and found == PASSED and run_of(watch) == before:
+        try:
+            remember(path, before, given["model"], proof)
+        except OSError as error:
+            raise StackError(NOT_REMEMBERED, path=path, reason=error.strerror or error) from error
+    return found
+
+
+def run_of(watch: Watch) -> Run:
+    state = watch.container_state()
+    return Run(state.identity, state.started_at) if state else Run("", "")
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -207,6 +291,9 @@ def main() -> None:
             "model": {"type": "str", "required": True},
             "container": {"type": "str", "default": "mistral-engine"},
             "prompt_tokens": {"type": "int", "default": 0, "no_log": False},
+            "chat": {"type": "bool", "default": True},
+            "concurrent_prompts": {"type": "int", "default": 6},
+            "proof_file": {"type": "path", "default": ""},
             "timeout": {"type": "int", "default": 600},
             "interval": {"type": "float", "default": 0.5},
         },
@@ -217,22 +304,42 @@ def main() -> None:
     if address is None:
         module.fail_json(msg=f"url is {given['url']!r}, but must look like http://127.0.0.1:11434")
         return
+    if given["concurrent_prompts"] and not 2 <= given["concurrent_prompts"] <= MAX_PROMPTS:
+        module.fail_json(
+            msg=f"concurrent_prompts is {given['concurrent_prompts']}, but must be 0 or from 2 to {MAX_PROMPTS}"
+        )
+        return
     client = HttpClient(*address)
     container = DockerContainer(module, given["container"]) if given["container"] else None
     clock = SystemClock()
     started = clock.now()
-    watch = Watch(client, container, clock, given["url"], given["model"], given["container"], given["prompt_tokens"])
+    watch = Watch(
+        client,
+        container,
+        clock,
+        given["url"],
+        given["model"],
+        given["container"],
+        given["prompt_tokens"],
+        given["chat"],
+    )
     result: dict[str, object] = {"changed": False, "model": given["model"]}
     try:
         if module.check_mode:
             look = watch.look(10.0)
         else:
             look = watch.wait(float(given["timeout"]), max(0.05, given["interval"]))
+            result["load_check"] = load_check(watch, client, given)
     except StackError as error:
         if not module.check_mode:
             module.fail_json(msg=str(error), error_id=error.id)
         module.exit_json(ready=False, reason=str(error), elapsed=0.0, attempts=watch.attempts, **result)
     result.update(ready=look.ready, attempts=watch.attempts, elapsed=round(clock.now() - started, 3))
+    if result.get("load_check") == INCONCLUSIVE:
+        module.warn(
+            f"It is not proven that the model {given['model']} gives several clients the right answers at the same time: "
+            "it does not go on repeating a word, so its answers do not say to which prompt they belong."
+        )
     if look.reason:
         result["reason"] = look.reason
     if look.prompt_tokens is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,6 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._server_ready impo
     ContainerState,
     LastExit,
     Watch,
-    error_message,
     parse_events,
     parse_inspect,
     served_models,
@@ -30,6 +30,14 @@ def models(**status: str | None) -> Answer:
     return Answer(200, json.dumps({"object": "list", "data": data}))
 
 
+RECORDINGS = Path(__file__).resolve().parents[3] / "recordings"
+CHATTED = Answer(200, json.loads((RECORDINGS / "mistralrs-0.8.1/http/chat.json").read_text())["response"]["body"])
+# What mistralrs 0.8.1 (crates.io) answers with the templates of starts/bad-template.json and starts/raising-template.json,
+# whose starts look like good ones.
+BAD_TEMPLATE = Answer(
+    500, r'{"message":"syntax error: unexpected `}`, expected end of variable block (in chat_template:1)"}'
+)
+RAISING_TEMPLATE = Answer(500, r'{"message":"invalid operation: roles must alternate (in chat_template:1)"}')
 DONE = Answer(200, json.dumps({"choices": [{"text": "x"}], "usage": {"prompt_tokens": 2}}))
 BROKEN = Answer(500, json.dumps({"message": "DriverError(CUDA_ERROR_OUT_OF_MEMORY, ...)"}))
 
@@ -41,6 +49,7 @@ class Engine:
         self, gets: list[Answer], posts: list[Answer], states: list[ContainerState | None], log: str = ""
     ) -> None:
         self.gets, self.posts, self.states, self.text = gets, posts, states, log
+        self.chats: list[Answer] = []
         self.time = 0.0
         self.ended = LastExit()
 
@@ -53,9 +62,15 @@ class Engine:
         return answer
 
     def post(self, path: str, body: str, timeout: float) -> Answer:
+        if path == "/v1/chat/completions":
+            assert json.loads(body)["messages"][0]["role"] == "user"
+            answer = self._next(self.chats)
+            assert isinstance(answer, Answer)
+            return answer
         assert path == "/v1/completions"
         assert json.loads(body)["max_tokens"] == 1
-        answer: Answer = self._next(self.posts)
+        answer = self._next(self.posts)
+        assert isinstance(answer, Answer)
         return answer
 
     def state(self) -> ContainerState | None:
@@ -189,21 +204,6 @@ def test_not_a_list_of_models(body: str) -> None:
     assert served_models(body) is None
 
 
-@pytest.mark.parametrize(
-    ("body", "expected"),
-    [
-        ('{"message": "a"}', "a"),
-        ('{"error": {"message": "a\\n b"}}', "a b"),
-        ('{"error": "a"}', "a"),
-        ("plain", "plain"),
-        ("", "no message"),
-        ("[1]", "[1]"),
-    ],
-)
-def test_error_message(body: str, expected: str) -> None:
-    assert error_message(body) == expected
-
-
 @pytest.mark.parametrize(("expected", "error"), [(0, ""), (2, ""), (3, "server.tokenizer_wrong")])
 def test_the_engine_reads_the_vocabulary_right(expected: int, error: str) -> None:
     engine = Engine([models(m="loaded")], [DONE], [RUNNING])
@@ -213,3 +213,48 @@ def test_the_engine_reads_the_vocabulary_right(expected: int, error: str) -> Non
         return
     with pytest.raises(StackError, match=f"2 tokens that has 3.*{error}"):
         waiting.wait(10, 0.5)
+
+
+def chatting(*chats: Answer) -> Watch:
+    engine = Engine([models(m="loaded")], [DONE], [RUNNING])
+    engine.chats = list(chats)
+    return Watch(engine, engine, engine, "http://e", "m", "mistral-engine", chat=True)
+
+
+def test_a_model_with_a_template_answers_a_chat() -> None:
+    look = chatting(CHATTED).wait(10, 1)
+    assert (look.ready, look.status, look.prompt_tokens) == (True, "loaded", 2)
+
+
+@pytest.mark.parametrize(
+    ("chat", "message"),
+    [(BAD_TEMPLATE, "unexpected `}`, expected end of variable block"), (RAISING_TEMPLATE, "roles must alternate")],
+)
+def test_a_template_that_breaks_every_chat(chat: Answer, message: str) -> None:
+    with pytest.raises(StackError) as caught:
+        chatting(chat).wait(600, 1)
+    assert caught.value.id == "server.chat_failed"
+    assert "HTTP status 500: " in str(caught.value)
+    assert message in str(caught.value)
+    assert "chat_template in mistral_models" in caught.value.remedy
+
+
+def test_a_chat_without_an_answer_is_waited_for() -> None:
+    waiting = chatting(Answer(0, "timed out"), CHATTED)
+    assert waiting.wait(10, 1).ready
+    assert waiting.attempts == 2
+    with pytest.raises(StackError, match=r"a chat got no answer \(timed out\).*server\.not_ready"):
+        chatting(Answer(0, "timed out")).wait(3, 1)
+
+
+@pytest.mark.parametrize("body", ["nonsense", "{}", '{"choices": []}', '{"choices": [{"message": null}]}'])
+def test_a_chat_in_another_form(body: str) -> None:
+    with pytest.raises(StackError, match=r"server\.not_an_engine"):
+        chatting(Answer(200, body)).wait(10, 1)
+
+
+def test_the_run_of_the_container() -> None:
+    # From Docker 26.1.5.
+    text = '[{"Id":"7f8e","State":{"Status":"running","StartedAt":"2026-11-27T01:12:15.66Z"},"RestartCount":0}]'
+    state = parse_inspect(text)
+    assert (state.identity, state.started_at) == ("7f8e", "2026-11-27T01:12:15.66Z")
