@@ -10,9 +10,10 @@ replaced). Where it still differs from that server, tests/contract/differences.p
 Its own are only these: an answer's text is the JSON of the path, headers and body that arrived. The last message or the
 prompt steers it: `slow` streams twenty pieces in two seconds, `refuse` and `refuse-text` are the engine's two kinds of
 errors, `refuse-openai` is an error of another server, `silent` never answers, `recorded:mistralrs-0.8.1/NAME` gets the
-recorded answer of that name as it stands; `work NAME` takes half a second, `work-long NAME` three seconds, and like
-mistral.rs 0.8.1 both go on without their client. GET /last tells how the last stream ended, GET /load the names in
-their order and how many requests ran at the same time at most, both since the last GET /load.
+recorded answer of that name as it stands. `work NAME` takes half a second and `work-long NAME` three, and like those of
+mistral.rs 0.8.1 these answers are computed to the end when their client has gone. GET /last tells how the last stream
+ended, GET /load the names in their order and how many answers were computed at the same time at most, both since the last
+GET /load.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ PATHS = {"/": "GET", "/health": "GET", "/v1/models": "GET", **dict.fromkeys(COMP
 
 
 class Load:
-    """Counts the requests that run at the same time."""
+    """Counts the answers that are computed at the same time: to the last piece, but without the end of the response."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -201,8 +202,9 @@ class Engine(BaseHTTPRequestHandler):
             messages = body["messages"]
             prompt = messages if isinstance(messages, str) or not messages else messages[-1]["content"]
         if isinstance(prompt, str) and prompt.startswith("work"):
-            LOAD.names.append(prompt.split()[1])
-            time.sleep(3 if prompt.startswith("work-long") else 0.5)
+            with LOAD:
+                LOAD.names.append(prompt.split()[1])
+                time.sleep(3 if prompt.startswith("work-long") else 0.5)
         if prompt == "refuse":
             self.reply("chat_unknown_model", json.dumps({"message": "The engine says no: ünïcode."}))
         elif prompt == "refuse-text":
@@ -244,10 +246,11 @@ class Engine(BaseHTTPRequestHandler):
         number = next(NUMBERS)
         self.begin(response, None)
         try:
-            for index in range(PIECES):
-                recorded = last if index == PIECES - 1 else piece
-                self.chunk(f"data: {self.document(recorded, body, f'{index} ', number)}\n\n")
-                time.sleep(0.1 if slow else 0.001)
+            with LOAD:
+                for index in range(PIECES):
+                    recorded = last if index == PIECES - 1 else piece
+                    self.chunk(f"data: {self.document(recorded, body, f'{index} ', number)}\n\n")
+                    time.sleep(0.1 if slow else 0.001)
             self.chunk(f"data: {done}\n\n")
             self.wfile.write(b"0\r\n\r\n")
             LAST["stream"] = "complete"
