@@ -1,7 +1,7 @@
 """An engine that gets one request at a time while the others wait for their turn, as plan.yml says.
 
-The stand-in counts the requests that it works on at the same time. It goes on with a whole answer whose client has gone,
-and ends a stream whose client has gone: mistral.rs 0.8.1 (crates.io) on a CPU was seen to do both.
+The stand-in counts the requests that it works on at the same time. It goes on with a whole answer whose client has
+gone, and ends a stream whose client has gone: mistral.rs 0.8.1 (crates.io) on a CPU was seen to do both.
 """
 
 from __future__ import annotations
