@@ -25,12 +25,16 @@ _INDEX = re.compile(r"\d+(?::\d+)?\Z")
 
 
 class Spec(NamedTuple):
-    """A specification: its kind, the names of its devices, and the files of the host that it gives to containers."""
+    """A specification: its kind, the names of its devices, and the files of the host that it gives to containers.
+
+    C(numbers) are the device files whose major and minor number it says too, as those of toolkits since 1.18 do.
+    """
 
     kind: str
     version: str
     devices: tuple[str, ...]
     host_paths: tuple[str, ...]
+    numbers: tuple[tuple[str, int, int], ...] = ()
 
     @property
     def drivers(self) -> tuple[str, ...]:
@@ -75,6 +79,7 @@ def parse(text: str) -> Spec:
             items = []
     devices: list[str] = []
     paths: list[str] = []
+    numbers: list[tuple[str, int, int]] = []
     kind = version = ""
     for item in items:
         kind = kind or item.get("kind", "")
@@ -84,7 +89,12 @@ def parse(text: str) -> Spec:
         path = item.get("hostPath") or ("" if "containerPath" in item else item.get("path", ""))
         if path.startswith("/"):
             paths.append(path)
-    return Spec(kind, version, tuple(dict.fromkeys(devices)), tuple(dict.fromkeys(paths)))
+            # A minor number of 0 is left out.
+            if item.get("major", "").isdigit() and item.get("minor", "0").isdigit():
+                numbers.append((path, int(item["major"]), int(item.get("minor", "0"))))
+    return Spec(
+        kind, version, tuple(dict.fromkeys(devices)), tuple(dict.fromkeys(paths)), tuple(dict.fromkeys(numbers))
+    )
 
 
 def listed(output: str) -> list[str]:
@@ -102,12 +112,17 @@ def missing_devices(names: Iterable[str], wanted: Iterable[str]) -> list[str]:
 
 
 def stale_reasons(
-    spec: Spec, driver: str, uuids: Iterable[str], exists: Callable[[str], bool], older_than_toolkit: bool = False
+    spec: Spec,
+    driver: str,
+    uuids: Iterable[str],
+    exists: Callable[[str], bool],
+    older_than_toolkit: bool = False,
+    number: Callable[[str], tuple[int, int] | None] = lambda path: None,
 ) -> list[str]:
     """Why the specification does not fit the host any more, as parts of a sentence; none if it does.
 
     C(driver) is the version of the loaded driver and C(uuids) are the GPUs and MIG devices of the host. Of what is
-    empty, nothing is asked.
+    empty, nothing is asked. C(number) gives the major and minor number of a device file of the host, if it is one.
     """
     reasons = []
     wanted = list(uuids)
@@ -125,6 +140,11 @@ def stale_reasons(
     lost = [path for path in spec.host_paths if not exists(path)]
     if lost:
         reasons.append(f"{lost[0]}{f' and {len(lost) - 1} more files' if len(lost) > 1 else ''} it names are gone")
+    # The kernel gives nvidia-uvm and nvidia-caps their major numbers anew with each boot.
+    other = [path for path, major, minor in spec.numbers if number(path) not in (None, (major, minor))]
+    if other:
+        more = f" (and {len(other) - 1} more)" if len(other) > 1 else ""
+        reasons.append(f"the device number of {other[0]}{more} has changed")
     if older_than_toolkit:
         reasons.append("it is older than the toolkit")
     return reasons

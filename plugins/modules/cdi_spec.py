@@ -13,7 +13,7 @@ description:
   - The Container Device Interface (CDI) tells Docker what a container with GPUs needs. This module looks at the
     specification that is there, and has it made anew only if it is missing or does not fit the host any more. That is
     so if it is for another version of the driver, lacks a GPU or MIG device or has one that is gone, names files
-    that are gone, or is older than the toolkit.
+    that are gone or devices whose numbers have changed, or is older than the toolkit.
   - Where the toolkit's own service makes it (since version 1.18), the service is asked to; elsewhere C(nvidia-ctk) is
     called. A specification in the other of the two places is set aside, since it would hide the right one.
 extends_documentation_fragment:
@@ -111,6 +111,7 @@ error_id:
 import glob
 import os
 import re
+import stat
 import tempfile
 from typing import Any
 
@@ -167,6 +168,14 @@ def status(path: str) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_ino, found.st_mtime_ns
+
+
+def device_number(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return (os.major(found.st_rdev), os.minor(found.st_rdev)) if stat.S_ISCHR(found.st_mode) else None
 
 
 class CdiSpec:
@@ -260,6 +269,7 @@ class CdiSpec:
                 params["devices"],
                 os.path.exists,
                 program is not None and self.older_than(program),
+                device_number,
             )
         set_aside = self.other if os.path.exists(self.other) else ""
         result: dict[str, Any] = {

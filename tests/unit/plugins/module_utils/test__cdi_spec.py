@@ -169,3 +169,27 @@ def test_what_nvidia_ctk_listed(version: str) -> None:
     lists = [listed(answer) for answer in answers if answer.startswith("cdi list")]
     # With no file, with one, and with a second one that is invalid.
     assert lists == [[], names, names]
+
+
+def test_device_numbers_that_the_kernel_gave_anew() -> None:
+    spec = parse((RECORDINGS / "cdi-8xh100-1.20.2.yaml").read_text())
+    assert {*spec.numbers} >= {("/dev/nvidia0", 195, 0), ("/dev/nvidia7", 195, 7), ("/dev/nvidiactl", 195, 255)}
+    now = {path: (major, minor) for path, major, minor in spec.numbers}
+
+    def reasons(**changed: tuple[int, int] | None) -> list[str]:
+        numbers = {**now, **{f"/dev/{name}": value for name, value in changed.items()}}
+        return stale_reasons(spec, "550.163.01", EIGHT, lambda path: True, number=numbers.get)
+
+    assert reasons() == []
+    assert reasons(nvidia3=None) == [], "that it is gone is another reason"
+    assert reasons(nvidia3=(195, 4)) == ["the device number of /dev/nvidia3 has changed"]
+    assert reasons(nvidiactl=(1, 3), nvidia0=(1, 3)) == ["the device number of /dev/nvidia0 (and 1 more) has changed"]
+    # 1.17.8 does not say the numbers of most; what it says nothing of is not compared.
+    older = parse((RECORDINGS / "cdi-8xh100-1.17.8.yaml").read_text())
+    assert stale_reasons(older, "550.163.01", EIGHT, lambda path: True, number=lambda path: (1, 3)) == []
+
+
+def test_device_numbers_in_json() -> None:
+    node = {"path": "/dev/nvidia-uvm", "hostPath": "/dev/nvidia-uvm", "major": 511, "minor": 1}
+    document = {**DOCUMENT, "containerEdits": {"deviceNodes": [node]}}
+    assert parse(json.dumps(document)).numbers == (("/dev/nvidia-uvm", 511, 1),)
