@@ -169,6 +169,22 @@ FAULTS: tuple[tuple[str, Fault], ...] = (
         ),
     ),
     (
+        r"unable to load config for runtime docker|unable to configure the Docker daemon with file",
+        Fault(
+            "toolkit.docker_settings_invalid",
+            "{where}: Docker's settings cannot be read ({words}).",
+            "Correct /etc/docker/daemon.json on the host ('dockerd --validate' checks it) and run again.",
+        ),
+    ),
+    (
+        r"unrecognized runtime '",
+        Fault(
+            "toolkit.container_engine_unsupported",
+            "{where}: the toolkit cannot configure that container engine ({words}).",
+            "Give it one that 'nvidia-ctk runtime configure --help' lists: docker, containerd or crio.",
+        ),
+    ),
+    (
         r"/dev/nvidia\S* does not exist|no NVIDIA GPU device is present|stat /dev/nvidia\S*: no such file"
         r'|"/dev/nvidia[^"]*": no such file|lstat /dev/nvidia',
         Fault(

@@ -1,4 +1,4 @@
-"""What site.yml made of a host with a GPU: what the module gpu_info found went through all roles to the engine."""
+"""What site.yml made of a host with two GPUs: what the module gpu_info found went through all roles to the engine."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from toolkit_host import GPU, SITE, Play, on_host
+from toolkit_host import DRIVER, GPUS, LIBRARIES, SITE, Play, on_host
 
 STATE = (
     "cat /etc/docker/daemon.json /etc/mistral/*; ls -l /var/lib/mistral/models /var/lib/mistral/models/.store;"
     " docker images --no-trunc --quiet; systemctl show --property MainPID docker; dpkg --list"
 )
 site = Play(SITE, STATE)
-# 46068 MiB, less the 478 MiB that the driver keeps.
-MEMORY = "the host's GPUs have 47.8 GB"
+# Twice 24564 MiB, less the 450 MiB that the driver keeps.
+MEMORY = "the host's GPUs have 50.6 GB"
 
 
 def inspected() -> dict[str, object]:
     return dict(json.loads(on_host("docker inspect mistral-engine"))[0])
 
 
-def test_the_engine_gets_the_gpu_through_cdi() -> None:
+def test_the_engine_gets_the_gpus_through_cdi() -> None:
     settings = inspected()["HostConfig"]
     assert isinstance(settings, dict)
     requests = [(one["Driver"], one["DeviceIDs"]) for one in settings["DeviceRequests"]]
@@ -31,7 +31,7 @@ def test_the_engine_gets_the_gpu_through_cdi() -> None:
     assert settings["MemoryReservation"] == 256 << 20
 
 
-def test_the_engine_sees_the_gpu() -> None:
+def test_the_engine_sees_the_gpus() -> None:
     # The stand-in answers with what nvidia-smi tells it.
     body = '{"model": "gemma3-270m-q4_k_m", "prompt": "x", "max_tokens": 1}'
     said = on_host(
@@ -39,21 +39,27 @@ def test_the_engine_sees_the_gpu() -> None:
         ' print(r.urlopen("http://127.0.0.1:11434/v1/completions", sys.argv[1].encode()).read().decode())\''
         f" '{body}'"
     )
-    assert GPU in json.loads(said)["choices"][0]["text"]
-    assert (
-        on_host("docker exec mistral-engine sh -c 'test -c /dev/nvidia0 && test ! -e /dev/nvidia1 && echo so'") == "so"
-    )
+    text = json.loads(said)["choices"][0]["text"]
+    assert [uuid in text for uuid in GPUS] == [True, True]
+
+
+def test_the_engine_finds_the_drivers_libraries_by_name() -> None:
+    """The hook of nvidia-cdi-hook has put them into the cache of the linker, in a container whose root is read-only."""
+    script = 'import ctypes; print(ctypes.CDLL("libcuda.so.1").cuInit(0)); print(open("/proc/self/maps").read())'
+    said = on_host(f"docker exec mistral-engine python3 -c '{script}'").splitlines()
+    assert said[0] == "100", "CUDA_ERROR_NO_DEVICE of the stand-in"
+    assert any(line.endswith(f" {LIBRARIES}/libcuda.so.{DRIVER}") for line in said)
 
 
 def test_gpu_and_driver_chose_the_image() -> None:
     config = inspected()["Config"]
     assert isinstance(config, dict)
     labels = config["Labels"]
-    assert labels["io.mistralrs.stack.compute_capabilities"] == "89"
+    assert labels["io.mistralrs.stack.compute_capabilities"] == "86"
     assert labels["io.mistralrs.stack.cuda"].startswith("13.")
     assert labels["org.opencontainers.image.base.name"].startswith("ghcr.io/ericlbuehler/mistral.rs")
     records = on_host("cat /var/lib/mistral/images/*.json")
-    assert GPU in records, "the image was proven with the GPU"
+    assert [uuid in records for uuid in GPUS] == [True, True], "the image was proven with the GPUs"
 
 
 @pytest.fixture
@@ -93,9 +99,12 @@ def test_a_model_too_large_for_the_gpu_is_refused_before_it_is_fetched(big_model
 @pytest.fixture
 def broken_driver() -> Iterator[None]:
     """The libraries were updated, and the kernel still has the former driver."""
-    on_host("cp /etc/nvidia-smi-stand-in /root/stand-in && echo mismatch__565.57 >/etc/nvidia-smi-stand-in")
+    on_host(
+        "cp /etc/nvidia-smi-stand-in /root/stand-in && echo mismatch__565.57 >/etc/nvidia-smi-stand-in"
+        " && echo mismatch >/run/stand-in-nvml"
+    )
     yield
-    on_host("mv /root/stand-in /etc/nvidia-smi-stand-in")
+    on_host("mv /root/stand-in /etc/nvidia-smi-stand-in && rm /run/stand-in-nvml")
 
 
 @pytest.mark.usefixtures("broken_driver")

@@ -1,4 +1,4 @@
-"""The container toolkit on a real host with a stand-in GPU: what it leaves, what it refuses, what it repairs."""
+"""NVIDIA's container toolkit on a host with stand-in GPUs: what the role leaves, what it refuses, what it repairs."""
 
 from __future__ import annotations
 
@@ -9,9 +9,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from toolkit_host import DRIVER, GPU, Play, check_image, docker_pid, module, on_host, one_line, running_since
+from toolkit_host import (
+    DRIVER,
+    GPUS,
+    LIBRARIES,
+    Play,
+    check_image,
+    docker_pid,
+    in_container,
+    module,
+    on_host,
+    one_line,
+    running_since,
+)
 
-MIG = "MIG-99999999-8888-7777-6666-555555555555"
+# Those of tests/nvidia/driver/nvml.c on GPU 0.
+MIG = ["MIG-99999999-8888-7777-6666-555555555555", "MIG-99999999-8888-7777-6666-444444444444"]
+NODES = 'for node in /dev/nvidia*; do [ -c "$node" ] && echo "$node"; done'
+SHARED_NODES = ["/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", "/dev/nvidiactl"]
 PACKAGES = {
     "libnvidia-container-tools",
     "libnvidia-container1",
@@ -64,15 +79,38 @@ def test_settings_of_others_are_untouched() -> None:
     assert "runtimes" not in settings
 
 
-def test_a_container_sees_the_gpu() -> None:
-    said = on_host(
-        f"docker run --rm --network none --device nvidia.com/gpu=all {check_image()}"
-        " sh -c 'test -c /dev/nvidia0 && echo $NVIDIA_CTK_LIBCUDA_DIR && nvidia-smi -L'"
-    )
-    assert said.splitlines()[0] == "/usr/lib/stand-in-gpu"
-    assert GPU in said
-    without = on_host(f"docker run --rm --network none {check_image()} sh -c 'test -e /dev/nvidia0 || echo none'")
-    assert without == "none"
+def test_the_programs_are_nvidias_own() -> None:
+    assert on_host("nvidia-ctk --version").startswith("NVIDIA Container Toolkit CLI version 1.20.0")
+    listed = on_host("nvidia-ctk --quiet cdi list").split()
+    assert listed == sorted(f"nvidia.com/gpu={name}" for name in ("0", "1", *GPUS, "all"))
+    spec = module("cdi_spec", driver_version=DRIVER, devices=GPUS)
+    assert (spec["changed"], spec["devices"]) == (False, listed)
+
+
+@pytest.mark.parametrize(("device", "numbers"), [("0", [0]), ("1", [1]), (GPUS[1], [1]), ("all", [0, 1])])
+def test_a_container_gets_exactly_the_gpus_it_was_given(device: str, numbers: list[int]) -> None:
+    said = in_container(f"{NODES}; nvidia-smi -L", "--device", f"nvidia.com/gpu={device}").splitlines()
+    nodes = [line for line in said if line.startswith("/dev/")]
+    assert sorted(nodes) == sorted([f"/dev/nvidia{number}" for number in numbers] + SHARED_NODES)
+    # As nvidia-smi says it there, by NVML, from the device files that are there.
+    expected = [f"GPU {place}: NVIDIA RTX A5000 (UUID: {GPUS[number]})" for place, number in enumerate(numbers)]
+    assert [line for line in said if line.startswith("GPU ")] == expected
+
+
+def test_a_container_gets_the_drivers_libraries() -> None:
+    files = [f"{LIBRARIES}/libcuda.so.{DRIVER}", f"{LIBRARIES}/libnvidia-ml.so.{DRIVER}", "/usr/bin/nvidia-smi"]
+    script = "while read -r _ _ _ _ path options _; do echo $path $options; done </proc/self/mountinfo"
+    mounts = dict(line.split(" ", 1) for line in in_container(script, "--device", "nvidia.com/gpu=0").splitlines())
+    for path in files:
+        assert mounts[path].startswith("ro,nosuid,nodev"), mounts
+    # What the hooks of nvidia-cdi-hook make: links by the libraries' own names, and the linker's cache.
+    links = f"for name in libcuda.so.1 libcuda.so libnvidia-ml.so.1; do test -e {LIBRARIES}/$name && echo $name; done"
+    said = in_container(f"{links}; test -s /etc/ld.so.cache && echo cache", "--device", "nvidia.com/gpu=0").split()
+    assert said == ["libcuda.so.1", "libcuda.so", "libnvidia-ml.so.1", "cache"]
+
+
+def test_a_container_without_gpus_gets_nothing() -> None:
+    assert in_container(f"{NODES}; command -v nvidia-smi; echo end") == "end"
 
 
 def test_only_one_specification() -> None:
@@ -202,9 +240,26 @@ def test_downgrade_and_upgrade() -> None:
     assert versions() == {"1.19.1-1"}
     assert set(on_host("apt-mark showhold").split()) >= PACKAGES
     assert spec_mark() != mark, "what an older toolkit describes is described by itself"
+    assert "1.19.1" in on_host("nvidia-ctk --version")
+    assert role.works(nvidia_container_toolkit_version="1.19.1") == 0
     assert role.works() > 0
     assert versions() == {"1.20.0-1"}
     assert set(on_host("apt-mark showhold").split()) >= PACKAGES
+    assert role.works() == 0
+
+
+def test_a_version_without_a_service() -> None:
+    """1.17.8, the oldest that the role installs, writes no specification by itself."""
+    old = {"nvidia_container_toolkit_version": "1.17.8"}
+    assert role.works(**old) > 0
+    assert versions() == {"1.17.8-1"}
+    assert on_host(f"ls {SPEC} {STATIC_SPEC} 2>/dev/null || true") == STATIC_SPEC
+    assert in_container("nvidia-smi -L", "--device", "nvidia.com/gpu=1").count(GPUS[1]) == 1
+    assert role.works(**old) == 0
+    assert role.works() > 0
+    assert versions() == {"1.20.0-1"}
+    assert on_host(f"ls {SPEC} {STATIC_SPEC} 2>/dev/null || true") == SPEC
+    assert role.works() == 0
 
 
 def test_a_docker_too_old_for_cdi() -> None:
@@ -217,7 +272,18 @@ def test_the_legacy_runtime_beside_it() -> None:
     assert role.works(nvidia_container_toolkit_legacy_runtime=True) > 0
     assert docker_pid() == pid, "Docker takes runtimes up without a restart"
     assert "nvidia" in json.loads(on_host("docker info --format '{{json .Runtimes}}'"))
-    assert on_host(f"docker run --rm --network none --runtime nvidia {check_image()} sh -c 'echo started'") == "started"
+    # NVIDIA's own way of saying it to Docker would change nothing.
+    settings = on_host("cat /etc/docker/daemon.json")
+    assert json.loads(on_host("nvidia-ctk --quiet runtime configure --runtime docker --dry-run")) == json.loads(
+        settings
+    )
+    # NVIDIA's runtime makes the same of the variable as Docker does of --device.
+    gpu = ("--runtime", "nvidia", "--env", "NVIDIA_VISIBLE_DEVICES=1")
+    said = in_container(f"{NODES}; nvidia-smi -L", *gpu)
+    assert "/dev/nvidia1" in said.split()
+    assert "/dev/nvidia0" not in said.split()
+    assert GPUS[1] in said
+    assert not module("gpu_container_check", access="runtime", gpus=2, devices=GPUS).get("failed")
 
 
 def test_version_that_is_not_offered() -> None:
@@ -228,37 +294,73 @@ def test_version_that_is_not_offered() -> None:
 
 
 @pytest.fixture
-def gpus() -> Iterator[None]:
-    """The stand-in's GPUs, as they were, after the test."""
-    on_host("cp /etc/stand-in-gpu /root/stand-in-gpu")
+def nvml() -> Iterator[None]:
+    """What NVML says of the GPUs is as it was after the test."""
     yield
-    on_host("cp /root/stand-in-gpu /etc/stand-in-gpu")
-    assert module("cdi_spec", driver_version=DRIVER, devices=[GPU])["path"] == SPEC
+    on_host("rm -f /run/stand-in-nvml")
+    assert module("cdi_spec", driver_version=DRIVER, devices=GPUS)["path"] == SPEC
 
 
-@pytest.mark.usefixtures("gpus")
+@pytest.mark.usefixtures("nvml")
 def test_a_gpu_was_divided() -> None:
-    on_host(f"sed -i 's/gpu GPU-[^ ]*/gpu {MIG}/' /etc/stand-in-gpu")
-    first = module("cdi_spec", driver_version=DRIVER, devices=[MIG])
+    on_host("echo mig >/run/stand-in-nvml")
+    devices = [*MIG, GPUS[1]]
+    first = module("cdi_spec", driver_version=DRIVER, devices=devices)
     assert first["changed"]
-    assert f"it lacks {MIG}" in first["reasons"]
-    assert f"nvidia.com/gpu={MIG}" in first["devices"]
-    assert not module("cdi_spec", driver_version=DRIVER, devices=[MIG])["changed"]
+    assert f"it lacks {', '.join(MIG)}" in first["reasons"]
+    assert {f"nvidia.com/gpu={name}" for name in (*MIG, "0:0", "0:1")} <= set(first["devices"])
+    assert not module("cdi_spec", driver_version=DRIVER, devices=devices)["changed"]
+    caps = 'for node in /dev/nvidia-caps/*; do echo "$node"; done'
+    said = in_container(f"{NODES}; {caps}", "--device", f"nvidia.com/gpu={MIG[1]}").split()
+    assert set(said) - set(SHARED_NODES) == {
+        "/dev/nvidia0",
+        "/dev/nvidia-caps/nvidia-cap21",
+        "/dev/nvidia-caps/nvidia-cap22",
+    }
 
 
-@pytest.mark.usefixtures("gpus")
+@pytest.mark.usefixtures("nvml")
 def test_a_lost_gpu() -> None:
-    lost = module("cdi_spec", driver_version=DRIVER, devices=[GPU, MIG])
+    lost = module("cdi_spec", driver_version=DRIVER, devices=[*GPUS, MIG[0]])
     assert lost["error_id"] == "toolkit.cdi_devices_missing"
-    assert MIG in lost["msg"]
+    assert MIG[0] in lost["msg"]
 
 
-@pytest.mark.usefixtures("gpus")
-def test_driver_not_loaded() -> None:
-    on_host("sed -i '/^driver/d' /etc/stand-in-gpu")
-    failed = module("cdi_spec", driver_version="535.216.03", devices=[GPU])
-    assert failed["error_id"] == "toolkit.driver_not_loaded", failed
-    assert GPU in on_host(f"cat {SPEC}"), "the old specification stays"
+@pytest.mark.parametrize(
+    ("state", "error"),
+    [
+        ("not-loaded", "toolkit.driver_not_loaded"),
+        ("mismatch", "toolkit.driver_library_mismatch"),
+        ("no-devices", "toolkit.no_devices"),
+    ],
+)
+@pytest.mark.usefixtures("nvml")
+def test_a_driver_that_does_not_answer(state: str, error: str) -> None:
+    on_host(f"echo {state} >/run/stand-in-nvml")
+    failed = module("cdi_spec", driver_version="535.216.03", devices=GPUS)
+    assert failed["error_id"] == error, failed
+    assert GPUS[0] in on_host(f"cat {SPEC}"), "the old specification stays"
+
+
+@pytest.mark.parametrize("name", ["nvidia-current", "nvidia-current-open", "nvidia-tesla-535"])
+def test_debians_names_of_the_driver(name: str) -> None:
+    """NVIDIA's service waits for modules that are called nvidia or nvidia-current; the role adds these."""
+    modules = "/lib/modules/$(uname -r)/modules.dep"
+    on_host(f"echo updates/dkms/{name}.ko.xz: >{modules}; rm {SPEC}")
+    try:
+        assert module("cdi_spec", driver_version=DRIVER, devices=GPUS).get("reasons") == ["there is none"]
+    finally:
+        on_host(f"echo updates/dkms/nvidia.ko: >{modules}")
+
+
+def test_a_service_that_waits_for_the_driver() -> None:
+    modules = "/lib/modules/$(uname -r)/modules.dep"
+    on_host(f"echo kernel/drivers/video/fbdev/nvidia/nvidiafb.ko: >{modules}; rm {SPEC}")
+    try:
+        assert module("cdi_spec", driver_version=DRIVER, devices=GPUS)["error_id"] == "toolkit.cdi_refresh_skipped"
+    finally:
+        on_host(f"echo updates/dkms/nvidia.ko: >{modules}")
+        assert module("cdi_spec", driver_version=DRIVER, devices=GPUS)["path"] == SPEC
 
 
 @pytest.fixture
@@ -268,17 +370,28 @@ def masked_unit() -> Iterator[None]:
     on_host("systemctl unmask nvidia-cdi-refresh.service")
 
 
-@pytest.mark.usefixtures("gpus", "masked_unit")
+@pytest.mark.parametrize(
+    ("state", "error"), [("not-loaded", "toolkit.driver_not_loaded"), ("mismatch", "toolkit.driver_library_mismatch")]
+)
+@pytest.mark.usefixtures("nvml", "masked_unit")
+def test_a_driver_that_does_not_answer_without_the_service(state: str, error: str) -> None:
+    """Here nvidia-ctk itself says what is wrong."""
+    on_host(f"echo {state} >/run/stand-in-nvml")
+    failed = module("cdi_spec", driver_version="535.216.03", devices=GPUS)
+    assert failed["error_id"] == error, failed
+
+
+@pytest.mark.usefixtures("nvml", "masked_unit")
 def test_without_the_service() -> None:
-    made = module("cdi_spec", driver_version=DRIVER, devices=[GPU])
+    made = module("cdi_spec", driver_version=DRIVER, devices=GPUS)
     assert (made["changed"], made["path"], made["set_aside"]) == (True, STATIC_SPEC, SPEC)
-    assert not module("cdi_spec", driver_version=DRIVER, devices=[GPU])["changed"]
+    assert not module("cdi_spec", driver_version=DRIVER, devices=GPUS)["changed"]
 
 
 def test_specification_of_somebody_else() -> None:
     on_host(f"mkdir -p /etc/cdi && cp {SPEC} /etc/cdi/mine.yaml")
     try:
-        assert module("cdi_spec", driver_version=DRIVER, devices=[GPU])["error_id"] == "toolkit.cdi_spec_foreign"
+        assert module("cdi_spec", driver_version=DRIVER, devices=GPUS)["error_id"] == "toolkit.cdi_spec_foreign"
     finally:
         on_host("rm /etc/cdi/mine.yaml")
 
@@ -286,7 +399,7 @@ def test_specification_of_somebody_else() -> None:
 def test_messages_of_the_real_docker() -> None:
     unknown = on_host(f"docker run --rm --network none --device nvidia.com/gpu=7 {check_image()} true 2>&1 || true")
     assert "unresolvable CDI devices nvidia.com/gpu=7" in unknown
-    assert module("gpu_container_check", gpus=2)["error_id"] == "toolkit.container_without_gpus"
+    assert module("gpu_container_check", gpus=3)["error_id"] == "toolkit.container_without_gpus"
     none = on_host(f"docker run --rm --network none --runtime none {check_image()} true 2>&1 || true")
     assert "unknown or invalid runtime name: none" in none
-    assert module("gpu_container_check", devices=[MIG])["error_id"] == "toolkit.container_without_gpus"
+    assert module("gpu_container_check", devices=MIG)["error_id"] == "toolkit.container_without_gpus"

@@ -16,8 +16,10 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 SITE = HERE.parents[2] / "playbooks" / "site.yml"
-GPU = "GPU-00000000-0000-0000-0000-000000000000"
-DRIVER = "595.80"
+# Those of the recording a5000-two__590.44.01.
+GPUS = ["GPU-12345678-aaaa-bbbb-cccc-0123456789ab", "GPU-12345678-aaaa-bbbb-cccc-0123456789ac"]
+DRIVER = "590.44.01"
+LIBRARIES = "/usr/lib/x86_64-linux-gnu"
 SETTINGS = {
     "ANSIBLE_CONFIG": str(HERE.parents[2] / "ansible.cfg"),
     "ANSIBLE_FORCE_COLOR": "0",
@@ -85,6 +87,12 @@ def module(name: str, **options: Any) -> dict[str, Any]:
     match = re.search(r"=> (\{.*\})", done.stdout, re.DOTALL)
     assert match, done.stdout + done.stderr
     return dict(json.loads(match.group(1)))
+
+
+def in_container(script: str, *options: str, image: str = "") -> str:
+    """What a shell in a container without network says."""
+    words = ["docker", "run", "--rm", "--network", "none", *options, image or check_image(), "sh", "-c", script]
+    return on_host(shlex.join(words))
 
 
 def docker_pid() -> str:

@@ -65,6 +65,12 @@ MESSAGES = [
     ),
     ("no_devices", "No devices were found"),
     (
+        "docker_settings_invalid",
+        "unable to configure the Docker daemon with file /etc/docker/daemon.json: invalid character '}' looking for"
+        " beginning of object key string",
+    ),
+    ("container_engine_unsupported", 'time="2026-11-26T23:17:26Z" level=error msg="unrecognized runtime \'nosuch\'"'),
+    (
         "docker_not_running",
         "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?",
     ),
@@ -110,9 +116,9 @@ def test_patterns_are_valid() -> None:
         assert re.match(r"toolkit\.[a-z_]+\Z", fault.id)
 
 
-def recorded(version: str, command: str) -> str:
+def recorded(version: str, command: str, file: str = "cdi-list-and-errors") -> str:
     """What nvidia-ctk said to a command of the recording."""
-    text = (RECORDINGS / f"cdi-list-and-errors-{version}.txt").read_text()
+    text = (RECORDINGS / f"{file}-{version}.txt").read_text()
     return next(one for one in text.split("$ nvidia-ctk ") if one.startswith(f"{command}\n")).partition("\n")[2]
 
 
@@ -153,3 +159,21 @@ def test_warnings_of_a_whole_run_are_not_its_error(version: str, words: str, err
     assert fault.id == f"toolkit.{error}"
     assert f"failed to generate CDI spec: {words}" in str(fault)
     assert "Could not locate" not in str(fault)
+
+
+@pytest.mark.parametrize("version", ["1.17.8", "1.20.2"])
+@pytest.mark.parametrize(
+    ("command", "error", "words"),
+    [
+        ("--runtime=nosuch", "container_engine_unsupported", "(unrecognized runtime 'nosuch')"),
+        (
+            "--runtime=docker --config=dj/broken.json   # the file is '{broken'",
+            "docker_settings_invalid",
+            "(unable to load config for runtime docker: invalid character 'b' looking for beginning of object key",
+        ),
+    ],
+)
+def test_nvidia_ctk_and_settings_it_cannot_change(version: str, command: str, error: str, words: str) -> None:
+    fault = explained(recorded(version, f"runtime configure {command}", "runtime-configure"), "x")
+    assert fault.id == f"toolkit.{error}"
+    assert words in str(fault)
