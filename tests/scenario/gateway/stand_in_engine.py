@@ -169,8 +169,7 @@ class Engine(BaseHTTPRequestHandler):
             text = text.replace("no-such-model", json.dumps(body["model"])[1:-1])
             self.reply(name, text.replace(RECORDED_MODEL, ", ".join(self.models)))
         else:
-            with LOAD:
-                self.answer(body)
+            self.answer(body)
 
     @staticmethod
     def broken_json(raw: bytes, error: Exception) -> str:
