@@ -294,6 +294,27 @@ def test_what_was_compiled_from_other_source_is_forgotten(
     assert "half-4567" in kept(bed, ".fingerprint") & kept(bed, "build")
 
 
+@pytest.mark.parametrize(
+    ("called", "ended", "whole"),
+    # The first is how cargo 1.95 leaves one that came to its end; killed in its first run, and in a later one.
+    [(20, 20, True), (20, None, False), (20, 10, False)],
+)
+def test_half_a_library_is_not_taken_for_a_whole_one(bed: Bed, called: int, ended: int | None, whole: bool) -> None:
+    bed.source(SOURCE)
+    assert bed.compile()[0] == 0
+    run = bed.root / "build" / "target" / "release" / "build" / "candle-kernels-89ab"
+    (run / "out").mkdir(parents=True)
+    library, kernel = run / "out" / "libmistralrsquant.a", run / "out" / "ops-1234.o"
+    for path, time in ((library, 30), (kernel, 30), (run / "invoked.timestamp", called), (run / "output", ended)):
+        if time is not None:
+            path.touch()
+            os.utime(path, (time, time))
+    assert bed.compile()[0] == 0
+    assert library.exists() == whole
+    # cudaforge knows by itself which of these are whole.
+    assert kernel.exists()
+
+
 def archive() -> bytes:
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w") as files:

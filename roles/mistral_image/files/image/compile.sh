@@ -76,6 +76,15 @@ if [ "$(cat /build/target/source 2>/dev/null)" != "$source_id" ]; then
     echo "$source_id" >/build/target/source
 fi
 
+# A build script that was ended from outside may leave half a library of kernels, which is as new as a whole one. Cargo
+# gives the output of one that came to its end the time at which it was called.
+for run in /build/target/release/build/*/; do
+    if [ -e "$run/invoked.timestamp" ] &&
+        { [ ! -e "$run/output" ] || [ "$run/output" -ot "$run/invoked.timestamp" ]; }; then
+        rm -f "$run"out/*.a "$run"out/*.ptx
+    fi
+done
+
 selection=(--locked --package "$PACKAGE" --features "$FEATURES")
 if [ "$DEFAULT_FEATURES" = false ]; then
     selection+=(--no-default-features)
