@@ -120,7 +120,8 @@ def engine_source(settings: Mapping[str, Any], engine: EngineVersion) -> Source:
     kind = build_from(settings, engine.version)
     if kind == "crate":
         crate = CRATES[engine.version]
-        url = checked_url(settings, "crate_url", required=True).format(name=crate.name, version=engine.version)
+        url = checked_url(settings, "crate_url", required=True)
+        url = url.replace("{name}", crate.name).replace("{version}", engine.version)
         return Source(
             kind,
             {

@@ -176,7 +176,10 @@ def _toolchain(settings: Mapping[str, Any], engine: EngineVersion, kind: str) ->
             "RUST_VERSION": version or engine.rust_version,
             "RUSTUP_SHA256": sha256,
         },
-        {"RUSTUP_INIT": url.format(target=_RUST_TARGETS[kind]), "RUSTUP_SERVER": checked_url(settings, "rust_server")},
+        {
+            "RUSTUP_INIT": url.replace("{target}", _RUST_TARGETS[kind]),
+            "RUSTUP_SERVER": checked_url(settings, "rust_server"),
+        },
     )
 
 

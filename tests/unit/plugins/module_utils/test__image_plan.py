@@ -140,6 +140,17 @@ def test_a_crate_for_the_cpu() -> None:
     assert (made["cuda_version"], made["compute_capabilities"]) == ("", [])
 
 
+def test_other_braces_in_an_address_are_left() -> None:
+    made = plan(
+        **CPU,
+        version="0.8.1",
+        crate_url="https://example.org/{mirror}/{name}@{version}",
+        rustup_url="https://example.org/{mirror}/{target}",
+    )
+    assert made["arguments"]["SOURCE_ARCHIVE"] == "https://example.org/{mirror}/mistralrs-cli@0.8.1"
+    assert made["arguments"]["RUSTUP_INIT"] == "https://example.org/{mirror}/x86_64-unknown-linux-gnu"
+
+
 def test_git_for_the_cpu() -> None:
     made = plan(**CPU, base_distribution="debian12")
     assert made["tag"] == "0.9.2-cpu"
