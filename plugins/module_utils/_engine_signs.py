@@ -57,9 +57,8 @@ SIGNS = (
         r"Num GPU blocks is 0",
         "no_room_for_kv_cache",
         "The GPU's memory holds the model, but nothing is left for the context (KV cache).",
-        "With one model: lower models.context_length, raise gpu.memory_fraction, or use a smaller quantization. With "
-        "several models on the same GPUs a larger fraction does not help, because the first model takes it: serve "
-        "fewer models there, or more of them on other GPUs.",
+        "Lower models.context_length, or use a smaller quantization. With one model raise gpu.memory_fraction; with "
+        "several, serve fewer of them on these GPUs, or set gpu.allow_growth.",
     ),
     _sign(
         r"does not fit on the devices .*exceeds total capacity by (?P<excess>\d+ ?MB)",
