@@ -229,6 +229,23 @@ def test_nothing_is_published_before_it_is_complete(place: Place, monkeypatch: p
     assert place.made() == set(KINDS)
 
 
+def test_a_split_model_is_looked_at_as_a_whole(place: Place) -> None:
+    """Its metadata is in the first file, and its last tensor, which says that nothing is tied, in the last."""
+    metadata = {**MISTRAL, "split.count": 2, "split.no": 0, "tokenizer.ggml.model": "gpt2"}
+    first = place.gguf.build({**metadata, "llama.vocab_size": 300})
+    second = place.gguf.build({"general.architecture": "llama", "split.count": 2}, {"output.weight": ([4, 2], 0, 32)})
+    place.source.unlink()
+    place.source.mkdir()
+    (place.source / "m-00001-of-00002.gguf").write_bytes(first)
+    (place.source / "m-00002-of-00002.gguf").write_bytes(second)
+    facts = place.run().facts
+    assert facts["directory"]
+    config = json.loads(Path(facts["config"]).read_text())
+    assert (config["tie_word_embeddings"], config["vocab_size"]) == (False, 300)
+    assert place.made() == {"config"}
+    assert not place.run().changed
+
+
 def test_a_header_that_can_not_be_used_writes_none_of_them(place: Place) -> None:
     place.put(**{"llama.block_count": "many"})
     with pytest.raises(StackError, match="config_unusable"):
