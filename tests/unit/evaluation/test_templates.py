@@ -79,6 +79,9 @@ def test_the_branch_changes_no_chat_and_no_prompt(template: str) -> None:
     wrapped = ENVIRONMENT.from_string(with_raw_branch(template))
     messages = [{"role": "user", "content": " hello\n"}]
     assert wrapped.render(messages=messages) == ENVIRONMENT.from_string(template).render(messages=messages)
+    # As the recording chat_messages_empty: no message is a request too.
+    empty = "{% for m in messages %}{{ m.content }}{% endfor %}"
+    assert ENVIRONMENT.from_string(with_raw_branch(empty)).render(messages=[]) == ""
     prompt = "  {{ not.a.template }}\n"
     assert wrapped.render(messages=[{"role": RAW_ROLE, "content": prompt}]) == prompt
 
