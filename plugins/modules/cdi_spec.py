@@ -194,9 +194,14 @@ class CdiSpec:
         rc, out, err = self.module.run_command([program, *words])
         return int(rc), str(out), str(err)
 
+    def _unit_property(self, name: str) -> str:
+        _rc, out, _err = self._systemctl("show", f"--property={name}", "--value", self.unit)
+        return out.strip()
+
     def _unit_is_there(self) -> bool:
-        _rc, out, _err = self._systemctl("show", "--property=LoadState", "--value", self.unit)
-        return out.strip() == "loaded"
+        # systemd remembers a unit whose file is gone, as after a downgrade, until it is reloaded.
+        fragment = self._unit_property("FragmentPath")
+        return self._unit_property("LoadState") == "loaded" and os.path.exists(fragment)
 
     def _unit_path(self) -> str:
         settings = read(self.module.params["unit_settings"])
@@ -231,6 +236,8 @@ class CdiSpec:
 
     def _make_by_unit(self) -> None:
         before = status(self.path)
+        if self._unit_property("NeedDaemonReload") == "yes":
+            self._systemctl("daemon-reload")
         self._systemctl("reset-failed", self.unit)
         # A restart, since the service counts as active once it has run.
         rc, _out, err = self._systemctl("restart", self.unit)

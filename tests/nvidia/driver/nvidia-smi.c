@@ -60,7 +60,7 @@ int main(int count, char **words)
         function("nvmlDeviceGetMaxMigDeviceCount")(gpu, &parts);
         for (unsigned int j = 0; j < parts && !function("nvmlDeviceGetMigDeviceHandleByIndex")(gpu, j, &part); j++) {
             function("nvmlDeviceGetUUID")(part, uuid, sizeof uuid);
-            printf("  MIG 1c.3g.71gb  Device  %u: (UUID: %s)\n", j, uuid);
+            printf("  MIG 1g.6gb      Device  %u: (UUID: %s)\n", j, uuid);
         }
     }
     if (!found) {

@@ -7,7 +7,8 @@
  * (pkg/nvcdi, internal/platform-support/dgpu, internal/info). What they look up with dlsym and may miss is left out.
  * GPUs: tests/nvidia/recordings/a5000-two__590.44.01.txt (name, UUIDs, PCI addresses and ids, memory, driver and CUDA version); the
  * brand of an RTX A5000 and the sentences of errors are those of nvml.h, nvidia-smi 550.163.01 and that recording.
- * MIG devices (which an A5000 does not have): UUIDs in the form of tests/nvidia/recordings/h200-mig__610.43.02.txt, for GPU 0.
+ * MIG devices (which an A5000 does not have): UUIDs in the form of tests/nvidia/recordings/h200-mig__610.43.02.txt, for GPU 0, of the
+ * profile 1g.6gb that other GPUs with 24 GB have, with one GPU instance and one compute instance each.
  *
  * As with the real one, a process sees the GPUs whose device files it has: a container gets those it was given.
  * The file /run/stand-in-nvml, one word, changes the state: not-loaded, mismatch, no-devices or mig.
@@ -25,6 +26,8 @@
 #define PUBLIC __attribute__((visibility("default")))
 #define GPUS 2
 #define INSTANCES 2 /* MIG devices on GPU 0 */
+#define INSTANCE_MB 5952
+#define GPU_PROFILE 14
 
 typedef enum {
     SUCCESS = 0,
@@ -54,6 +57,33 @@ typedef struct {
 typedef struct {
     unsigned long long total, free, used;
 } nvmlMemory_t;
+
+typedef struct {
+    unsigned int multiprocessorCount, sharedCopyEngineCount, sharedDecoderCount, sharedEncoderCount, sharedJpegCount, sharedOfaCount;
+    unsigned int gpuInstanceSliceCount, computeInstanceSliceCount;
+    unsigned long long memorySizeMB;
+} nvmlDeviceAttributes_t;
+
+typedef struct {
+    nvmlDevice_t device;
+    unsigned int id, profileId, start, size;
+} nvmlGpuInstanceInfo_t;
+
+typedef struct {
+    unsigned int id, isP2pSupported, sliceCount, instanceCount, multiprocessorCount;
+    unsigned int copyEngineCount, decoderCount, encoderCount, jpegCount, ofaCount;
+    unsigned long long memorySizeMB;
+} nvmlGpuInstanceProfileInfo_t;
+
+typedef struct {
+    nvmlDevice_t device, gpuInstance;
+    unsigned int id, profileId, start, size;
+} nvmlComputeInstanceInfo_t;
+
+typedef struct {
+    unsigned int id, sliceCount, instanceCount, multiprocessorCount;
+    unsigned int sharedCopyEngineCount, sharedDecoderCount, sharedEncoderCount, sharedJpegCount, sharedOfaCount;
+} nvmlComputeInstanceProfileInfo_t;
 
 typedef struct {
     unsigned int version;
@@ -330,5 +360,77 @@ PUBLIC nvmlReturn_t nvmlDeviceGetComputeInstanceId(nvmlDevice_t instance, unsign
     if (!instance->parent)
         return INVALID_ARGUMENT;
     *id = 0;
+    return SUCCESS;
+}
+
+/* Handles of GPU instances and compute instances are those of the MIG device that has them. */
+
+PUBLIC nvmlReturn_t nvmlDeviceGetAttributes_v2(nvmlDevice_t instance, nvmlDeviceAttributes_t *attributes)
+{
+    if (!instance->parent)
+        return NOT_SUPPORTED;
+    memset(attributes, 0, sizeof *attributes);
+    attributes->multiprocessorCount = 14;
+    attributes->gpuInstanceSliceCount = attributes->computeInstanceSliceCount = 1;
+    attributes->memorySizeMB = INSTANCE_MB;
+    return SUCCESS;
+}
+
+PUBLIC nvmlReturn_t nvmlDeviceGetAttributes(nvmlDevice_t instance, nvmlDeviceAttributes_t *attributes) { return nvmlDeviceGetAttributes_v2(instance, attributes); }
+
+PUBLIC nvmlReturn_t nvmlDeviceGetGpuInstanceById(nvmlDevice_t device, unsigned int id, nvmlDevice_t *gpu_instance)
+{
+    for (int i = 0; i < INSTANCES; i++)
+        if (instances[i].parent == device && instances[i].gpu_instance == id) {
+            *gpu_instance = &instances[i];
+            return SUCCESS;
+        }
+    return NOT_FOUND;
+}
+
+PUBLIC nvmlReturn_t nvmlGpuInstanceGetComputeInstanceById(nvmlDevice_t gpu_instance, unsigned int id, nvmlDevice_t *compute_instance)
+{
+    if (id != 0)
+        return NOT_FOUND;
+    *compute_instance = gpu_instance;
+    return SUCCESS;
+}
+
+PUBLIC nvmlReturn_t nvmlGpuInstanceGetInfo(nvmlDevice_t gpu_instance, nvmlGpuInstanceInfo_t *info)
+{
+    *info = (nvmlGpuInstanceInfo_t){gpu_instance->parent, gpu_instance->gpu_instance, GPU_PROFILE, gpu_instance->gpu_instance, 1};
+    return SUCCESS;
+}
+
+PUBLIC nvmlReturn_t nvmlComputeInstanceGetInfo_v2(nvmlDevice_t compute_instance, nvmlComputeInstanceInfo_t *info)
+{
+    *info = (nvmlComputeInstanceInfo_t){compute_instance->parent, compute_instance, 0, 0, 0, 1};
+    return SUCCESS;
+}
+
+PUBLIC nvmlReturn_t nvmlComputeInstanceGetInfo(nvmlDevice_t compute_instance, nvmlComputeInstanceInfo_t *info) { return nvmlComputeInstanceGetInfo_v2(compute_instance, info); }
+
+PUBLIC nvmlReturn_t nvmlDeviceGetGpuInstanceProfileInfo(nvmlDevice_t device, unsigned int profile, nvmlGpuInstanceProfileInfo_t *info)
+{
+    (void)device;
+    if (profile != 0) /* NVML_GPU_INSTANCE_PROFILE_1_SLICE */
+        return NOT_SUPPORTED;
+    memset(info, 0, sizeof *info);
+    info->id = GPU_PROFILE;
+    info->sliceCount = 1;
+    info->instanceCount = 4;
+    info->multiprocessorCount = 14;
+    info->memorySizeMB = INSTANCE_MB;
+    return SUCCESS;
+}
+
+PUBLIC nvmlReturn_t nvmlGpuInstanceGetComputeInstanceProfileInfo(nvmlDevice_t gpu_instance, unsigned int profile, unsigned int engines, nvmlComputeInstanceProfileInfo_t *info)
+{
+    (void)gpu_instance;
+    if (profile != 0 || engines != 0) /* NVML_COMPUTE_INSTANCE_PROFILE_1_SLICE, ..._ENGINE_PROFILE_SHARED */
+        return NOT_SUPPORTED;
+    memset(info, 0, sizeof *info);
+    info->sliceCount = info->instanceCount = 1;
+    info->multiprocessorCount = 14;
     return SUCCESS;
 }

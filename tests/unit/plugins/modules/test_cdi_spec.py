@@ -148,3 +148,50 @@ def test_no_toolkit(place: Path, run: Run) -> None:
 def test_no_room(place: Path, run: Run) -> None:
     (place / "etc").write_text("")
     assert run()["error_id"] == "toolkit.cdi_spec_not_written"
+
+
+def systemctl(place: Path, monkeypatch: pytest.MonkeyPatch, fragment: Path, reload: str) -> Path:
+    """A program in the place of systemctl that knows the toolkit's service; the file of what was asked of it.
+
+    Values: systemd 257 after the packages of 1.20.0 were replaced by those of 1.17.8, seen in the scenario `toolkit`.
+    """
+    folder, asked = place / "bin", place / "asked"
+    folder.mkdir()
+    program = folder / "systemctl"
+    program.write_text(
+        "#!/bin/sh\n"
+        'case "$*" in\n'
+        "show*LoadState*) echo loaded ;;\n"
+        f"show*FragmentPath*) echo {fragment} ;;\n"
+        f"show*NeedDaemonReload*) echo {reload} ;;\n"
+        f'*) echo "$1" >>{asked} ;;\n'
+        "esac\n"
+        f'[ "$1" != restart ] || {place}/nvidia-ctk cdi generate --output={place}/run/cdi/nvidia.yaml\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    return asked
+
+
+def test_a_service_that_systemd_only_remembers(place: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = systemctl(place, monkeypatch, place / "gone.service", "yes")
+    result = run()
+    assert (result["changed"], result["path"]) == (True, str(place / "etc" / "cdi" / "nvidia.yaml"))
+    assert not asked.exists(), "nothing is asked of a service whose file is gone"
+    assert not run()["changed"]
+
+
+@pytest.mark.parametrize(
+    ("reload", "expected"),
+    [("no", ["reset-failed", "restart"]), ("yes", ["daemon-reload", "reset-failed", "restart"])],
+)
+def test_a_service_runs_as_its_file_says(
+    place: Path, run: Run, monkeypatch: pytest.MonkeyPatch, reload: str, expected: list[str]
+) -> None:
+    fragment = place / "nvidia-cdi-refresh.service"
+    fragment.write_text("")
+    asked = systemctl(place, monkeypatch, fragment, reload)
+    result = run()
+    assert (result["changed"], result["path"]) == (True, str(place / "run" / "cdi" / "nvidia.yaml"))
+    assert asked.read_text().split() == expected
+    assert not run()["changed"]
