@@ -15,11 +15,18 @@ import difflib
 import ipaddress
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Callable, NamedTuple
 
-from ansible_collections.mistralrs.stack.plugins.module_utils import _model_names
-from ansible_collections.mistralrs.stack.plugins.module_utils._engine_number import parse
+from ansible_collections.mistralrs.stack.plugins.module_utils import _gpu_share, _model_names
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine_table import (
+    ENGINES as ENGINES,
+)
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine_table import (
+    Engine,
+)
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine_table import (
+    engine_of as engine_of,
+)
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._toml import dumps
 
@@ -53,11 +60,6 @@ CONTRADICTION = Fault(
     "mistral_server_config: {key} is {value}, which contradicts {other}.",
     "Say it in one place only, or the same in both.",
 )
-VERSION_UNSUPPORTED = Fault(
-    "config.version_unsupported",
-    "mistral.rs {version} is not a version that this collection knows how to start (it knows {known}).",
-    "Set mistral_image_mistralrs_version to one of these.",
-)
 NO_MODELS = Fault(
     "config.no_models",
     "There is no model to serve.",
@@ -88,6 +90,12 @@ ISQ_UNKNOWN = Fault(
     "The model {id!r} consists of SafeTensors, which the engine can't quantize to {quantization!r} when it loads them.",
     "Use one of {known}, or leave 'quantization' out to serve it as it is.",
 )
+TOKENIZER_CONFIG_MISSING = Fault(
+    "config.tokenizer_config_missing",
+    "mistral.rs {version} needs a tokenizer_config.json beside the tokenizer.json that was made for the model {id!r}, "
+    "but there is none.",
+    "Run the role mistral_models again, which makes both, or use mistral.rs 0.9.1 or newer.",
+)
 UNKNOWN_DEFAULT_MODEL = Fault(
     "config.unknown_default_model",
     "The default model {name!r}{quantization} is none of the models served (they are {known}).",
@@ -117,24 +125,6 @@ class PlanError(Exception):
         super().__init__("\n".join(str(error) for error in errors))
 
 
-@dataclass(frozen=True)
-class Engine:
-    """What one range of engine versions can do."""
-
-    since: tuple[int, int, int]
-    toml: bool = True
-    many_models: bool = True
-    explicit_kind: bool = False
-    explicit_format: bool = False
-    tokenizer_beside: bool = False
-    no_ui: bool = False
-    json_access_log: bool = False
-    metrics: bool = False
-    thread_variables: tuple[str, ...] = ("RAYON_NUM_THREADS",)
-    # What is between the shards of a model; before 0.8.0 it was a space.
-    between_shards: str = ";"
-
-
 # The engine quantizes SafeTensors when it loads them (in-situ quantization, "ISQ"), by the labels that GGUF files have.
 ISQ_TYPES = {
     "q2_k": "q2k",
@@ -155,43 +145,6 @@ ISQ_TYPES = {
     "fp8": "fp8",
 }
 _AS_STORED = ("bf16", "f16", "f32", "safetensors")
-_THREADS = ("RAYON_NUM_THREADS", "CANDLE_NUM_THREADS")
-# Newest last; each row holds until the next one begins.
-ENGINES = (
-    Engine((0, 6, 0), toml=False, many_models=False, between_shards=" "),
-    Engine((0, 7, 0), explicit_kind=True, explicit_format=True, between_shards=" "),
-    Engine((0, 8, 0), explicit_kind=True, explicit_format=True),
-    Engine((0, 8, 2), explicit_kind=True, explicit_format=True, no_ui=True),
-    Engine((0, 8, 4), explicit_format=True, no_ui=True, json_access_log=True, metrics=True),
-    Engine(
-        (0, 9, 0),
-        explicit_format=True,
-        no_ui=True,
-        json_access_log=True,
-        metrics=True,
-        thread_variables=_THREADS,
-    ),
-    Engine(
-        (0, 9, 1),
-        tokenizer_beside=True,
-        no_ui=True,
-        json_access_log=True,
-        metrics=True,
-        thread_variables=_THREADS,
-    ),
-)
-_END_OF_KNOWN = (0, 10, 0)
-KNOWN_VERSIONS = "0.6.0, 0.7.x, 0.8.x and 0.9.x"
-
-
-def engine_of(version: str) -> Engine:
-    """The row of the table for a version such as C(0.9.5), C(v0.6.0) or C(0.9.2+7)."""
-    number = parse(version)
-    if number:
-        rows = [engine for engine in ENGINES if engine.since <= number]
-        if rows and number < _END_OF_KNOWN and not (0, 6, 1) <= number < (0, 7, 0):
-            return rows[-1]
-    raise StackError(VERSION_UNSUPPORTED, version=version, known=KNOWN_VERSIONS)
 
 
 class Key(NamedTuple):
@@ -467,21 +420,34 @@ def _check_models(
                 "shards": shards,
                 "is_plain": is_plain,
                 "isq": isq,
-                # The engine finds the other shards by the first one's name.
-                "uqff": uqff[0] if uqff else "",
+                "isq_label": str(quantization or "") if isq else "",
+                "uqff": uqff,
                 "quantization": str(quantization or ""),
                 "aliases": [str(name) for name in names],
                 "path": str(model.get("path") or ""),
+                "size": model.get("size") or 0,
+                "gguf": model.get("gguf") or {},
                 "tokenizer": str(model.get("tokenizer") or ""),
+                "tokenizer_config": str(model.get("tokenizer_config") or ""),
+                "config": str(model.get("config") or ""),
                 "chat_template": str(model.get("chat_template") or ""),
-                "no_template": model.get("embedded_chat_template") is False and not model.get("chat_template"),
+                # Whether it answers chats; None is not known, before the model is in the store.
+                "chat": True if model.get("chat_template") else model.get("embedded_chat_template"),
             }
         )
     if not models:
         errors.append(StackError(NO_MODELS))
     if len(entries) > 1 and not engine.many_models:
         errors.append(StackError(TOO_MANY_MODELS, version=version, count=len(entries)))
+    for entry in entries:
+        if _named_tokenizer(engine, entry) and not entry["tokenizer_config"]:
+            errors.append(StackError(TOKENIZER_CONFIG_MISSING, version=version, id=entry["id"]))
     return entries
+
+
+def _named_tokenizer(engine: Engine, entry: Mapping[str, Any]) -> bool:
+    """Whether the engine reads the model's tokenizer.json only from a directory that is named for it."""
+    return bool(entry["tokenizer"]) and not engine.files_beside
 
 
 def _has_quantization(entry: Mapping[str, Any], quantization: str) -> bool:
@@ -526,7 +492,7 @@ def _gateway_models(entries: list[dict[str, Any]], default_id: str) -> list[dict
     ]
 
 
-def _links(entry: Mapping[str, Any]) -> dict[str, str]:
+def _links(engine: Engine, entry: Mapping[str, Any]) -> dict[str, str]:
     if not entry["path"]:
         return {}
     if entry["files"]:
@@ -535,9 +501,28 @@ def _links(entry: Mapping[str, Any]) -> dict[str, str]:
         links = {f"{entry['id']}/{entry['file']}": entry["path"]}
     if entry["tokenizer"]:
         links[f"{entry['id']}/tokenizer.json"] = entry["tokenizer"]
+    if _named_tokenizer(engine, entry):
+        links[f"{entry['id']}/tokenizer_config.json"] = entry["tokenizer_config"]
+    if entry["config"] and engine.files_beside:
+        links[f"{entry['id']}/config.json"] = entry["config"]
     if entry["chat_template"]:
         links[f"{entry['id']}/{entry['id']}.jinja"] = entry["chat_template"]
     return links
+
+
+def _uqff(engine: Engine, entry: Mapping[str, Any]) -> str:
+    """The shards of a model in the engine's own format; unlike GGUF's, they have always been divided by semicolons."""
+    return str(entry["uqff"][0]) if engine.finds_uqff_shards else ";".join(entry["uqff"])
+
+
+def _needs_dtype(engine: Engine, entry: Mapping[str, Any]) -> bool:
+    """Whether a model on the CPU fails several requests at once in F32, which the engine would choose there.
+
+    SafeTensors that are served as they are don't: they keep F32, which holds whatever they were stored in.
+    """
+    if entry["is_plain"]:
+        return engine.f32_fails_quantized and bool(entry["isq"] or entry["uqff"])
+    return engine.f32_fails_gguf
 
 
 def _toml_model(engine: Engine, entry: Mapping[str, Any], settings: Mapping[str, Any], cpu: bool) -> dict[str, Any]:
@@ -546,7 +531,10 @@ def _toml_model(engine: Engine, entry: Mapping[str, Any], settings: Mapping[str,
     if engine.explicit_kind:
         model["kind"] = "auto"
     model["model_id"] = identity
-    if entry["tokenizer"] and engine.tokenizer_beside:
+    if cpu and _needs_dtype(engine, entry):
+        # F16 would be more exact, but the activations of some models (Gemma's, for one) exceed its range.
+        model["dtype"] = "bf16"
+    if entry["tokenizer"] and engine.files_beside:
         # Named, it must match the model or the engine refuses to start; only lying there, it is dropped with a warning.
         model["tokenizer"] = f"{identity}/tokenizer.json"
     if entry["chat_template"]:
@@ -557,10 +545,13 @@ def _toml_model(engine: Engine, entry: Mapping[str, Any], settings: Mapping[str,
         if entry["isq"]:
             model["quantization"] = {"in_situ_quant": entry["isq"]}
         if entry["uqff"]:
-            model["quantization"] = {"from_uqff": entry["uqff"]}
+            model["quantization"] = {"from_uqff": _uqff(engine, entry)}
     else:
         model["format"] = {"format": "gguf"} if engine.explicit_format else {}
         model["format"]["quantized_file"] = engine.between_shards.join(entry["shards"] or [entry["file"]])
+        if _named_tokenizer(engine, entry):
+            # The model is called like this directory, so it is the model's own.
+            model["format"]["tok_model_id"] = identity
     device: dict[str, Any] = {}
     if cpu:
         device["cpu"] = True
@@ -572,7 +563,12 @@ def _toml_model(engine: Engine, entry: Mapping[str, Any], settings: Mapping[str,
 
 
 def _configuration(
-    engine: Engine, entries: list[dict[str, Any]], default_id: str, settings: Mapping[str, Any], cpu: bool
+    engine: Engine,
+    entries: list[dict[str, Any]],
+    default_id: str,
+    settings: Mapping[str, Any],
+    cpu: bool,
+    memory_each: int,
 ) -> dict[str, Any]:
     server: dict[str, Any] = {"host": "0.0.0.0", "port": settings["server"]["port"]}
     if engine.no_ui:
@@ -582,6 +578,8 @@ def _configuration(
     paged: dict[str, Any] = {"mode": "off"}
     if not cpu and not settings["gpu"]["allow_growth"]:
         paged = {"mode": "on", "memory_fraction": settings["gpu"]["memory_fraction"]}
+        if memory_each:
+            paged = {"mode": "on", "memory_mb": memory_each * (len(entries) if engine.shares_memory_mb else 1)}
     configuration: dict[str, Any] = {
         "command": "serve",
         "default_model_id": default_id,
@@ -611,9 +609,11 @@ def _flags(engine: Engine, entry: Mapping[str, Any], settings: Mapping[str, Any]
     if entry["isq"]:
         flags += ["--isq", entry["isq"]]
     if entry["is_plain"]:
-        flags += ["plain", "-m", entry["id"], *(["--from-uqff", entry["uqff"]] if entry["uqff"] else [])]
+        flags += ["plain", "-m", entry["id"], *(["--from-uqff", _uqff(engine, entry)] if entry["uqff"] else [])]
     else:
-        flags += ["gguf", "-m", entry["id"], "-f", engine.between_shards.join(entry["shards"] or [entry["file"]])]
+        tokenizer = ["-t", entry["id"]] if _named_tokenizer(engine, entry) else []
+        file = engine.between_shards.join(entry["shards"] or [entry["file"]])
+        flags += ["gguf", *tokenizer, "-m", entry["id"], "-f", file]
     if "context_length" in settings["models"]:
         flags += ["--max-seq-len", str(settings["models"]["context_length"])]
     return flags
@@ -635,20 +635,25 @@ def _environment(engine: Engine, settings: Mapping[str, Any]) -> dict[str, str]:
     return environment
 
 
-def _warnings(version: str, engine: Engine, entries: list[dict[str, Any]], host: str) -> list[str]:
+def _one_at_a_time(engine: Engine, cpu: bool) -> bool:
+    return cpu and engine.mixes_answers_on_cpu
+
+
+def _warnings(version: str, engine: Engine, entries: list[dict[str, Any]], host: str, cpu: bool) -> list[str]:
     warnings = []
     if not ipaddress.ip_address(host).is_loopback:
         warnings.append(
             f"The engine has no authentication and will answer everybody who reaches {host}: keep server.host (or "
             "mistral_server_host) at 127.0.0.1 and let clients use the gateway."
         )
+    if _one_at_a_time(engine, cpu):
+        warnings.append(
+            f"On the CPU, mistral.rs {version} mixes up the answers to requests that it works on at the same time, so "
+            "the gateway sends it one request at a time and lets the others wait. To serve several at once, use "
+            "version 0.9.0 or newer."
+        )
     for entry in entries:
-        if entry["tokenizer"] and not engine.tokenizer_beside:
-            warnings.append(
-                f"mistral.rs {version} splits the text for {entry['id']} wrongly and doesn't read the tokenizer.json "
-                "made for it: answers will be poor. Use version 0.9.1 or newer."
-            )
-        if entry["no_template"]:
+        if entry["chat"] is False:
             warnings.append(
                 f"The model {entry['id']} has no chat template, so chat requests are refused: give it one by "
                 "chat_template in mistral_models."
@@ -665,6 +670,22 @@ def _effective(settings: dict[str, dict[str, Any]], cpu: bool) -> None:
     settings["inference"].setdefault("max_tokens", min(DEFAULT_MAX_TOKENS, context))
     if not cpu and not settings["gpu"].setdefault("allow_growth", False):
         settings["gpu"].setdefault("memory_fraction", DEFAULT_MEMORY_FRACTION)
+
+
+def _memory_each(version: str, entries: list[dict[str, Any]], settings: Mapping[str, Any], gpus: Sequence[Gpu]) -> int:
+    """The MiB that each model's KV cache gets where several share the GPUs; 0 where the engine needs no such size."""
+    if not gpus or len(entries) == 1 or settings["gpu"]["allow_growth"]:
+        return 0
+    # Models that are not in the store can only be checked, not served, and their sizes are not known yet.
+    if not any(entry["path"] or entry["size"] for entry in entries):
+        return 0
+    used = list(gpus)
+    if "devices" in settings["gpu"]:
+        named = {str(gpu.get("index", position)): gpu for position, gpu in enumerate(gpus)}
+        named.update({str(gpu["uuid"]): gpu for gpu in gpus if gpu.get("uuid")})
+        used = [named[str(device)] for device in settings["gpu"]["devices"]]
+    context = settings["models"].get("context_length", 0)
+    return _gpu_share.shared_memory(version, entries, used, settings["gpu"]["memory_fraction"], context)
 
 
 def engine_plan(
@@ -709,10 +730,14 @@ def engine_plan(
 
     cpu = not gpus
     _effective(settings, cpu)
-    configuration = _configuration(engine, entries, default["id"], settings, cpu) if engine.toml else {}
+    try:
+        memory_each = _memory_each(version, entries, settings, gpus)
+    except StackError as error:
+        raise PlanError([error]) from error
+    configuration = _configuration(engine, entries, default["id"], settings, cpu, memory_each) if engine.toml else {}
     links: dict[str, str] = {}
     for entry in entries:
-        links.update(_links(entry))
+        links.update(_links(engine, entry))
     return {
         "version": version,
         "argv": ["from-config", "-f", CONFIGURATION_PATH] if engine.toml else _flags(engine, default, settings, cpu),
@@ -723,6 +748,8 @@ def engine_plan(
         "default_model": default["id"],
         "links": links,
         "metrics": engine.metrics,
+        # Not known counts as no: asking a model that has no template for a chat would prove a good server bad.
+        "chat": default["chat"] is True,
         "settings": {section: keys for section, keys in settings.items() if keys},
         "gateway": {
             "defaults": {
@@ -734,6 +761,7 @@ def engine_plan(
             "default_model": default["id"],
             "context_length": context,
             "max_tokens": context,
+            "max_concurrent_requests": 1 if _one_at_a_time(engine, cpu) else 0,
         },
-        "warnings": _warnings(version, engine, entries, settings["server"]["host"]),
+        "warnings": _warnings(version, engine, entries, settings["server"]["host"], cpu),
     }

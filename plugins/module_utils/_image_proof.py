@@ -21,6 +21,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils import _engine_log
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine_plan import (
     CONFIGURATION_PATH,
     PlanError,
+    engine_of,
     engine_plan,
 )
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
@@ -113,6 +114,9 @@ def made_for(model: str) -> dict[str, str]:
 def _arguments(subject: Subject, folder: str) -> list[str]:
     """What docker run is told; writes the engine's configuration into the folder."""
     entry = {"file": os.path.basename(subject.model), "path": subject.model, **made_for(subject.model)}
+    if not entry["tokenizer_config"] and not engine_of(subject.version).files_beside:
+        # That engine reads both or none, and answers with the model's own tokenizer as well.
+        entry["tokenizer"] = ""
     # An engine that serves on the same GPU has set most of its memory aside, so this one takes only what it needs.
     config: dict[str, Any] = {"gpu": {"allow_growth": True}} if subject.gpu else {}
     try:

@@ -119,7 +119,7 @@ def test_a_commit_after_a_release_is_like_the_release_but_for_what_it_fixed() ->
         ("0.8.2", {"default_features": False, "rust_minimum": "1.88", "command_generation": "0.8.2"}),
         ("0.8.3", {"rust_version": "1.88.0", "command_generation": "0.8.2"}),
         ("0.8.4", {"rust_version": "1.94.0", "rust_minimum": "1.94", "command_generation": "0.8.4"}),
-        ("0.8.23", {"rust_minimum": "1.94"}),
+        ("0.8.23", {"rust_minimum": "1.94", "command_generation": "0.8.11"}),
         ("0.9.0", {"command_generation": "0.9.0"}),
         ("0.9.5", {"command_generation": "0.9.1"}),
     ],

@@ -86,6 +86,17 @@ def test_the_oldest_engine_has_flags(model: Path) -> None:
     assert "engine.toml" not in started
 
 
+def test_the_tokenizer_beside_it_is_used_where_the_engine_can(model: Path) -> None:
+    (model.parent / "tokenizer.json").write_text("{}")
+    docker = Docker(("/bin/bash", (0, OK, "")))
+    prove(docker, model, version="0.8.4")
+    assert "tokenizer.json" not in " ".join(docker.asked)
+    (model.parent / "tokenizer_config.json").write_text("{}")
+    prove(docker, model, version="0.8.4")
+    assert "target=/models/tiny-q4_k_m/tokenizer_config.json,readonly" in " ".join(docker.asked)
+    assert 'tok_model_id = "tiny-q4_k_m"' in (model.parent / "proof.toml").read_text()
+
+
 @pytest.mark.parametrize(
     ("answers", "words"),
     [

@@ -21,6 +21,8 @@ STORED = {
     "file": "gemma-270m-q4_k_m.gguf",
     "path": "/store/gemma-270m-q4_k_m.gguf",
     "tokenizer": "/store/gemma-270m-q4_k_m.tokenizer.json",
+    "tokenizer_config": "/store/gemma-270m-q4_k_m.tokenizer_config.json",
+    "config": "/store/gemma-270m-q4_k_m.config.json",
     "chat_template": "/store/gemma-270m-q4_k_m.jinja",
     "embedded_chat_template": False,
 }
@@ -35,7 +37,10 @@ SHARDS = {
 }
 TENSORS = {**SHARDS, "files": ["config.json", "model.safetensors", "tokenizer.json"]}
 GPUS = [{"index": 0, "uuid": "GPU-a"}, {"index": 1, "uuid": "GPU-b"}]
-VERSIONS = ["v0.6.0", "0.7.0", "0.8.0", "0.8.2", "0.8.3", "0.8.4", "0.9.0", "0.9.1", "0.9.2", "0.9.5"]
+VERSIONS = [
+    *("v0.6.0", "0.7.0", "0.8.0", "0.8.1", "0.8.2", "0.8.3", "0.8.4", "0.8.11", "0.8.23"),
+    *("0.9.0", "0.9.1", "0.9.2", "0.9.2+7", "0.9.5"),
+]
 
 # Two values for each key, of which at least one differs from the default.
 TWO_VALUES: dict[str, tuple[Any, Any]] = {
@@ -269,6 +274,7 @@ def test_the_seed_on_the_cpu() -> None:
         "models": [
             {
                 "model_id": "gemma-270m-q4_k_m",
+                "dtype": "bf16",
                 "tokenizer": "gemma-270m-q4_k_m/tokenizer.json",
                 "jinja_explicit": "gemma-270m-q4_k_m/gemma-270m-q4_k_m.jinja",
                 "format": {"quantized_file": "gemma-270m-q4_k_m.gguf"},
@@ -287,6 +293,7 @@ def test_the_seed_on_the_cpu() -> None:
     assert plan["links"] == {
         "gemma-270m-q4_k_m/gemma-270m-q4_k_m.gguf": "/store/gemma-270m-q4_k_m.gguf",
         "gemma-270m-q4_k_m/tokenizer.json": "/store/gemma-270m-q4_k_m.tokenizer.json",
+        "gemma-270m-q4_k_m/config.json": "/store/gemma-270m-q4_k_m.config.json",
         "gemma-270m-q4_k_m/gemma-270m-q4_k_m.jinja": "/store/gemma-270m-q4_k_m.jinja",
     }
     assert plan["gateway"] == {
@@ -295,6 +302,7 @@ def test_the_seed_on_the_cpu() -> None:
         "default_model": "gemma-270m-q4_k_m",
         "context_length": 8192,
         "max_tokens": 8192,
+        "max_concurrent_requests": 0,
     }
     (warning,) = plan["warnings"]
     assert "no authentication" in warning
@@ -307,9 +315,9 @@ def test_v060_is_flags() -> None:
     assert plan["argv"] == [
         *["--serve-ip", "0.0.0.0", "--port", "11434", "--token-source", "none", "--pa-gpu-mem-usage", "0.8"],
         *["--max-seqs", "8", "--jinja-explicit", "gemma-270m-q4_k_m/gemma-270m-q4_k_m.jinja"],
-        *["gguf", "-m", "gemma-270m-q4_k_m", "-f", "gemma-270m-q4_k_m.gguf", "--max-seq-len", "8192"],
+        *["gguf", "-t", "gemma-270m-q4_k_m", "-m", "gemma-270m-q4_k_m", "-f", "gemma-270m-q4_k_m.gguf"],
+        *["--max-seq-len", "8192"],
     ]
-    assert any("0.9.1" in warning for warning in plan["warnings"])
 
 
 @pytest.mark.parametrize(
@@ -318,7 +326,10 @@ def test_v060_is_flags() -> None:
         ("0.7.0", True, True, False, False, False),
         ("0.8.0", True, True, False, False, False),
         ("0.8.2", True, True, True, False, False),
-        ("0.8.4", False, True, True, True, True),
+        ("0.8.4", False, True, True, False, True),
+        # Its own version says 0.8.9.
+        ("0.8.10", False, True, True, False, True),
+        ("0.8.11", False, True, True, True, True),
         ("0.9.0", False, True, True, True, True),
         ("0.9.1", False, False, True, True, True),
     ],
@@ -444,12 +455,19 @@ def test_safetensors_are_quantized_when_they_are_loaded(quantization: str, isq: 
     assert ("--isq" in flags) == bool(isq)
 
 
-def test_what_quantize_wrote_is_loaded_as_it_is() -> None:
-    """Two shards: the engine finds the second by the name of the first."""
+@pytest.mark.parametrize("version", ["v0.6.0", "0.7.0", "0.7.9", "0.8.0", "0.8.1", "0.9.2+7"])
+def test_what_quantize_wrote_is_loaded_as_it_is(version: str) -> None:
+    """Two shards. From v0.8.0 on (C(expand_uqff_shards), mistralrs-core/src/pipeline/isq.rs), the engine finds the
+    second by the first one's name. Before, it loads what is named, divided by C(UQFF_MULTI_FILE_DELIMITER): a semicolon
+    already at v0.6.0, where GGUF shards still are divided by spaces.
+    """
     files = ["config.json", "model.q4k-0.uqff", "model.q4k-1.uqff", "residual.safetensors"]
     model = {**TENSORS, "quantization": "q4k", "files": files}
-    (served,) = engine_plan({}, "0.9.5", [], [model])["configuration"]["models"]
-    assert served["quantization"] == {"from_uqff": "model.q4k-0.uqff"}
-    flags = engine_plan({}, "v0.6.0", [], [model])["argv"]
-    assert flags[-5:] == ["plain", "-m", "big-70b-q4_k_m", "--from-uqff", "model.q4k-0.uqff"]
-    assert "--isq" not in flags
+    named = "model.q4k-0.uqff;model.q4k-1.uqff" if version < "0.8" or version == "v0.6.0" else "model.q4k-0.uqff"
+    plan = engine_plan({}, version, GPUS, [model])
+    if version == "v0.6.0":
+        assert plan["argv"][-5:] == ["plain", "-m", "big-70b-q4_k_m", "--from-uqff", named]
+        assert "--isq" not in plan["argv"]
+    else:
+        (served,) = plan["configuration"]["models"]
+        assert served["quantization"] == {"from_uqff": named}
