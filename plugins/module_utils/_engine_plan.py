@@ -672,9 +672,11 @@ def _effective(settings: dict[str, dict[str, Any]], cpu: bool) -> None:
         settings["gpu"].setdefault("memory_fraction", DEFAULT_MEMORY_FRACTION)
 
 
-def _memory_each(version: str, entries: list[dict[str, Any]], settings: Mapping[str, Any], gpus: Sequence[Gpu]) -> int:
-    """The MiB that each model's KV cache gets where several share the GPUs; 0 where the engine needs no such size."""
-    if not gpus or len(entries) == 1 or settings["gpu"]["allow_growth"]:
+def _memory_each(
+    version: str, engine: Engine, entries: list[dict[str, Any]], settings: Mapping[str, Any], gpus: Sequence[Gpu]
+) -> int:
+    """The MiB for each model's KV cache; 0 where it is told by the memory fraction, or not set aside."""
+    if not gpus or settings["gpu"]["allow_growth"]:
         return 0
     # Models that are not in the store can only be checked, not served, and their sizes are not known yet.
     if not any(entry["path"] or entry["size"] for entry in entries):
@@ -684,8 +686,12 @@ def _memory_each(version: str, entries: list[dict[str, Any]], settings: Mapping[
         named = {str(gpu.get("index", position)): gpu for position, gpu in enumerate(gpus)}
         named.update({str(gpu["uuid"]): gpu for gpu in gpus if gpu.get("uuid")})
         used = [named[str(device)] for device in settings["gpu"]["devices"]]
-    context = settings["models"].get("context_length", 0)
-    return _gpu_share.shared_memory(version, entries, used, settings["gpu"]["memory_fraction"], context)
+    context, fraction = settings["models"].get("context_length", 0), settings["gpu"]["memory_fraction"]
+    if len(entries) == 1 and not (
+        engine.fraction_of_first_gpu and _gpu_share.is_larger_than_first(entries[0], used, fraction, context)
+    ):
+        return 0
+    return _gpu_share.shared_memory(version, entries, used, fraction, context)
 
 
 def engine_plan(
@@ -731,7 +737,7 @@ def engine_plan(
     cpu = not gpus
     _effective(settings, cpu)
     try:
-        memory_each = _memory_each(version, entries, settings, gpus)
+        memory_each = _memory_each(version, engine, entries, settings, gpus)
     except StackError as error:
         raise PlanError([error]) from error
     configuration = _configuration(engine, entries, default["id"], settings, cpu, memory_each) if engine.toml else {}

@@ -51,6 +51,9 @@ class Engine:
     # loader has this, which GGUF models use from 0.9.1 on.
     f32_fails_quantized: bool = False
     f32_fails_gguf: bool = False
+    # What a memory fraction leaves for the KV cache is measured on the first GPU less the whole model, also where the
+    # model lies on several GPUs: one that is larger than the first GPU gets nothing.
+    fraction_of_first_gpu: bool = True
     # paged_attn.memory_mb is shared out among the models; before, each of them takes all of it.
     shares_memory_mb: bool = False
 
@@ -65,6 +68,7 @@ ENGINES = (
         between_shards=" ",
         finds_uqff_shards=False,
         mixes_answers_on_cpu=True,
+        fraction_of_first_gpu=False,
     ),
     Engine(
         (0, 7, 0),
@@ -73,6 +77,7 @@ ENGINES = (
         between_shards=" ",
         finds_uqff_shards=False,
         mixes_answers_on_cpu=True,
+        fraction_of_first_gpu=False,
     ),
     Engine((0, 8, 0), explicit_kind=True, explicit_format=True, mixes_answers_on_cpu=True),
     Engine((0, 8, 2), explicit_kind=True, explicit_format=True, no_ui=True, mixes_answers_on_cpu=True),

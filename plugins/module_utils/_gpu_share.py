@@ -1,14 +1,15 @@
 # Copyright (c) 2026, the mistralrs.stack maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How much memory each of several models gets for its KV cache, so that all of them start.
+"""How much memory each model gets for its KV cache where a memory fraction would leave nothing for some.
 
 Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 
 The engine loads the models one after the other, and each sets aside its KV cache at once. With a memory fraction, the
 first takes all up to that fraction (up to 0.8.23) or up to its part of the fraction, which the second finds used up by
-the first one's weights (0.9.0 to 0.9.1, at 0.9.2 depending on the sizes): "Num GPU blocks is 0". With a size in MB,
-each gets that size, so it is computed here from the sizes of GPUs and models.
+the first one's weights (0.9.0 to 0.9.1, at 0.9.2 depending on the sizes): "Num GPU blocks is 0". So does one model
+that is larger than the first of several GPUs, from 0.8.0 on: the fraction is measured on the first GPU less the whole
+model. With a size in MB, each gets that size, so it is computed here from the sizes of GPUs and models.
 
 Source: C(calculate_cache_config) in mistralrs-core/src/paged_attention/mod.rs, C(get_device_layers) in
 mistralrs-core/src/pipeline/loaders/auto_device_map.rs and C(split_paged_config) in mistralrs-core/src/resource_plan.rs,
@@ -35,8 +36,8 @@ MEMORY_UNKNOWN = Fault(
 )
 NO_ROOM = Fault(
     "config.no_room_for_models",
-    "mistral.rs {version} can't serve the models {models} together: their weights take about {weights} and each needs "
-    "{kv} for a context of {tokens} tokens, but gpu.memory_fraction {fraction} of the GPUs' memory is {have}.",
+    "mistral.rs {version} can't serve {models} on these GPUs: the weights take about {weights} and a context of "
+    "{tokens} tokens takes {kv} {each}, but gpu.memory_fraction {fraction} of the GPUs' memory is {have}.",
     "{way_out}",
 )
 
@@ -120,7 +121,7 @@ def megabytes_each(loads: Sequence[Load], gpus: Sequence[int], fraction: float) 
 
 
 def _way_out(loads: Sequence[Load], gpus: Sequence[int], fraction: float, each: int) -> str:
-    ways = ["Serve fewer or smaller models"]
+    ways = ["Serve fewer or smaller models" if len(loads) > 1 else "Serve a smaller model or quantization"]
     if each:
         ways.append("set models.context_length to less")
     if fraction < 0.98 and megabytes_each(loads, gpus, 0.98) * _MIB >= max(load.kv for load in loads):
@@ -130,6 +131,22 @@ def _way_out(loads: Sequence[Load], gpus: Sequence[int], fraction: float, each: 
     return (", ".join(ways[:-1]) + " or " if len(ways) > 1 else "") + ways[-1] + "."
 
 
+def _visible(gpus: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """A CUDA program sees one MIG device only, however many there are."""
+    return gpus[:1] if str(gpus[0].get("uuid") or "").startswith("MIG-") else gpus
+
+
+def is_larger_than_first(
+    entry: Mapping[str, Any], gpus: Sequence[Mapping[str, Any]], fraction: float, context_length: int
+) -> bool:
+    """Whether a fraction of the first of several GPUs, less the whole model, leaves too little for its context."""
+    visible = _visible(gpus)
+    load = load_of(entry, context_length)
+    if load is None or len(visible) < 2 or not all(int(gpu.get("memory") or 0) > 0 for gpu in visible):
+        return False
+    return load.weights + load.kv + _ACTIVATIONS > _capacity(int(visible[0]["memory"]), fraction)
+
+
 def shared_memory(
     version: str,
     entries: Sequence[Mapping[str, Any]],
@@ -137,19 +154,16 @@ def shared_memory(
     fraction: float,
     context_length: int,
 ) -> int:
-    """The MiB that each of several models gets for its KV cache.
+    """The MiB that each model gets for its KV cache.
 
     Raises StackError if that can't be computed, or if there isn't enough for all.
     """
     sizes: list[int] = []
-    for position, gpu in enumerate(gpus):
+    for position, gpu in enumerate(_visible(gpus)):
         memory = int(gpu.get("memory") or 0)
         if memory <= 0:
             raise StackError(MEMORY_UNKNOWN, gpu=gpu.get("uuid") or gpu.get("index", position), count=len(entries))
         sizes.append(memory)
-    # A CUDA program sees one MIG device only, however many there are.
-    if str(gpus[0].get("uuid") or "").startswith("MIG-"):
-        sizes = sizes[:1]
     loads = []
     for entry in entries:
         load = load_of(entry, context_length)
@@ -164,7 +178,8 @@ def shared_memory(
             version=version,
             models=", ".join(load.id for load in loads),
             weights=_fit.readable(sum(load.weights for load in loads)),
-            kv=f"up to {_fit.readable(largest.kv)}",
+            kv=_fit.readable(largest.kv),
+            each="for each model" if len(loads) > 1 else "more",
             tokens=largest.tokens,
             fraction=fraction,
             have=_fit.readable(int(sum(sizes) * fraction)),
