@@ -34,15 +34,22 @@ options:
       - V(gpu.memory_fraction) (V(0.9)) is the part of the GPU's memory that the engine sets aside, V(gpu.allow_growth)
         instead lets it take memory as needed (slower), V(gpu.devices) are the indexes or UUIDs of the GPUs to use,
         V(gpu.tensor_parallel) can only be V(1) with GGUF models. On a host without a GPU these four are refused.
+      - Where several models share the GPUs, what that part leaves beside their weights is divided equally among their
+        KV caches, by C(size) and C(gguf) of the models and C(memory) of the GPUs. It is refused where it is too little
+        for one context of each (V(config.no_room_for_models)) or where these sizes are not known. The same holds for
+        one model that is larger than the first of several GPUs.
     type: dict
     required: true
   version:
-    description: The engine's version, such as V(0.9.2+7) or V(v0.6.0). Known are 0.6.0, 0.7.x, 0.8.x and 0.9.x.
+    description:
+      - The engine's version, such as V(0.9.5) or V(v0.6.0). Known are 0.6.0, 0.7.x, 0.8.x and 0.9.x.
+      - V(0.9.2+7) is the seventh commit after a release.
     type: str
     required: true
   gpus:
     description:
-      - The host's GPUs, each with C(index) and C(uuid).
+      - The host's GPUs, each with C(index), C(uuid) and C(memory) in bytes, as P(mistralrs.stack.gpu_devices#filter)
+        lists them.
       - An empty list means that the engine runs on the CPU.
     type: list
     elements: dict
@@ -51,6 +58,11 @@ options:
     description:
       - The models to serve, as the role P(mistralrs.stack.mistral_models#role) reports them.
       - Entries of C(mistral_models) do as well, for checking a configuration before the models are there.
+      - C(tokenizer) is the path of the C(tokenizer.json) that was made for a model whose own the engine reads wrongly.
+        Engines before 0.9.1 take it only together with C(tokenizer_config), the path of a C(tokenizer_config.json)
+        with the chat template and the special tokens; without one, such a model is refused
+        (V(config.tokenizer_config_missing)). C(config) is the path of a C(config.json), which engines from 0.9.1 on
+        read.
     type: list
     elements: dict
     required: true
@@ -122,6 +134,12 @@ _value:
     metrics:
       description: Whether this version offers metrics at C(/metrics).
       type: bool
+    chat:
+      description:
+        - Whether the default model is known to have a chat template, its own or a given one, and so answers chats.
+        - V(false) also where it is not known, before the model is in the store; a model without a template would refuse
+          the chat that proves the server, though the server is right.
+      type: bool
     settings:
       description: The settings with the defaults that act filled in. Given to this filter, they give the same plan.
       type: dict
@@ -144,6 +162,11 @@ _value:
           type: int
         max_tokens:
           description: The most tokens that a request may ask for, or none.
+          type: int
+        max_concurrent_requests:
+          description:
+            - How many requests the engine may be given at the same time; V(0) means any number.
+            - V(1) for versions up to 0.8.23 on the CPU. They mix up the answers to requests that they work on together.
           type: int
     warnings:
       description: What the operator should know, one sentence each.
