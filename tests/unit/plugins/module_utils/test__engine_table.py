@@ -217,8 +217,8 @@ def test_answers_under_load_on_the_cpu(
 
 
 # get_paths_gguf in mistralrs-core/src/pipeline/macros.rs and GGUFPipeline.model_id in pipeline/gguf.rs @ v0.6.0,
-# v0.7.0, v0.8.0, v0.8.4, v0.9.0: tokenizer.json and tokenizer_config.json of the directory tok_model_id, which gives the model
-# its id. Run with 0.8.1 and a llama vocabulary: 6 and 27 prompt tokens, as computed, instead of 11 and 32.
+# v0.7.0, v0.8.0, v0.8.4, v0.9.0: tokenizer.json and tokenizer_config.json of the directory tok_model_id, which gives
+# the model its id. Run with 0.8.1 and a llama vocabulary: 6 and 27 prompt tokens, as computed, instead of 11 and 32.
 @pytest.mark.parametrize("version", ["v0.6.0", "0.7.0", "0.8.1", "0.8.4", "0.8.23", "0.9.0", "0.9.1", "0.9.2+7"])
 def test_the_tokenizer_that_was_made_is_used(version: str) -> None:
     plan = engine_plan({}, version, [GPU], [GGUF])

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.mistralrs.stack.plugins.module_utils import _engine_plan, _fit, _model_support
+from ansible_collections.mistralrs.stack.plugins.module_utils import _engine_models, _fit, _model_support
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._fit import Candidate
 
@@ -159,7 +159,7 @@ def test_mxfp4_is_for_one_architecture() -> None:
 
 
 def test_what_the_engine_quantizes_to_on_the_way_is_what_the_configuration_takes() -> None:
-    assert {label.lower() for label in _fit.IN_SITU} <= set(_engine_plan.ISQ_TYPES)
+    assert {label.lower() for label in _fit.IN_SITU} <= set(_engine_models.ISQ_TYPES)
     assert set(_fit.IN_SITU) <= set(_fit.BITS_PER_WEIGHT)
 
 

@@ -8,7 +8,8 @@ import re
 from typing import Any
 
 import pytest
-from ansible_collections.mistralrs.stack.plugins.module_utils._engine_plan import SCHEMA, PlanError, engine_plan
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine_plan import PlanError, engine_plan
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine_settings import SCHEMA
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
