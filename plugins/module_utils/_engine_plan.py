@@ -240,10 +240,10 @@ def _memory_each(
         used = [named[str(device)] for device in settings["gpu"]["devices"]]
     context, fraction = settings["models"].get("context_length", 0), settings["gpu"]["memory_fraction"]
     if len(entries) == 1 and not (
-        engine.fraction_of_first_gpu and _gpu_share.is_larger_than_first(entries[0], used, fraction, context)
+        engine.fraction_of_first_gpu and _gpu_share.is_larger_than_first(engine, entries[0], used, fraction, context)
     ):
         return 0
-    return _gpu_share.shared_memory(version, entries, used, fraction, context)
+    return _gpu_share.shared_memory(version, engine, entries, used, fraction, context)
 
 
 def engine_plan(

@@ -56,6 +56,8 @@ class Engine:
     fraction_of_first_gpu: bool = True
     # paged_attn.memory_mb is shared out among the models; before, each of them takes all of it.
     shares_memory_mb: bool = False
+    # The embeddings of GGUF models stay quantized; before, they are F32 in the GPU's memory.
+    quantized_embeddings: bool = False
 
 
 _THREADS = ("RAYON_NUM_THREADS", "CANDLE_NUM_THREADS")
@@ -110,6 +112,7 @@ ENGINES = (
         f32_fails_quantized=True,
         f32_fails_gguf=True,
         shares_memory_mb=True,
+        quantized_embeddings=True,
     ),
 )
 _END_OF_KNOWN = (0, 10, 0)

@@ -22,6 +22,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ansible_collections.mistralrs.stack.plugins.module_utils import _fit
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine_table import Engine
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 
 SIZE_UNKNOWN = Fault(
@@ -64,7 +65,7 @@ class Load(NamedTuple):
     layers: int
 
 
-def load_of(entry: Mapping[str, Any], context_length: int) -> Load | None:
+def load_of(engine: Engine, entry: Mapping[str, Any], context_length: int) -> Load | None:
     """The load of an entry of the plan; None if its size is not known."""
     size = int(entry["size"])
     if size <= 0:
@@ -73,8 +74,8 @@ def load_of(entry: Mapping[str, Any], context_length: int) -> Load | None:
     if entry["is_plain"]:
         weights = _fit.loaded_bytes(size, str(summary.get("quantization") or ""), entry["isq_label"]) or size
     else:
-        # Up to 0.9.0 a copy of the embeddings is F32; later lines take the same room for conversions at times.
-        weights = size + int(summary.get("vocabulary") or 0) * int(summary.get("embedding_length") or 0) * 4
+        pieces = 0 if engine.quantized_embeddings else int(summary.get("vocabulary") or 0)
+        weights = size + pieces * int(summary.get("embedding_length") or 0) * 4
     tokens = _fit.context_tokens(summary, context_length)
     per_token = int(summary.get("kv_bytes_per_token") or 0)
     kv = max(per_token * tokens, _MIB) if per_token else _MIN_KV
@@ -137,11 +138,11 @@ def _visible(gpus: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
 
 
 def is_larger_than_first(
-    entry: Mapping[str, Any], gpus: Sequence[Mapping[str, Any]], fraction: float, context_length: int
+    engine: Engine, entry: Mapping[str, Any], gpus: Sequence[Mapping[str, Any]], fraction: float, context_length: int
 ) -> bool:
     """Whether a fraction of the first of several GPUs, less the whole model, leaves too little for its context."""
     visible = _visible(gpus)
-    load = load_of(entry, context_length)
+    load = load_of(engine, entry, context_length)
     if load is None or len(visible) < 2 or not all(int(gpu.get("memory") or 0) > 0 for gpu in visible):
         return False
     return load.weights + load.kv + _ACTIVATIONS > _capacity(int(visible[0]["memory"]), fraction)
@@ -149,6 +150,7 @@ def is_larger_than_first(
 
 def shared_memory(
     version: str,
+    engine: Engine,
     entries: Sequence[Mapping[str, Any]],
     gpus: Sequence[Mapping[str, Any]],
     fraction: float,
@@ -166,7 +168,7 @@ def shared_memory(
         sizes.append(memory)
     loads = []
     for entry in entries:
-        load = load_of(entry, context_length)
+        load = load_of(engine, entry, context_length)
         if load is None:
             raise StackError(SIZE_UNKNOWN, id=entry["id"])
         loads.append(load)
