@@ -130,6 +130,8 @@ def check_models(
                 "quantization": str(quantization or ""),
                 "aliases": [str(name) for name in names],
                 "path": str(model.get("path") or ""),
+                # A check mode's result names the path before the model is there.
+                "stored": bool(model.get("path")) and model.get("verified_by") != "none",
                 "size": model.get("size") or 0,
                 "gguf": model.get("gguf") or {},
                 "tokenizer": str(model.get("tokenizer") or ""),

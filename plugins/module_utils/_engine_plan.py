@@ -231,7 +231,7 @@ def _memory_each(
     if not gpus or settings["gpu"]["allow_growth"]:
         return 0
     # Models that are not in the store can only be checked, not served, and their sizes are not known yet.
-    if not any(entry["path"] or entry["size"] for entry in entries):
+    if not all(entry["stored"] or entry["size"] for entry in entries):
         return 0
     used = list(gpus)
     if "devices" in settings["gpu"]:

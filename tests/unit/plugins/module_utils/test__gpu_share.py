@@ -247,6 +247,9 @@ def test_growing_memory_needs_no_sizes() -> None:
 def test_models_that_are_not_in_the_store_can_be_checked() -> None:
     entries = [{"name": "a:7b", "quantization": "q4_k_m"}, {"name": "b:7b", "quantization": "q4_k_m"}]
     assert engine_plan({}, "0.9.2", [H100], entries)["warnings"] == []
+    # Check mode, before the second is fetched.
+    fetched_later = {**QWEN_32B, "size": 0, "gguf": {}, "verified_by": "none"}
+    assert engine_plan({}, "0.9.2", [H100], [QWEN_7B, fetched_later])["warnings"] == []
 
 
 def test_only_one_mig_device_is_seen() -> None:
