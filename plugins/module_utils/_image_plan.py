@@ -170,14 +170,14 @@ def _toolchain(settings: Mapping[str, Any], engine: EngineVersion, kind: str) ->
     sha256 = str((settings.get("rustup_sha256") or {}).get(_RUST_TARGETS[kind].partition("-")[0], "")).lower()
     if not SHA256.match(sha256):
         raise StackError(TOOLCHAIN_CHECKSUM_MISSING, architecture=_RUST_TARGETS[kind].partition("-")[0])
-    url = checked_url(settings, "rustup_url", required=True)
+    url = checked_url(settings, "rustup_url", required=True).replace("{target}", _RUST_TARGETS[kind])
     return (
         {
             "RUST_VERSION": version or engine.rust_version,
             "RUSTUP_SHA256": sha256,
         },
         {
-            "RUSTUP_INIT": url.replace("{target}", _RUST_TARGETS[kind]),
+            "RUSTUP_INIT": url,
             "RUSTUP_SERVER": checked_url(settings, "rust_server"),
         },
     )
