@@ -15,7 +15,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import urllib.parse
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -44,7 +43,6 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._engine_source imp
     ARCHIVE_CHECKSUM_MISSING,
     engine_source,
     engine_to_build,
-    split_credentials,
     swagger_ui,
 )
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine_versions import (
@@ -53,6 +51,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._engine_versions i
     engine_version,
 )
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._image_secrets import cargo_files, git_files
 from ansible_collections.mistralrs.stack.plugins.module_utils._image_values import (
     SHA256,
     VALUE_INVALID,
@@ -126,39 +125,6 @@ def family_of(base: str, wanted: str) -> str:
         if pattern.search(name):
             return family
     raise StackError(BASE_FAMILY_UNKNOWN, base=base)
-
-
-def _git_files(urls: Sequence[str], mirrors: Mapping[str, str]) -> dict[str, str]:
-    """The secrets C(gitconfig) and C(git-credentials) for addresses and for mirrors (prefix: prefix instead)."""
-    credentials, config = [], []
-    for url in [*urls, *mirrors.values()]:
-        parts = split_credentials(url)
-        if parts.user or parts.password:
-            scheme, _colon, rest = parts.url.partition("://")
-            user, password = (urllib.parse.quote(text, safe="") for text in (parts.user, parts.password))
-            credentials.append(f"{scheme}://{user}:{password}@{rest.partition('/')[0]}\n")
-    for original, mirror in sorted(mirrors.items()):
-        config.append(f'[url "{split_credentials(mirror).url}"]\n\tinsteadOf = {original}\n')
-    if credentials:
-        config.append('[credential]\n\thelper = "store --file=/run/secrets/git-credentials"\n')
-    return {
-        **({"gitconfig": "".join(config)} if config else {}),
-        **({"git-credentials": "".join(credentials)} if credentials else {}),
-    }
-
-
-def _cargo_files(registry: str, token: str) -> dict[str, str]:
-    """The secrets C(cargo-config) and C(cargo-credentials) for a mirror of crates.io."""
-    if not registry:
-        return {}
-    address = registry if registry.startswith("sparse+") else f"sparse+{registry}"
-    files = {
-        "cargo-config": '[source.crates-io]\nreplace-with = "mirror"\n[source.mirror]\n'
-        f'registry = "{address}"\n[registries.mirror]\nindex = "{address}"\n'
-    }
-    if token:
-        files["cargo-credentials"] = f'[registries.mirror]\ntoken = "{token}"\n'
-    return files
 
 
 def _toolchain(settings: Mapping[str, Any], engine: EngineVersion, kind: str) -> tuple[dict[str, str], dict[str, str]]:
@@ -329,8 +295,8 @@ def _build(settings: Mapping[str, Any], engine: EngineVersion) -> dict[str, Any]
             **({"SWAGGER_UI_URL": swagger_ui_url} if swagger_ui_url else {}),
         },
         "secrets": {
-            **_git_files([source.url] if source.kind == "git" else [], mirrors),
-            **_cargo_files(registry, text_of(settings, "cargo_registry_token")),
+            **git_files([source.url] if source.kind == "git" else [], mirrors),
+            **cargo_files(registry, text_of(settings, "cargo_registry_token")),
         },
         "git": {}
         if source.kind != "git"
