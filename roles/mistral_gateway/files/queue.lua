@@ -98,6 +98,10 @@ function queue.enter(places, length, patience)
     local count = waiting()
     if count == 0 then
         local place = take(places, id)
+        if not place and length == 0 then
+            reap(places)
+            place = take(places, id)
+        end
         if place then
             held[id] = {place = place}
             return true

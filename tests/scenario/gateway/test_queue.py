@@ -185,6 +185,16 @@ def test_errors_of_the_engine_give_the_place_back(client: httpx.Client, load: Ca
     assert time.monotonic() - began < 2
 
 
+def test_an_engine_that_answers_too_late_is_left_alone_for_a_while(
+    client: httpx.Client, clients: ThreadPoolExecutor, load: Callable[[], dict[str, Any]]
+) -> None:
+    # The gateway gives up after five seconds, the engine works for seven.
+    late = work(client, "late", "work-too-long")
+    assert (late.status_code, late.json()["error"]["code"]) == (504, "engine_timeout")
+    assert work(client, "next").status_code == 200
+    assert load() == {"running": 0, "most": 1, "names": ["late", "next"]}
+
+
 def test_a_worker_that_dies_gives_its_place_back(
     client: httpx.Client, clients: ThreadPoolExecutor, on_host: HostCommand, load: Callable[[], dict[str, Any]]
 ) -> None:
