@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,6 +156,8 @@ class GgufModel:
         self.model_id = model.model_id
         self.chats = template is not None
         self._wheel = mistralrs
+        # The wheel's methods borrow the runner; a second thread that calls one meanwhile gets "Already borrowed".
+        self._calls = threading.Lock()
         dtypes = mistralrs.ModelDType
         self._runner = mistralrs.Runner(
             mistralrs.Which.GGUF(
@@ -175,12 +178,14 @@ class GgufModel:
 
     def status(self) -> str:
         """As the engine has it."""
-        states: dict[str, str] = dict(self._runner.list_models_with_status())
+        with self._calls:
+            states: dict[str, str] = dict(self._runner.list_models_with_status())
         return states.get(self.model_id, "unloaded")
 
     def _ensure_alive(self, error: BaseException) -> None:
         try:
-            self._runner.tokenize_text("alive", False, None)
+            with self._calls:
+                self._runner.tokenize_text("alive", False, None)
         except BaseException:
             raise EngineDead(str(error)) from error
 
@@ -199,15 +204,16 @@ class GgufModel:
         asked_for_logprobs = given.pop("logprobs", False)
         begun: set[int] = set()
         try:
-            for chunk in self._runner.send_chat_completion_request(
-                self._wheel.ChatCompletionRequest(
-                    messages=messages,
-                    model=self.model_id,
-                    stream=True,
-                    logprobs=raw or asked_for_logprobs,
-                    **given,
-                )
-            ):
+            asked = self._wheel.ChatCompletionRequest(
+                messages=messages,
+                model=self.model_id,
+                stream=True,
+                logprobs=raw or asked_for_logprobs,
+                **given,
+            )
+            with self._calls:
+                chunks = self._runner.send_chat_completion_request(asked)
+            for chunk in chunks:
                 for number, choice in enumerate(chunk.choices):
                     text = choice.delta.content or ""
                     if raw and choice.index not in begun:
