@@ -12,8 +12,8 @@ prompt steers it: `slow` streams twenty pieces in two seconds, `refuse` and `ref
 errors, `refuse-openai` is an error of another server, `silent` never answers, `recorded:mistralrs-0.8.1/NAME` gets the
 recorded answer of that name as it stands. `work NAME` takes half a second, `work-long NAME` three seconds and
 `work-too-long NAME` seven, and like those of mistral.rs 0.8.1 these answers are computed to the end when their client
-has gone. GET /last tells how the last stream ended, GET /load the names in their order and how many answers were computed
-at the same time at most, since the last GET /load.
+has gone. GET /last tells how the last stream ended, GET /load the names in their order and how many answers were
+computed at the same time at most, since the last GET /load.
 """
 
 from __future__ import annotations

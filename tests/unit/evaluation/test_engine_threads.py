@@ -1,9 +1,9 @@
 """Several clients use the wheel's runner at the same time.
 
 The runner of these tests behaves as PyO3 does at commit 9e922623f24b of mistral.rs: `mistralrs-pyo3/src/lib.rs` has
-`fn send_chat_completion_request(&mut self, ...)`, which stays borrowed while it waits for the engine without the lock of
-the interpreter. A second thread that calls a method meanwhile gets `RuntimeError: Already borrowed`, as the wheel 0.9.5
-was seen to say.
+`fn send_chat_completion_request(&mut self, ...)`, which stays borrowed while it waits for the engine without the lock
+of the interpreter. A second thread that calls a method meanwhile gets `RuntimeError: Already borrowed`, as the wheel
+0.9.5 was seen to say.
 """
 
 from __future__ import annotations
