@@ -158,7 +158,8 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._server_ready impo
 )
 
 PATIENCE = 20
-OFF, ALREADY_PASSED = "off", "already_passed"
+OFF = "off"
+ALREADY_PASSED = "already_passed"
 
 NOT_REMEMBERED = Fault(
     "server.proof_not_written",
