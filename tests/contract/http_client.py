@@ -22,7 +22,7 @@ def _read(sock: socket.socket, end: list[str]) -> bytes:
 
 def _chunks(rest: bytes, end: list[str]) -> list[bytes]:
     """The pieces of a body in chunked transfer encoding."""
-    pieces = []
+    pieces: list[bytes] = []
     while rest:
         size_line, _, after = rest.partition(b"\r\n")
         size = int(size_line.split(b";")[0], 16)
