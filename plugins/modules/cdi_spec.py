@@ -47,7 +47,8 @@ options:
     default: nvidia-ctk
   unit:
     description:
-      - The systemd service that makes the specification, where it is installed and not masked.
+      - The systemd service that makes the specification, where it is installed and not masked, and C(nvidia-ctk) is
+        1.18 or newer.
     type: str
     default: nvidia-cdi-refresh.service
   path:
@@ -182,7 +183,7 @@ class CdiSpec:
     def __init__(self, module: AnsibleModule) -> None:
         self.module = module
         self.unit = module.params["unit"]
-        self.has_unit = self._unit_is_there()
+        self.has_unit = self._unit_is_there() and self._toolkit_is_for_the_unit()
         unit_path = self._unit_path()
         self.path = unit_path if self.has_unit else module.params["path"]
         self.other = module.params["path"] if self.has_unit else unit_path
@@ -202,6 +203,16 @@ class CdiSpec:
         # systemd remembers a unit whose file is gone, as after a downgrade, until it is reloaded.
         fragment = self._unit_property("FragmentPath")
         return self._unit_property("LoadState") == "loaded" and os.path.exists(fragment)
+
+    def _toolkit_is_for_the_unit(self) -> bool:
+        """Whether C(nvidia-ctk) knows the variable in which the service names the file.
+
+        Packages of 1.18 and 1.19 leave the service behind, as a settings file, when they are replaced by an older one.
+        """
+        program = self.module.get_bin_path(self.module.params["program"])
+        said = str(self.module.run_command([program, "--version"])[1]) if program else ""
+        found = re.search(r"version (\d+)\.(\d+)", said)
+        return found is None or (int(found[1]), int(found[2])) >= (1, 18)
 
     def _unit_path(self) -> str:
         settings = read(self.module.params["unit_settings"])

@@ -195,3 +195,20 @@ def test_a_service_runs_as_its_file_says(
     assert (result["changed"], result["path"]) == (True, str(place / "run" / "cdi" / "nvidia.yaml"))
     assert asked.read_text().split() == expected
     assert not run()["changed"]
+
+
+# The first line of the real ones' answer: tests/nvidia/repository/toolkit.py builds them.
+@pytest.mark.parametrize(
+    ("version", "by_service"), [("1.17.8", False), ("1.18.0", True), ("1.20.2", True), ("unknown", True)]
+)
+def test_a_service_that_an_older_toolkit_left_behind(
+    place: Path, run: Run, monkeypatch: pytest.MonkeyPatch, version: str, by_service: bool
+) -> None:
+    fragment = place / "nvidia-cdi-refresh.service"
+    fragment.write_text("")
+    systemctl(place, monkeypatch, fragment, "no")
+    said = f"NVIDIA Container Toolkit CLI version {version}"
+    toolkit(place, f'[ "$1" != --version ] || {{ echo "{said}"; exit; }}', "550.163.01")
+    folder = "run" if by_service else "etc"
+    assert run()["path"] == str(place / folder / "cdi" / "nvidia.yaml")
+    assert not run()["changed"]
