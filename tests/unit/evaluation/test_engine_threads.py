@@ -63,7 +63,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GgufModel:
         ModelDType=SimpleNamespace(Auto=0, F16=1, BF16=2, F32=3),
         ChatCompletionRequest=lambda **fields: fields,
     )
-    monkeypatch.setitem(sys.modules, "mistralrs", wheel)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "mistralrs", wheel)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny").mkdir()
     (tmp_path / "tiny" / "tiny.gguf").write_bytes(b"")
