@@ -45,10 +45,8 @@ def test_the_engine_sees_the_gpus() -> None:
 
 def test_the_engine_finds_the_drivers_libraries_by_name() -> None:
     """The hook of nvidia-cdi-hook has put them into the cache of the linker, in a container whose root is read-only."""
-    script = 'import ctypes; print(ctypes.CDLL("libcuda.so.1").cuInit(0)); print(open("/proc/self/maps").read())'
-    said = on_host(f"docker exec mistral-engine python3 -c '{script}'").splitlines()
-    assert said[0] == "100", "CUDA_ERROR_NO_DEVICE of the stand-in"
-    assert any(line.endswith(f" {LIBRARIES}/libcuda.so.{DRIVER}") for line in said)
+    said = on_host("docker exec --env LD_PRELOAD=libcuda.so.1 mistral-engine cat /proc/self/maps").splitlines()
+    assert any(line.endswith(f" {LIBRARIES}/libcuda.so.{DRIVER}") for line in said), said
 
 
 def test_gpu_and_driver_chose_the_image() -> None:
