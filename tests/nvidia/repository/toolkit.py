@@ -1,8 +1,8 @@
 """Builds NVIDIA Container Toolkit from its Go module, and the stand-ins of the driver's libraries, without GPUs.
 
 Usage: toolkit.py. Prints where they are. They are kept below ${XDG_CACHE_HOME:-~/.cache}/mistralrs-stack, named by a
-hash of all that goes into them, so only the first run on a machine compiles (some 50 s a version on two cores). Needs Go
-and a C compiler; exit code 3 says that they are missing, too old, or that their programs would not run on Debian 13.
+hash of all that goes into them, so only the first run on a machine compiles (some 50 s a version on two cores). Needs
+Go and a C compiler; exit code 3 says that they are missing, too old, or that their programs would not run on Debian 13.
 """
 
 from __future__ import annotations
