@@ -108,9 +108,11 @@ class Subject(NamedTuple):
         return str(self.labels.get(f"{_LABEL}{name}") or "")
 
     @property
-    def cuda(self) -> bool:
-        """Whether the image is for GPUs."""
-        return bool(self.label("cuda"))
+    def cuda(self) -> bool | None:
+        """Whether the image is for GPUs; None if that isn't known: a published image that the operator chose."""
+        if self.label("cuda"):
+            return True
+        return False if self.label("source") == "build" else None
 
 
 def missing_libraries(ldd: str, driver: bool = True) -> list[str]:
@@ -142,7 +144,7 @@ class Verification:
         self.subject = subject
         self.run = run
         # An image without CUDA is not started with GPUs, also where the host has some.
-        self.gpu = subject.gpu and subject.cuda
+        self.gpu = subject.gpu and subject.cuda is not False
         self.warnings: list[str] = []
 
     def options(self, gpu: bool) -> list[str]:
@@ -220,7 +222,7 @@ class Verification:
         program = self.subject.program
         script = f'ldd "$(command -v {shlex.quote(program)})"'
         _status, out, err = self.container("/bin/sh", "-c", script)
-        missing = missing_libraries(out + err, driver=self.subject.cuda)
+        missing = missing_libraries(out + err, driver=self.subject.cuda is not False)
         if missing:
             raise StackError(LIBRARY_MISSING, libraries=", ".join(missing))
         if _LIBRARY.search(out):
@@ -261,9 +263,10 @@ class Verification:
             report = _image_doctor.report_of(out)
         except ValueError as error:
             raise StackError(DOCTOR_UNREADABLE, program=subject.program, why=f"{error}".rstrip(".")) from None
-        if report.build["cuda"] != subject.cuda:
+        built = bool(report.build["cuda"])
+        if subject.cuda is not None and built != subject.cuda:
             raise StackError(BUILT_WITHOUT_CUDA if subject.cuda else BUILT_WITH_CUDA)
-        verdict = _image_doctor.verdict(report, self.gpu)
+        verdict = _image_doctor.verdict(report, self.gpu and built)
         if verdict.failures:
             raise StackError(CHECK_FAILED, host=subject.host, line="; ".join(verdict.failures))
         self.warnings += [f"The engine's own check on {subject.host} reports: {line}." for line in verdict.warnings]

@@ -111,9 +111,6 @@ def test_another_feature_builds_what_it_must(role: Any, first: dict[str, Any], o
     log = newest_log(on_host)
     assert "Compiling mistralrs-cli" in log
     assert "Compiling mistralrs-quant" not in log
-    took = re.search(r"Finished .* in ([\d.]+)s", log)
-    assert took
-    assert float(took[1]) < 8, "the kernels alone take 8 seconds"
 
 
 @pytest.mark.parametrize(

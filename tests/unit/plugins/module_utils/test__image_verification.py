@@ -47,7 +47,9 @@ SUBJECT = Subject(
 )
 # Without CUDA nothing of the driver is linked.
 PLAIN = ("ldd", (0, LDD.splitlines()[3], ""))
-FOR_CPU = {**SUBJECT.labels, "io.mistralrs.stack.cuda": ""}
+FOR_CPU = {**SUBJECT.labels, "io.mistralrs.stack.cuda": "", "io.mistralrs.stack.source": "build"}
+# As the plan labels a published image that the operator names: its CUDA isn't known.
+CHOSEN = {**SUBJECT.labels, "io.mistralrs.stack.cuda": "", "io.mistralrs.stack.source": "pull"}
 OLDEST = {**SUBJECT.labels, "io.mistralrs.stack.command_generation": "0.6.0"}
 
 
@@ -130,6 +132,18 @@ def test_an_image_for_a_cpu() -> None:
     assert proof["doctor"]["build"]["cuda"] is False
     assert proof["gpu"] is False
     assert not any("nvidia" in command for command in asked(image))
+
+
+def test_a_published_image_may_have_cuda_or_not() -> None:
+    for report, ldd in ((CPU, PLAIN), (CUDA, RIGHT[1])):
+        proof = proven(ldd, ("doctor", (0, report, "")), labels=CHOSEN)
+        assert proof["doctor"]["build"]["cuda"] is (report == CUDA)
+    assert "driver" in proven(("ldd", (0, LDD, "")), labels=CHOSEN)["skipped"]
+    # With GPUs it has to find them, if it was built for them.
+    assert proven(PLAIN, ("doctor", (0, CPU, "")), labels=CHOSEN, gpu=True)["version"]
+    with pytest.raises(StackError) as caught:
+        proven(labels=CHOSEN, gpu=True)
+    assert caught.value.id == "image.doctor_complains"
 
 
 def test_commits_after_a_release_report_the_release() -> None:
