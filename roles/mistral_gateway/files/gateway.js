@@ -145,6 +145,12 @@ function prepare(body) {
         body.max_tokens = plan.max_tokens;
     }
 
+    // Each answer of one request is a sequence of its own, which such an engine computes together with the others.
+    if (plan.one_at_a_time && !missing(body.n) && body.n !== 1) {
+        return wrong('This engine mixes up answers that it computes at the same time: leave n out, and send a request for each answer.',
+            'n', 400, 'unsupported_value');
+    }
+
     const address = fetched(body.messages);
     if (address) {
         return wrong('This endpoint fetches nothing from other addresses: send the content itself as a data: URL in '

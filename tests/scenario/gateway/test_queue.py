@@ -223,3 +223,17 @@ def test_a_reload_keeps_the_queue(
         assert [answer.result().status_code for answer in (*before, after)] == [200] * 3
     found = load()
     assert (found["most"], sorted(found["names"])) == (1, ["a", "b", "c"])
+
+
+@pytest.mark.parametrize("count", [2, 0, "2"])
+def test_one_request_for_several_answers_is_refused(client: httpx.Client, count: object) -> None:
+    # The engine computes them at the same time, as it would the answers to several requests.
+    answer = client.post("/v1/completions", json={"prompt": "x", "n": count})
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == "n"
+    assert answer.json()["error"]["code"] == "unsupported_value"
+
+
+@pytest.mark.parametrize("count", [1, None])
+def test_one_answer_may_be_asked_for(client: httpx.Client, count: object) -> None:
+    assert client.post("/v1/completions", json={"prompt": "x", "n": count}).status_code == 200
