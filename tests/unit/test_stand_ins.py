@@ -60,3 +60,9 @@ def test_the_workspaces_commit(tmp_path: Path) -> None:
     wanted = yaml.safe_load((TESTS / "scenario" / "image" / "vars.yml").read_text())["mistral_image_commit"]
     assert re.fullmatch(r"[0-9a-f]{40}\n", said)
     assert said.strip() == wanted
+
+
+def test_the_toolkits_engine_ends_without_a_gpu_as_the_real_one_does() -> None:
+    start = json.loads((TESTS / "recordings" / "mistralrs-0.8.1-cuda" / "starts" / "no-device.json").read_text())
+    assert start["rc"] == 1
+    assert repr(start["log"][-1]) in PROGRAM.read_text()

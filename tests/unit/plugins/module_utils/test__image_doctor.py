@@ -91,6 +91,12 @@ def test_the_hub_that_is_not_reached_does_not_count(name: str) -> None:
     assert judged(said, gpu=False) == ([], [])
 
 
+def test_the_report_from_a_real_gpu() -> None:
+    said = recorded("mistralrs-0.8.1-cuda/doctor-h200.json")
+    assert {"binary_hardware_match", "cuda_0_compute"} <= {check["name"] for check in said["checks"]}
+    assert judged(said, gpu=True) == ([], [])
+
+
 def test_nor_does_its_cache() -> None:
     # Seen with 0.8.1 and a home directory that can't be written.
     assert judged(on_gpu(COMPUTE, CACHE), gpu=True) == ([], [])
