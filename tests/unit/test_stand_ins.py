@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.mistralrs.stack.plugins.module_utils._gguf_tokenizer import PROMPT
 from ansible_collections.mistralrs.stack.plugins.module_utils._image_doctor import report_of, verdict
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -66,3 +67,7 @@ def test_the_toolkits_engine_ends_without_a_gpu_as_the_real_one_does() -> None:
     start = json.loads((TESTS / "recordings" / "mistralrs-0.8.1-cuda" / "starts" / "no-device.json").read_text())
     assert start["rc"] == 1
     assert repr(start["log"][-1]) in PROGRAM.read_text()
+
+
+def test_the_toolkits_engine_knows_the_prompt_of_the_proof() -> None:
+    assert list(runpy.run_path(str(PROGRAM))["PROMPT_TOKENS"]) == [PROMPT]
