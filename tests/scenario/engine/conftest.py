@@ -39,8 +39,8 @@ def module() -> Callable[[str, dict[str, Any]], dict[str, Any]]:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=600, check=False, env={**os.environ, **settings}
         )
-        _host, arrow, said = done.stdout.partition("=>")
+        head, arrow, said = done.stdout.partition("=>")
         assert arrow, done.stdout + done.stderr
-        return dict(json.loads(said))
+        return {**json.loads(said), "failed": "FAILED" in head}
 
     return run

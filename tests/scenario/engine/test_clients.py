@@ -8,7 +8,9 @@ import time
 import openai
 import pytest
 
-QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
+QUESTION = [
+    {"role": "user", "content": "What is the capital of France? Answer in one short sentence please, with its name."}
+]
 WORDS = ("ocean", "tiger", "bread", "piano", "winter", "silver")
 
 
