@@ -31,15 +31,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._engine_settings i
     check_outside,
     fill_in,
 )
-from ansible_collections.mistralrs.stack.plugins.module_utils._engine_table import (
-    ENGINES as ENGINES,
-)
-from ansible_collections.mistralrs.stack.plugins.module_utils._engine_table import (
-    Engine,
-)
-from ansible_collections.mistralrs.stack.plugins.module_utils._engine_table import (
-    engine_of as engine_of,
-)
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine_table import Engine, engine_of
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._toml import dumps
 

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine_defects import DEFECTS, warnings_of
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine_number import Number, parse, text_of
-from ansible_collections.mistralrs.stack.plugins.module_utils._engine_plan import ENGINES
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine_table import ENGINES
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 
 VERSION_UNKNOWN = Fault(

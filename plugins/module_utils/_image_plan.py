@@ -38,13 +38,13 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._cuda_choice impor
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine_advice import evaluation_warnings, quick_way
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine_number import tag_of
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine_number import text_of as number_text
-from ansible_collections.mistralrs.stack.plugins.module_utils._engine_plan import engine_of
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine_source import (
     ARCHIVE_CHECKSUM_MISSING,
     engine_source,
     engine_to_build,
     swagger_ui,
 )
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine_table import engine_of
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine_versions import (
     DEFAULT_VERSION,
     EngineVersion,

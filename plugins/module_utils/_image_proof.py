@@ -21,9 +21,9 @@ from ansible_collections.mistralrs.stack.plugins.module_utils import _engine_log
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine_plan import (
     CONFIGURATION_PATH,
     PlanError,
-    engine_of,
     engine_plan,
 )
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine_table import engine_of
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._model_names import MADE, model_id
 

@@ -84,10 +84,10 @@ def test_clients_that_ask_at_the_same_time_wait_for_the_runner(model: GgufModel)
 
 def test_the_status_can_be_asked_meanwhile(model: GgufModel) -> None:
     with ThreadPoolExecutor(8) as clients:
-        states = [clients.submit(model.status) for _ in range(4)]
+        states = [clients.submit(model.status) for _number in range(4)]
         answers = [
             clients.submit(lambda: list(model.stream(Generate("tiny", ({"role": "user", "content": "x"},)))))
-            for _ in range(4)
+            for _number in range(4)
         ]
         assert [state.result() for state in states] == ["loaded"] * 4
         assert [len(answer.result()) for answer in answers] == [2] * 4

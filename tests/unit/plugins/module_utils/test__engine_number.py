@@ -6,7 +6,7 @@ import re
 
 import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine_number import PATTERN, parse, tag_of, text_of
-from ansible_collections.mistralrs.stack.plugins.module_utils._engine_plan import engine_of
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine_table import engine_of
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine_versions import engine_version, number_of
 from ansible_collections.mistralrs.stack.plugins.module_utils._env_file import parse as parse_env
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError

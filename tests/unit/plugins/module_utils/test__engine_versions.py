@@ -7,7 +7,7 @@ import re
 
 import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine_number import parse, text_of
-from ansible_collections.mistralrs.stack.plugins.module_utils._engine_plan import ENGINES, engine_of
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine_table import ENGINES, engine_of
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine_versions import (
     COMMITS,
     DEFAULT_VERSION,
