@@ -46,7 +46,7 @@ def test_second_run_looks_once(role: Any, first: dict[str, Any], on_host: On) ->
         times.append(played.result["seconds"])
     # Where several programs wait for each core, everything takes so many times longer.
     waiting = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
-    assert min(times) < 2 * waiting, "a run without a change takes too long"
+    assert min(times) < 6 * waiting, "a run without a change takes too long"
     assert on_host("sh", "-c", f"stat -c '%n %Y' {LOGS}/*/log") == before
 
 
