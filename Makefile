@@ -37,7 +37,7 @@ lint: setup-test ## Style, types, documentation and generated pages
 
 .PHONY: unit
 unit: setup-test ## Unit tests
-	@$(BIN)/python -m pytest tests/unit
+	@$(BIN)/python -m pytest -n auto --dist worksteal tests/unit
 
 .PHONY: test
 test: setup-test ## All that CI runs: lint, unit tests, sanity, real engine and servers, scenarios on real hosts

@@ -17,17 +17,28 @@ part() {
     echo "=== $label: passed in $(($(date +%s) - start)) s"
 }
 
+# Runs two parts at once, each on one core: the first is watched, the second's lines follow when both have ended.
+beside() {
+    log=.cache/logs/beside.log
+    mkdir -p .cache/logs
+    sh -c "$2" >"$log" 2>&1 &
+    other=$!
+    result=0
+    sh -c "$1" || result=$?
+    wait "$other" || result=$?
+    cat "$log"
+    return "$result"
+}
+
 # A scenario waits for its host half of the time, so two run side by side, the longest first.
 scenarios() {
     printf '%s\n' "$@" | xargs -n 1 -P 2 tests/scenario.sh
 }
 
-part "lint" tests/lint.sh
-part "unit tests" python -m pytest tests/unit
-part "sanity" tests/sanity.sh
+part "lint and sanity" beside tests/lint.sh tests/sanity.sh
+part "unit tests" python -m pytest -n auto --dist worksteal tests/unit
 part "built collection" tests/built_collection.sh
-part "real engine" python -m pytest tests/engine
-part "real servers" python -m pytest tests/servers
+part "real servers and engine" beside "python -m pytest tests/servers" "python -m pytest tests/engine"
 # The real server takes some minutes to compile on a machine's first run, and comes first; without a registry it can't be had.
 engine=engine
 reason=$(python tests/scenario/engine/ingredients.py available) || {
