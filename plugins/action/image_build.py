@@ -19,4 +19,4 @@ class ActionModule(FollowedAction):
 
     def lines(self, host: str, is_terminal: bool) -> Lines:
         """Lines that tell phase, crates and time."""
-        return BuildProgress(host, is_terminal)
+        return BuildProgress(host, is_terminal, str(self._task.args.get("notice") or ""))

@@ -15,10 +15,14 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._model_progress im
 
 
 class BuildProgress:
-    """Decides when a line is worth printing: when the phase changes, else on a terminal every 10 seconds, else 60."""
+    """Decides when a line is worth printing: when the phase changes, else on a terminal every 10 seconds, else 60.
 
-    def __init__(self, host: str, is_terminal: bool) -> None:
+    What the user should know when a build begins, C(notice), is a line before the first.
+    """
+
+    def __init__(self, host: str, is_terminal: bool, notice: str = "") -> None:
         self._host = host
+        self._notice = f"{host}: {notice}\n" if notice else ""
         self._pause = 10.0 if is_terminal else 60.0
         self._shown_at = float("-inf")
         self._phase = ""
@@ -34,6 +38,6 @@ class BuildProgress:
         self._phase, self._shown_at = phase, now
         total, done = int(progress.get("crates_total") or 0), int(progress.get("crates") or 0)
         crates = f", {done} of up to {total} crates" if total and phase == "compiling" else ""
-        return (
-            f"{self._host}: {progress.get('name')}, {phase}{crates} ({duration(float(progress.get('elapsed') or 0))})"
-        )
+        notice, self._notice = self._notice, ""
+        elapsed = duration(float(progress.get("elapsed") or 0))
+        return f"{notice}{self._host}: {progress.get('name')}, {phase}{crates} ({elapsed})"

@@ -119,6 +119,10 @@ options:
       - A C(tokenizer.json) beside it is used. Empty is to do without.
     type: str
     default: ""
+  notice:
+    description: What is shown on the controller when a build begins, and not when the image is there.
+    type: str
+    default: ""
   scan_fail_on:
     description:
       - The least severity of vulnerabilities that makes the image be refused.
@@ -334,6 +338,7 @@ def main() -> None:
             "gpu": {"type": "bool", "default": False},
             "gpu_access": {"type": "str", "choices": ["cdi", "runtime"], "default": "cdi"},
             "proof_model": {"type": "str", "default": ""},
+            "notice": {"type": "str", "default": ""},
             "scan_fail_on": {"type": "str", "choices": ["", "low", "medium", "high", "critical"], "default": ""},
             "keep": {"type": "int", "default": 0},
             "minimum_free_mb": {"type": "int", "default": 0},

@@ -36,10 +36,11 @@ def test_a_build_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_followed.ActionBase, "run", lambda *_arguments: {})
     begun = running("starting", warnings=["it was ended from outside"])
     action = Action(begun, running("compiling"), running("compiling"), {"changed": True, "image": {"Id": "1"}})
+    action._task.args["notice"] = "Upstream has an image."
     result = action.run(task_vars={"inventory_hostname": "b1"})
     assert action.asked == ["start", "poll", "poll", "poll"]
     assert result == {"changed": True, "image": {"Id": "1"}, "warnings": ["it was ended from outside"]}
     assert lines == [
-        "b1: engine:1, starting (1 min 1 s)",
+        "b1: Upstream has an image.\nb1: engine:1, starting (1 min 1 s)",
         "b1: engine:1, compiling, 1 of up to 9 crates (1 min 1 s)",
     ]
