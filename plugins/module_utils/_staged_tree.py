@@ -13,7 +13,6 @@ import os
 import re
 import shutil
 import stat
-import tempfile
 from typing import Callable, NamedTuple
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
@@ -63,16 +62,18 @@ def changes(root: str, wanted: list[Wanted]) -> list[Change]:
     found = []
     for one in wanted:
         path = os.path.join(root, one.path)
-        before, mode = None, None
+        before, mode, owned = None, None, True
         if os.path.lexists(path):
-            # A link counts by where it leads, but only a file of our own has a mode to correct.
-            mode = None if os.path.islink(path) else stat.S_IMODE(os.stat(path).st_mode)
+            # A link counts by where it leads, but only a file of our own has a mode and an owner to correct.
+            state = os.lstat(path)
+            mode = None if stat.S_ISLNK(state.st_mode) else stat.S_IMODE(state.st_mode)
+            owned = state.st_uid == os.geteuid()
             try:
                 with open(path, "rb") as file:
                     before = file.read()
             except OSError:
                 before = b""
-        different = before != one.content or (one.content is not None and mode != one.mode)
+        different = before != one.content or (one.content is not None and not (owned and mode == one.mode))
         if different:
             found.append(Change(one, before, mode))
     return found
@@ -114,61 +115,103 @@ def stage_copy(root: str, stage: str, todo: list[Change]) -> None:
                         file.write(moved_content)
 
 
-def apply(root: str, todo: list[Change], rename: Callable[[str, str], None] = os.rename) -> None:
+class Applied:
+    """Changes that were put in place, and can be taken back until they are kept."""
+
+    def __init__(self) -> None:
+        self.done: list[tuple[str, str]] = []
+
+    def undo(self) -> None:
+        """Have everything as it was."""
+        for kept, path in reversed(self.done):
+            if kept:
+                # Two links to one file, where nothing had taken its place yet, are both left by a renaming.
+                os.rename(kept, path)
+                if os.path.lexists(kept):
+                    os.unlink(kept)
+            elif os.path.lexists(path):
+                os.unlink(path)
+        self.done = []
+
+    def keep(self) -> None:
+        """Forget what was there before."""
+        for kept, _path in self.done:
+            if kept:
+                os.unlink(kept)
+        self.done = []
+
+
+def apply(root: str, todo: list[Change], rename: Callable[[str, str], None] = os.rename) -> Applied:
     """Put the changes in place: all is written beside its place first, and undone if one renaming fails."""
     ready: list[tuple[str, str]] = []
-    done: list[tuple[str, str]] = []
+    applied = Applied()
     try:
         for change in todo:
             path = os.path.join(root, change.wanted.path)
             os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
             if change.wanted.content is not None:
-                ready.append((_written(path, change.wanted.content, change.wanted.mode), path))
+                new = _beside(path, "new")
+                ready.append((new, path))
+                _write(new, change.wanted.content, change.wanted.mode)
         try:
             for change in todo:
                 path = os.path.join(root, change.wanted.path)
+                kept = ""
                 if os.path.lexists(path):
-                    kept = _free_name(path)
+                    kept = _beside(path, "old")
                     os.link(path, kept, follow_symlinks=False)
-                    done.append((kept, path))
-                else:
-                    done.append(("", path))
-                if change.wanted.content is None:
+                applied.done.append((kept, path))
+                if change.wanted.content is None and kept:
                     os.unlink(path)
             for new, path in ready:
                 rename(new, path)
         except OSError:
-            for kept, path in reversed(done):
-                if kept:
-                    os.rename(kept, path)
-                elif os.path.lexists(path):
-                    os.unlink(path)
+            applied.undo()
             raise
     except OSError as error:
         raise StackError(NOT_WRITTEN, root=root, problem=error.strerror or str(error)) from error
     finally:
-        for left in [new for new, _path in ready] + [kept for kept, _path in done]:
-            if left and os.path.lexists(left):
+        for new, _path in ready:
+            if os.path.lexists(new):
+                os.unlink(new)
+    return applied
+
+
+def sweep(root: str, paths: list[str]) -> None:
+    """Take away what a run left beside the files when it was killed."""
+    for path in paths:
+        for kind in ("new", "old"):
+            left = _beside(os.path.join(root, path), kind)
+            if os.path.lexists(left):
                 os.unlink(left)
 
 
-def _free_name(path: str) -> str:
+def identity(root: str, paths: list[str]) -> str:
+    """A name for these files as they lie there: each write, also one of the same content, makes another one.
+
+    The time of the last change is the kernel's own, which nobody can set.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(paths):
+        if os.path.lexists(os.path.join(root, path)):
+            state = os.lstat(os.path.join(root, path))
+            digest.update(os.fsencode(f"{path}\0{state.st_ino} {state.st_ctime_ns} {state.st_size}\n"))
+    return digest.hexdigest()
+
+
+def _beside(path: str, kind: str) -> str:
     """A name beside the file that nothing reads: Nginx includes C(*.conf) and the like, or whole folders."""
-    return os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.{os.getpid()}.old")
+    return os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.{kind}")
 
 
-def _written(path: str, content: bytes, mode: int) -> str:
-    handle, new = tempfile.mkstemp(dir=os.path.dirname(path), prefix=f".{os.path.basename(path)}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fchmod(file.fileno(), mode)
-            os.fsync(file.fileno())
-    except OSError:
+def _write(new: str, content: bytes, mode: int) -> None:
+    if os.path.lexists(new):
         os.unlink(new)
-        raise
-    return new
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fchmod(file.fileno(), mode)
+        os.fsync(file.fileno())
 
 
 def is_stock(path: str, conffiles: str) -> bool:

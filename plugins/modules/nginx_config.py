@@ -6,15 +6,18 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: nginx_config
-short_description: Change files of Nginx's configuration as one, tested before they replace anything
+short_description: Change files of Nginx's configuration as one, tested before, and have them loaded
 version_added: 0.1.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
   - Writes several files below C(/etc/nginx) together. Before one of them is put in place, C(nginx -t) tests the whole
     configuration as it will be, in a private copy of that folder. A configuration that Nginx refuses never
     gets to its place, and what was there stays.
-  - Files that are not named are left alone, but they are part of the test.
-  - Nginx is neither reloaded nor restarted.
+  - Files that are not named are left alone, but they are part of the test. It is made at every run, so that a
+    configuration that lies there and could not be started again is found before the next restart.
+  - With O(service) the running Nginx is made to load the files, and asked whether it has. Files that lie there but were
+    never loaded, since a run was killed for instance, are loaded by the next run. Where Nginx goes on with what it had,
+    the files are put back.
 extends_documentation_fragment:
   - mistralrs.stack.attributes
   - mistralrs.stack.attributes.action_group
@@ -58,12 +61,14 @@ options:
         default: "0644"
       state:
         description:
-          - Whether there is such a file.
+          - Whether there is such a file. With V(as_is) it has to be there, with its O(files[].mode), and what it
+            contains stays.
         type: str
         default: present
         choices:
           - present
           - absent
+          - as_is
   secrets:
     description:
       - The content of files that nobody shall see in logs and differences, by their paths below O(root).
@@ -76,6 +81,28 @@ options:
         if it still leads to the file that the package brought. One that was changed is left alone.
     type: bool
     default: false
+  service:
+    description:
+      - The unit of systemd that runs this configuration. It is started or reloaded if it does not run these files, and
+        restarted if its program or a module of it was replaced.
+      - If not given, it is left alone.
+    type: str
+  loaded_file:
+    description:
+      - A file below O(root) that the module writes after all others. The configuration has to include it in the server
+        at which O(loaded_url) arrives. Its one location answers with a name for the files as they lay there when Nginx
+        read them.
+      - Required with O(service).
+    type: str
+  loaded_url:
+    description:
+      - The address, without TLS, at which that location is asked.
+    type: str
+  error_log:
+    description:
+      - Where Nginx says why it did not load a configuration.
+    type: path
+    default: /var/log/nginx/error.log
   program:
     description:
       - Nginx's program, by name or path.
@@ -106,10 +133,20 @@ changed_files:
   elements: str
   sample: [/etc/nginx/conf.d/redirect.conf]
 tested:
-  description: Whether Nginx tested the configuration; not if nothing changes, or in check mode before it is installed.
+  description: Whether Nginx tested the configuration; not in check mode before it is installed.
   returned: success
   type: bool
   sample: true
+loaded:
+  description: Whether the running Nginx had loaded these very files before; absent without O(service).
+  returned: success
+  type: bool
+  sample: false
+service_action:
+  description: What was done to the service, or would be in check mode. Empty if nothing.
+  returned: success
+  type: str
+  sample: reload
 error_id:
   description: Identifies what went wrong.
   returned: failure
@@ -117,14 +154,17 @@ error_id:
   sample: gateway.configuration_rejected
 """
 
+import fcntl
 import os
 import re
 import shutil
 import tempfile
 from typing import Any
+from urllib.parse import urlsplit
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._nginx_service import Running, look, take_up
 from ansible_collections.mistralrs.stack.plugins.module_utils._staged_tree import (
     NOT_WRITTEN,
     Change,
@@ -132,14 +172,21 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._staged_tree impor
     apply,
     changes,
     checked_path,
+    identity,
     is_stock,
     stage_copy,
+    sweep,
 )
 
 MISSING = Fault(
     "gateway.nginx_missing",
     "There is no program {program} on this host to test the configuration with.",
     "Install Nginx first.",
+)
+BROKEN = Fault(
+    "gateway.configuration_broken",
+    "Nginx could not be started with what lies in {root}: {problem}.",
+    "Somebody else made that part or took it away: correct it, or install the package again that it came with.",
 )
 REJECTED = Fault(
     "gateway.configuration_rejected",
@@ -155,29 +202,44 @@ WRONG_MODE = Fault(
 
 def test(module: AnsibleModule, program: str, root: str, todo: list[Change]) -> None:
     """Let Nginx look at the configuration as it will be."""
+    if not todo:
+        problem = refusal(module, program, root)
+        if problem:
+            raise StackError(BROKEN, root=root, problem=problem)
+        return
     stage = tempfile.mkdtemp(prefix="nginx-", dir=module.tmpdir)
     try:
         stage_copy(root, stage, todo)
-        rc, stdout, stderr = module.run_command([program, "-t", "-q", "-c", os.path.join(stage, "nginx.conf")])
+        problem = refusal(module, program, stage)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
-    if rc != 0:
-        lines = [line for line in (stderr or stdout).splitlines() if line.strip()]
-        serious = [line for line in lines if "[emerg]" in line or "[crit]" in line or "[alert]" in line] or lines
-        line = serious[0] if serious else f"it exits with {rc} and no word"
-        problem = re.sub(r"^(nginx: |[\d/]+ [\d:]+ )?\[\w+\] (\d+#\d+: )?", "", line)
-        raise StackError(REJECTED, problem=problem.replace(stage, root).rstrip("."))
+    if problem:
+        raise StackError(REJECTED, problem=problem.replace(stage, root))
+
+
+def refusal(module: AnsibleModule, program: str, folder: str) -> str:
+    """What Nginx has against the configuration in a folder; '' if nothing."""
+    rc, stdout, stderr = module.run_command([program, "-t", "-q", "-c", os.path.join(folder, "nginx.conf")])
+    if rc == 0:
+        return ""
+    lines = [line for line in (stderr or stdout).splitlines() if line.strip()]
+    serious = [line for line in lines if "[emerg]" in line or "[crit]" in line or "[alert]" in line] or lines
+    line = serious[0] if serious else f"it exits with {rc} and no word"
+    return re.sub(r"^(nginx: |[\d/]+ [\d:]+ )?\[\w+\] (\d+#\d+: )?", "", line).rstrip(".")
+
+
+STOCK_SITE = "sites-enabled/default"
 
 
 def stock_site(module: AnsibleModule, root: str) -> list[Wanted]:
     """The welcome page's link, if it is as the package made it."""
-    link = os.path.join(root, "sites-enabled", "default")
+    link = os.path.join(root, STOCK_SITE)
     site = os.path.join(root, "sites-available", "default")
     query = module.get_bin_path("dpkg-query")
     if not query or not os.path.islink(link) or os.path.realpath(link) != os.path.realpath(site):
         return []
     _rc, conffiles, _stderr = module.run_command([query, "-W", "-f", "${Conffiles}\n", "nginx-common"])
-    return [Wanted("sites-enabled/default", None, 0o644, False)] if is_stock(site, conffiles) else []
+    return [Wanted(STOCK_SITE, None, 0o644, False)] if is_stock(site, conffiles) else []
 
 
 def octal(path: str, mode: str) -> int:
@@ -196,8 +258,13 @@ def reason(error: OSError) -> str:
 def wanted_files(parameters: dict[str, Any]) -> list[Wanted]:
     files = []
     for entry in parameters["files"]:
-        content = entry["content"].encode("utf-8") if entry["state"] == "present" else None
-        files.append(Wanted(checked_path(entry["path"]), content, octal(entry["path"], entry["mode"]), False))
+        path, content = checked_path(entry["path"]), None
+        if entry["state"] == "present":
+            content = entry["content"].encode("utf-8")
+        elif entry["state"] == "as_is":
+            with open(os.path.join(parameters["root"], path), "rb") as file:
+                content = file.read()
+        files.append(Wanted(path, content, octal(entry["path"], entry["mode"]), False))
     for path, text in parameters["secrets"].items():
         files.append(Wanted(checked_path(path), str(text).encode("utf-8"), 0o600, True))
     return files
@@ -220,32 +287,92 @@ def difference(root: str, change: Change) -> dict[str, str]:
     return {"before_header": path, "after_header": path, "before": before, "after": after}
 
 
+def loaded_file(module: AnsibleModule, name: str) -> list[Wanted]:
+    """The file in which Nginx finds what it says to be running, if it is asked for."""
+    if not module.params["service"]:
+        return []
+    path = urlsplit(module.params["loaded_url"]).path
+    text = f"# Managed by Ansible: the name of the files as Nginx has read them.\nlocation = {path} {{\n"
+    text += f'    default_type text/plain;\n    return 200 "{name}\\n";\n}}\n'
+    return [Wanted(checked_path(module.params["loaded_file"]), text.encode(), 0o644, False)]
+
+
+def act(module: AnsibleModule, root: str, todo: list[Change], paths: list[str], running: Running | None) -> str:
+    """Put the files in place and have them loaded; the verb that did it. All is undone if Nginx goes on without."""
+    applied = apply(root, todo)
+    name = identity(root, paths)
+    try:
+        applied.done += apply(root, changes(root, loaded_file(module, name))).done
+        if running is None:
+            return ""
+        parameters = module.params
+        return take_up(
+            parameters["service"], parameters["loaded_url"], name, running, parameters["error_log"], module.run_command
+        )
+    except StackError:
+        applied.undo()
+        if running and running.active:
+            # A restart that failed has ended the old one; it starts again with the old files.
+            module.run_command(["systemctl", "start", parameters["service"]])
+        raise
+    finally:
+        applied.keep()
+
+
 def run(module: AnsibleModule) -> dict[str, Any]:
     root = os.path.normpath(module.params["root"])
     wanted = wanted_files(module.params)
+    paths = [one.path for one in wanted]
     if module.params["remove_stock_site"]:
         wanted += stock_site(module, root)
+        paths.append(STOCK_SITE)
     todo = changes(root, wanted)
     result: dict[str, Any] = {
         "changed": bool(todo),
         "changed_files": [os.path.join(root, change.wanted.path) for change in todo],
         "tested": False,
+        "service_action": "",
     }
     if module._diff:
         result["diff"] = [difference(root, change) for change in todo]
-    if not todo:
-        return result
 
     name = module.params["program"]
     program = module.get_bin_path(name, opt_dirs=["/usr/sbin", "/usr/local/sbin"]) if name else None
-    if program:
-        test(module, program, root, todo)
-        result["tested"] = True
-    elif not module.check_mode:
-        raise StackError(MISSING, program=name or "nginx")
-    if not module.check_mode:
-        apply(root, todo)
+    if not program:
+        if not module.check_mode:
+            raise StackError(MISSING, program=name or "nginx")
+        return result
+
+    current = identity(root, paths)
+    marks = loaded_file(module, current)
+    stale = changes(root, marks)
+    test(module, program, root, todo + stale)
+    result["tested"] = True
+
+    running = None
+    if module.params["service"]:
+        running = look(module.params["service"], module.params["loaded_url"], module.run_command)
+        result["loaded"] = running.loaded == current and not (todo or stale or running.outdated)
+        result["changed"] = not result["loaded"]
+    if module.check_mode or not result["changed"]:
+        return result
+    result["service_action"] = act(module, root, todo, paths, running)
     return result
+
+
+def locked(module: AnsibleModule) -> dict[str, Any]:
+    """One run at a time, after what a killed one left beside the files was taken away."""
+    root = module.params["root"]
+    if module.check_mode or not os.path.isdir(root):
+        return run(module)
+    folder = os.open(root, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        own = [module.params["loaded_file"]] if module.params["service"] else []
+        sweep(root, [one.path for one in wanted_files(module.params)] + own + [STOCK_SITE])
+        return run(module)
+    finally:
+        os.close(folder)
 
 
 def main() -> None:
@@ -260,19 +387,24 @@ def main() -> None:
                     "path": {"type": "str", "required": True},
                     "content": {"type": "str"},
                     "mode": {"type": "str", "default": "0644"},
-                    "state": {"type": "str", "default": "present", "choices": ["present", "absent"]},
+                    "state": {"type": "str", "default": "present", "choices": ["present", "absent", "as_is"]},
                 },
                 "required_if": [("state", "present", ("content",))],
             },
             # By themselves, since Ansible's own log masks secrets within a list only if they have one line.
             "secrets": {"type": "dict", "default": {}, "no_log": True},
             "remove_stock_site": {"type": "bool", "default": False},
+            "service": {"type": "str"},
+            "loaded_file": {"type": "str"},
+            "loaded_url": {"type": "str"},
+            "error_log": {"type": "path", "default": "/var/log/nginx/error.log"},
             "program": {"type": "str", "default": "nginx"},
         },
+        required_by={"service": ("loaded_file", "loaded_url")},
         supports_check_mode=True,
     )
     try:
-        module.exit_json(**run(module))
+        module.exit_json(**locked(module))
     except StackError as error:
         module.fail_json(msg=str(error), error_id=error.id)
     except OSError as problem:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -87,7 +88,7 @@ def test_the_stage_is_what_would_be(root: Path, tmp_path: Path) -> None:
 
 def test_all_changes_are_made(root: Path) -> None:
     files = [wanted("conf.d/a.conf", "new", 0o600), wanted("nginx.conf", None), wanted("b/c", "c")]
-    tree.apply(str(root), tree.changes(str(root), files))
+    tree.apply(str(root), tree.changes(str(root), files)).keep()
     assert content(root) == {"conf.d/a.conf": "new", "b/c": "c"}
     assert (root / "conf.d" / "a.conf").stat().st_mode & 0o777 == 0o600
     assert tree.changes(str(root), files) == []
@@ -95,7 +96,7 @@ def test_all_changes_are_made(root: Path) -> None:
 
 def test_a_link_is_removed_and_not_what_it_leads_to(root: Path) -> None:
     (root / "link").symlink_to(root / "nginx.conf")
-    tree.apply(str(root), tree.changes(str(root), [wanted("link", None)]))
+    tree.apply(str(root), tree.changes(str(root), [wanted("link", None)])).keep()
     assert not os.path.lexists(root / "link")
     assert (root / "nginx.conf").exists()
 
@@ -117,6 +118,59 @@ def test_nothing_is_changed_if_one_file_cannot_be(root: Path, failing: int) -> N
     assert caught.value.id == "gateway.configuration_not_written"
     assert "No space left" in str(caught.value)
     assert content(root) == before
+
+
+def test_what_was_put_in_place_can_be_taken_back(root: Path) -> None:
+    (root / "link").symlink_to(root / "nginx.conf")
+    before = content(root)
+    files = [
+        wanted("conf.d/a.conf", "new"),
+        wanted("new/b.conf", "b"),
+        wanted("nginx.conf", None),
+        wanted("link", None),
+    ]
+    applied = tree.apply(str(root), tree.changes(str(root), files))
+    assert not os.path.lexists(root / "link")
+    applied.undo()
+    assert content(root) == before
+    assert os.readlink(root / "link") == str(root / "nginx.conf")
+    applied.undo()
+    assert content(root) == before
+
+
+def test_what_a_killed_run_left_is_swept_away(root: Path) -> None:
+    before = content(root)
+    files = [wanted("conf.d/a.conf", "new"), wanted("new/b.conf", "b")]
+    tree.apply(str(root), tree.changes(str(root), files))
+    (root / "new" / ".b.conf.new").write_text("half a secr")
+    left = {name for name in content(root) if os.path.basename(name).startswith(".")}
+    assert left == {"conf.d/.a.conf.old", "new/.b.conf.new"}
+    tree.sweep(str(root), [one.path for one in files] + ["nowhere/c"])
+    assert content(root) == {**before, "conf.d/a.conf": "new", "new/b.conf": "b"}
+
+
+def test_each_writing_makes_another_name_of_the_files(root: Path) -> None:
+    paths = ["conf.d/a.conf", "nginx.conf", "none"]
+    first = tree.identity(str(root), paths)
+    assert tree.identity(str(root), paths[::-1]) == first
+    file = root / "conf.d" / "a.conf"
+    times = file.stat()
+    names = {first}
+    for text in ("a", "b", "a"):
+        time.sleep(0.02)
+        file.write_text(text)
+        os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+        names.add(tree.identity(str(root), paths))
+    file.unlink()
+    names.add(tree.identity(str(root), paths))
+    assert len(names) == 5
+
+
+def test_a_file_of_another_owner_is_to_be_written(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = wanted("conf.d/a.conf", "a")
+    assert tree.changes(str(root), [one]) == []
+    monkeypatch.setattr(tree.os, "geteuid", lambda: os.getuid() + 1)
+    assert tree.changes(str(root), [one])
 
 
 def test_the_packages_own_file(root: Path) -> None:
