@@ -1,0 +1,234 @@
+# Copyright (c) 2026, the mistralrs.stack maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The gateway's variables: what Nginx could not use is refused before anything is changed, the rest has one form.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
+
+NUMBER = Fault(
+    "gateway.number_invalid",
+    "'{name}' is {value!r}, which is not a whole number from {low} to {high}.",
+    "Give one, without a unit.",
+)
+SAME_PORT = Fault(
+    "gateway.ports_equal",
+    "'mistral_gateway_https_port' and 'mistral_gateway_status_port' are both {port}.",
+    "Choose another one of the two.",
+)
+RENEWED_ALWAYS = Fault(
+    "gateway.renewed_at_every_run",
+    "A certificate for {days} days ('mistral_gateway_certificate_days') that is replaced {renew} days before its end "
+    "('mistral_gateway_certificate_renew_days') would be replaced at every run.",
+    "Lower the second one.",
+)
+SIZE = Fault(
+    "gateway.size_invalid",
+    "'{name}' is {value!r}, which is not a size from 1k to 1024m as Nginx writes it.",
+    "Give a whole number and k or m, 50m for example.",
+)
+ADDRESS = Fault(
+    "gateway.address_invalid",
+    "'{name}' is {value!r}, which is not an IP address of a host.",
+    "Give one of its addresses, without a port, or '*' for all.",
+)
+NOT_HERE = Fault(
+    "gateway.address_not_here",
+    "'mistral_gateway_listen_address' is {value}, which is no address of this host: it has {found}.",
+    "Give one of these, or '*' for all; for an address that comes and goes set the kernel's {setting} to 1.",
+)
+SERVER_NAME = Fault(
+    "gateway.server_name_invalid",
+    "'mistral_gateway_server_names' holds {value!r}, which is neither a DNS name nor an IP address.",
+    "Give names of letters, digits and dashes, or addresses; names in other alphabets in the form xn--.",
+)
+NO_NAMES = Fault(
+    "gateway.server_names_empty",
+    "'mistral_gateway_server_names' is empty.",
+    "Give the names or addresses by which clients call the gateway, or leave it out.",
+)
+UPSTREAM = Fault(
+    "gateway.upstream_invalid",
+    "'mistral_gateway_upstreams' holds {value!r}, which is not ADDRESS:PORT.",
+    "Give an IP address or a DNS name and a port, 192.0.2.7:11434 or [2001:db8::7]:11434 for example.",
+)
+LIST = Fault(
+    "gateway.list_invalid",
+    "'{name}' is {value!r}, which is not a list of texts.",
+    "Write a list, an entry a line, each after a dash.",
+)
+PATH = Fault(
+    "gateway.path_invalid",
+    "'{name}' is {value!r}, which is not a path.",
+    "Give the path of a folder on the controller.",
+)
+
+
+class Range(NamedTuple):
+    """A whole number and what Nginx, or what stands behind the variable, can do with it."""
+
+    low: int
+    high: int
+
+
+DAY = 86_400
+# Beyond these the certificate's date has no year any more, Nginx takes no rate, or the queue's memory is too small.
+NUMBERS = {
+    "https_port": Range(1, 65_535),
+    "status_port": Range(1, 65_535),
+    "certificate_days": Range(1, 36_500),
+    "certificate_renew_days": Range(0, 36_500),
+    "read_timeout": Range(1, DAY),
+    "shutdown_timeout": Range(0, DAY),
+    "requests_per_minute": Range(0, 1_000_000),
+    "max_concurrent_requests": Range(0, 1000),
+    "queue_timeout": Range(1, DAY),
+    "queue_length": Range(0, 1000),
+}
+# Nginx keeps names in a table whose places are as wide as a line of the processor's cache.
+LONGEST_IN_TABLE = 40
+
+
+def settings(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The variables in the form in which the role uses them; below C(errors) what is wrong with them, a line each."""
+    errors: list[StackError] = []
+    result: dict[str, Any] = {name: _number(name, given.get(name), errors) for name in NUMBERS}
+    if result["https_port"] and result["https_port"] == result["status_port"]:
+        errors.append(StackError(SAME_PORT, port=result["https_port"]))
+    days, renew = result["certificate_days"], result["certificate_renew_days"]
+    if days and renew is not None and renew >= days:
+        errors.append(StackError(RENEWED_ALWAYS, days=days, renew=renew))
+    result["client_max_body_size"] = _size("client_max_body_size", given.get("client_max_body_size"), errors)
+    for name in ("credentials_path", "certificate", "private_key"):
+        _path(name, given.get(name), name != "credentials_path", errors)
+    result["listen"] = _listen(given, errors)
+    result["names"] = _names(given.get("server_names"), errors)
+    result["nginx_names"] = [_nginx_name(name) for name in result["names"]]
+    result["upstreams"] = _upstreams(given.get("upstreams"), errors)
+    result["errors"] = [str(error) for error in errors]
+    return result
+
+
+def _number(name: str, value: Any, errors: list[StackError]) -> int | None:
+    allowed = NUMBERS[name]
+    text = str(value)
+    if not isinstance(value, bool) and re.fullmatch("[0-9]{1,9}", text) and allowed.low <= int(text) <= allowed.high:
+        return int(text)
+    errors.append(StackError(NUMBER, name=f"mistral_gateway_{name}", value=value, low=allowed.low, high=allowed.high))
+    return None
+
+
+def _size(name: str, value: Any, errors: list[StackError]) -> str:
+    match = re.fullmatch("([0-9]{1,10})([kKmM]?)", "" if isinstance(value, bool) else str(value))
+    if match:
+        size = int(match.group(1)) * {"": 1, "k": 1024, "m": 1024 * 1024}[match.group(2).lower()]
+        if 1024 <= size <= 1024 * 1024 * 1024:
+            return match.group(0)
+    errors.append(StackError(SIZE, name=f"mistral_gateway_{name}", value=value))
+    return ""
+
+
+def _path(name: str, value: Any, may_be_empty: bool, errors: list[StackError]) -> None:
+    if not isinstance(value, str) or not (value.strip() or may_be_empty) or re.search(r"[\x00-\x1f]", value):
+        errors.append(StackError(PATH, name=f"mistral_gateway_{name}", value=value))
+
+
+def _listen(given: Mapping[str, Any], errors: list[StackError]) -> list[str]:
+    """What follows C(listen), without the port."""
+    value = given.get("listen_address")
+    here = [str(address) for address in given.get("addresses") or []]
+    if value == "*":
+        return ["*"] + (["[::]"] if any(":" in address for address in here if address != "::1") else [])
+    text = value if isinstance(value, str) else ""
+    match = re.fullmatch(r"\[([0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)\]|([0-9A-Fa-f:.]+)", text)
+    try:
+        address = ipaddress.ip_address((match.group(1) or match.group(2)) if match else "")
+    except ValueError:
+        address = None
+    # A link-local address is none without its interface, which Nginx does not take.
+    if address is None or address.is_multicast or (address.version == 6 and address.is_link_local):
+        errors.append(StackError(ADDRESS, name="mistral_gateway_listen_address", value=value))
+        return []
+    if address.is_unspecified or address.is_loopback:
+        is_here = address.version == 4 or any(":" in entry for entry in here)
+    else:
+        is_here = str(address) in here or bool(given.get("any_address"))
+    if not is_here:
+        setting = f"net.ipv{address.version}.ip_nonlocal_bind"
+        errors.append(StackError(NOT_HERE, value=address, found=", ".join(here) or "none", setting=setting))
+    return [_bracketed(str(address))]
+
+
+def _bracketed(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
+
+
+def _texts(name: str, value: Any, errors: list[StackError]) -> list[str]:
+    if isinstance(value, (list, tuple)) and all(isinstance(entry, str) for entry in value):
+        return list(value)
+    errors.append(StackError(LIST, name=f"mistral_gateway_{name}", value=value))
+    return []
+
+
+def is_dns_name(name: str) -> bool:
+    """Whether it can be a host's name. An underscore is in many an inventory's names."""
+    labels = name.split(".")
+    return (
+        len(name) <= 253
+        and all(re.fullmatch("[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?", label) for label in labels)
+        # What ends in digits only is an address that is none.
+        and not labels[-1].isdigit()
+    )
+
+
+def _names(value: Any, errors: list[StackError]) -> list[str]:
+    """Each name once, in its one form."""
+    texts = _texts("server_names", value, errors)
+    if value == []:
+        errors.append(StackError(NO_NAMES))
+    found: dict[str, None] = {}
+    for text in texts:
+        try:
+            name = str(ipaddress.ip_address(text if "%" not in text else ""))
+        except ValueError:
+            name = text.lower()
+            if not is_dns_name(name[2:] if name.startswith("*.") else name):
+                errors.append(StackError(SERVER_NAME, value=text))
+                continue
+        found[name] = None
+    return list(found)
+
+
+def _nginx_name(name: str) -> str:
+    """The name as C(server_name) takes it: a long one as an expression, which is in no table."""
+    if len(name) <= LONGEST_IN_TABLE:
+        return _bracketed(name)
+    pattern = re.escape(name[2:]) if name.startswith("*.") else re.escape(name)
+    return f"~^{'.+' + chr(92) + '.' if name.startswith('*.') else ''}{pattern}$"
+
+
+def _upstreams(value: Any, errors: list[StackError]) -> list[str]:
+    found = []
+    for text in _texts("upstreams", value, errors):
+        match = re.fullmatch(r"(\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<name>[^\[\]:]+)):(?P<port>[0-9]{1,5})", text)
+        host = (match["six"] or match["name"]) if match else ""
+        try:
+            address = ipaddress.ip_address(host)
+            right = match is not None and (address.version == 6) == bool(match["six"])
+            host = _bracketed(str(address))
+        except ValueError:
+            right = match is not None and not match["six"] and is_dns_name(host)
+        if not right or match is None or not 1 <= int(match["port"]) <= 65_535:
+            errors.append(StackError(UPSTREAM, value=text))
+            continue
+        found.append(f"{host}:{int(match['port'])}")
+    return found
