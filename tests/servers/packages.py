@@ -29,20 +29,25 @@ class Served(NamedTuple):
     authority: str
 
 
-def program(name: str, package: str) -> str:
-    """A program's path; out of its package if it is not installed. '' where that can't be had."""
-    found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-    unpacked = CACHE / package
-    if found or not shutil.which("apt-get"):
-        return found or ""
-    if not unpacked.exists():
+def unpacked(package: str) -> Path:
+    """The files of one of the distribution's packages."""
+    tree = CACHE / package
+    if not tree.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=CACHE) as folder:
             subprocess.run(["apt-get", "download", "--quiet", package], cwd=folder, check=True, capture_output=True)
             (archive,) = Path(folder).glob(f"{package}_*.deb")
             subprocess.run(["dpkg-deb", "--extract", archive, Path(folder) / "tree"], check=True)
-            (Path(folder) / "tree").rename(unpacked)
-    return next(str(path) for path in unpacked.rglob(name) if path.parent.name in ("bin", "sbin"))
+            (Path(folder) / "tree").rename(tree)
+    return tree
+
+
+def program(name: str, package: str) -> str:
+    """A program's path; out of its package if it is not installed. '' where that can't be had."""
+    found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    if found or not shutil.which("apt-get"):
+        return found or ""
+    return next(str(path) for path in unpacked(package).rglob(name) if path.parent.name in ("bin", "sbin"))
 
 
 def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:

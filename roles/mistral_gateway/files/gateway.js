@@ -6,26 +6,24 @@ import plan from 'plan.js';
 
 const INVALID = 'invalid_request_error';
 const SERVER = 'server_error';
+const UNAVAILABLE = 'The model server does not answer: it is starting, loading a model, or stopped. Try again shortly.';
 
-// status: [type, code, message]
-const ERRORS = {
-    400: [INVALID, 'bad_request', 'The request is not valid HTTP, or its headers are too large.'],
-    401: [INVALID, 'invalid_api_key',
-        'The API key is missing or wrong. Send it in the header: Authorization: Bearer YOUR_KEY.'],
-    403: [INVALID, 'forbidden', 'This is not allowed here.'],
-    404: [INVALID, 'unknown_url', 'There is nothing at this address. Available: POST /v1/chat/completions, '
-        + 'POST /v1/completions, GET /v1/models, GET /health.'],
-    405: [INVALID, 'method_not_allowed', 'This address does not accept this HTTP method.'],
-    408: [INVALID, 'request_timeout', 'The request did not arrive in time.'],
-    413: [INVALID, 'request_too_large', 'The request is larger than this endpoint accepts.'],
-    414: [INVALID, 'request_too_large', 'The address of the request is too long.'],
-    429: ['rate_limit_error', 'rate_limit_exceeded', 'This API key has asked too often. Wait a little and try again.'],
-    500: [SERVER, 'internal_error', 'The gateway could not handle the request; its error log says why.'],
-    502: [SERVER, 'engine_unavailable',
-        'The model server does not answer: it is starting, loading a model, or stopped. Try again shortly.'],
-    503: [SERVER, 'engine_loading', 'The model server is not ready yet. Try again shortly.'],
-    504: [SERVER, 'engine_timeout', 'The model server took too long to answer.']
-};
+// What reaches the engine of a request's body. All else is left out, as the engine itself does with what it does not know.
+const FIELDS = [
+    'model', 'messages', 'prompt', 'stream', 'max_tokens', 'n', 'best_of', 'echo', 'suffix', 'stop', 'ignore_eos',
+    'temperature', 'top_p', 'top_k', 'min_p', 'seed', 'logit_bias', 'logprobs', 'top_logprobs',
+    'presence_penalty', 'frequency_penalty', 'repetition_penalty',
+    'dry_multiplier', 'dry_base', 'dry_allowed_length', 'dry_sequence_breakers',
+    'tools', 'tool_choice', 'parallel_tool_calls', 'functions', 'function_call', 'response_format', 'grammar',
+    'enable_thinking', 'reasoning_effort', 'chat_template_kwargs', 'truncate_sequence', 'adapter',
+    'stream_options', 'user', 'metadata', 'store', 'service_tier', 'modalities', 'prediction', 'verbosity'
+];
+
+// These make the engine search, fetch, run or keep something, or reach what other clients left there.
+const REFUSED = [
+    'web_search_options', 'enable_search', 'enable_code_execution', 'code_execution_permission', 'enable_shell',
+    'shell_skill_references', 'agent_permission', 'session_id', 'files', 'max_tool_rounds'
+];
 
 const MODEL_OF = modelNames();
 
@@ -41,23 +39,13 @@ function modelNames() {
     return names;
 }
 
-function shape(status, message, type, code, param) {
-    const usual = ERRORS[status] || (status < 500 ? [INVALID, null, 'The request failed.'] : ERRORS[500]);
-    return JSON.stringify({error: {
-        message: message || usual[2],
-        type: type || usual[0],
-        param: param || null,
-        code: code || usual[1]
-    }}) + '\n';
+function shape(message, type, code, param) {
+    return JSON.stringify({error: {message: message, type: type, param: param || null, code: code || null}}) + '\n';
 }
 
 function advise(r, status) {
     r.headersOut['Content-Type'] = 'application/json';
-    if (status === 401) {
-        r.headersOut['WWW-Authenticate'] = 'Bearer';
-    } else if (status === 405) {
-        r.headersOut.Allow = r.uri.indexOf('completions') < 0 ? 'GET, HEAD' : 'POST';
-    } else if (status === 429 || status === 502 || status === 503) {
+    if (status === 429 || status === 502 || status === 503) {
         r.headersOut['Retry-After'] = String(status === 429 ? plan.retry_after : 5);
     }
 }
@@ -70,14 +58,6 @@ function client(r) {
     }
     // Comparing digests tells nothing about the key by the time that it takes.
     return keys[crypto.createHash('sha256').update(match[1]).digest('hex')] || '';
-}
-
-// Answers in Nginx's place when it refuses a request or cannot reach the engine.
-function error(r) {
-    const status = Number(r.variables.status);
-    advise(r, status);
-    r.return(status, shape(status, status === 400 && r.variables.scheme === 'http'
-        ? 'This port speaks HTTPS only: use https:// in the address.' : ''));
 }
 
 function missing(value) {
@@ -105,6 +85,42 @@ function fetched(value) {
         });
     }
     return found;
+}
+
+// What of a content part makes the engine look into the files that it keeps, or keep one.
+function kept(messages) {
+    return Array.isArray(messages) && messages.some((message) =>
+        message !== null && typeof message === 'object' && Array.isArray(message.content)
+        && message.content.some((part) => part !== null && typeof part === 'object'
+            && (part.type === 'file' || part.type === 'input_file' || !missing(part.file))));
+}
+
+function asks(value) {
+    return !missing(value) && value !== false;
+}
+
+// What the request must not ask of the engine, or null.
+function forbidden(body) {
+    const name = REFUSED.find((field) => asks(body[field]));
+    if (name) {
+        return wrong('This endpoint generates text only, and does not search, fetch, run or keep anything: leave '
+            + name + ' out.', name, 400, 'parameter_not_allowed');
+    }
+    if (!missing(body.tools) && (!Array.isArray(body.tools) || body.tools.some((tool) =>
+        tool === null || typeof tool !== 'object' || tool.type !== 'function'))) {
+        return wrong('tools must be a list of tools of the type function, which the client runs itself: this endpoint does '
+            + 'not search, fetch or run anything.', 'tools', 400, 'tool_not_allowed');
+    }
+    if (kept(body.messages)) {
+        return wrong('This endpoint keeps no files: send the content itself, as text or as a data: URL.', 'messages', 400,
+            'file_not_allowed');
+    }
+    const address = fetched(body.messages);
+    if (address) {
+        return wrong('This endpoint fetches nothing from other addresses: send the content itself as a data: URL in '
+            + address + '.', 'messages', 400, 'url_not_allowed');
+    }
+    return null;
 }
 
 // Brings the request into the form that the engine gets; returns what is wrong with it, or null.
@@ -151,17 +167,12 @@ function prepare(body) {
             'n', 400, 'unsupported_value');
     }
 
-    const address = fetched(body.messages);
-    if (address) {
-        return wrong('This endpoint fetches nothing from other addresses: send the content itself as a data: URL in '
-            + address + '.', 'messages', 400, 'url_not_allowed');
-    }
-    return null;
+    return forbidden(body);
 }
 
 function refuse(r, problem) {
     advise(r, problem.status);
-    r.return(problem.status, shape(problem.status, problem.message, INVALID, problem.code, problem.param));
+    r.return(problem.status, shape(problem.message, INVALID, problem.code, problem.param));
 }
 
 // Handles both completion endpoints: what was checked is what is sent, so the body is always written anew.
@@ -180,7 +191,13 @@ function completions(r) {
         refuse(r, problem);
         return;
     }
-    r.variables.mistral_body = JSON.stringify(body);
+    const sent = {};
+    FIELDS.forEach((name) => {
+        if (Object.prototype.hasOwnProperty.call(body, name)) {
+            sent[name] = body[name];
+        }
+    });
+    r.variables.mistral_body = JSON.stringify(sent);
     r.internalRedirect('@mistral_engine');
 }
 
@@ -188,7 +205,7 @@ function health(r) {
     r.subrequest('/_mistral/health', {method: 'GET'}, (reply) => {
         const status = reply.status === 200 ? 200 : 503;
         advise(r, status);
-        r.return(status, status === 200 ? '{"status": "ok"}\n' : shape(503, ERRORS[502][2], SERVER, 'engine_unavailable'));
+        r.return(status, status === 200 ? '{"status": "ok"}\n' : shape(UNAVAILABLE, SERVER, 'engine_unavailable'));
     });
 }
 
@@ -206,11 +223,13 @@ function headers(r) {
 
 // The engine's error in the shape that OpenAI's clients read.
 function engineError(status, text) {
+    const type = status === 429 ? 'rate_limit_error' : status < 500 ? INVALID : SERVER;
+    const code = status < 500 ? 'engine_refused' : 'engine_error';
     let message = text;
     try {
         const answer = JSON.parse(text);
         if (answer.error && typeof answer.error === 'object' && typeof answer.error.message === 'string') {
-            return shape(status, answer.error.message, answer.error.type, answer.error.code, answer.error.param);
+            return shape(answer.error.message, answer.error.type || type, answer.error.code || code, answer.error.param);
         }
         message = answer.message || answer.error || answer.detail || text;
     } catch (e) {
@@ -219,7 +238,7 @@ function engineError(status, text) {
     if (typeof message !== 'string') {
         message = JSON.stringify(message);
     }
-    return shape(status, message.trim().slice(0, 2000), null, status < 500 ? 'engine_refused' : 'engine_error');
+    return shape(message.trim().slice(0, 2000) || 'The request failed.', type, code);
 }
 
 // The engine's list, without its entry `default` and with the other names that each model answers to.
@@ -253,4 +272,4 @@ function answer(r, data, flags) {
     }
 }
 
-export default {client, error, completions, health, headers, answer};
+export default {client, completions, health, headers, answer};

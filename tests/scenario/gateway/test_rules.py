@@ -12,6 +12,7 @@ import pytest
 
 HostCommand = Callable[..., str]
 Echo = Callable[..., dict[str, Any]]
+TOOL = {"type": "function", "function": {"name": "f", "parameters": {"url": "http://x"}}}
 
 
 @pytest.mark.parametrize(
@@ -42,7 +43,7 @@ def test_names_lead_to_the_engines_model(echo: Echo, asked: dict[str, Any], mode
         ({"max_tokens": 7, "max_completion_tokens": 8}, {"max_tokens": 8}),
         ({"max_tokens": 10**9}, {"max_tokens": 2048}),
         ({"max_completion_tokens": 10**9}, {"max_tokens": 2048}),
-        ({"stop": ["a"], "seed": 3, "tools": [{"url": "http://x"}]}, {"stop": ["a"], "seed": 3}),
+        ({"stop": ["a"], "seed": 3, "tools": [TOOL]}, {"stop": ["a"], "seed": 3}),
     ],
 )
 @pytest.mark.parametrize("path", ["/v1/completions", "/v1/chat/completions"])
