@@ -86,8 +86,9 @@ def _text(text: str, kind: str, model: str) -> Outline:
 
 
 def _metrics(text: str) -> Outline:
-    """Names and kinds of metrics, and the labels of each."""
+    """Names and kinds of metrics, the labels of each, and the bounds of the buckets of a histogram."""
     found: list[tuple[str, str]] = []
+    bounds: dict[str, dict[str, None]] = {}
     for line in text.splitlines():
         kind = re.match(r"# TYPE (\S+) (\S+)", line)
         sample = re.match(r"([a-z_]+)(?:\{(.*)\})? ", line)
@@ -96,6 +97,10 @@ def _metrics(text: str) -> Outline:
         elif sample:
             labels = ",".join(sorted(re.findall(r'(\w+)="', sample[2] or "")))
             found.append((f"labels of {sample[1]}", labels))
+            bound = re.search(r'\ble="([^"]*)"', sample[2] or "")
+            if bound:
+                bounds.setdefault(sample[1], {})[bound[1]] = None
+    found += [(f"buckets of {name}", " ".join(all_bounds)) for name, all_bounds in bounds.items()]
     return _joined(found)
 
 

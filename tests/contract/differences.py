@@ -36,12 +36,14 @@ class Wanted:
 _LOGPROBS = ("body choices[].logprobs*",)
 
 
-def _paths(reason: str, *metrics: str) -> tuple[Wanted, ...]:
+_UNLOADING = ("models_unload*", "models_reload")
+
+
+def _paths(reason: str, *more: str) -> tuple[Wanted, ...]:
     """Paths that an imitation does not know."""
     unknown = (
-        "models_status", "models_status_unknown", "models_unload*", "models_status_after_unload", "models_reload",
         "system_*", "re_isq", "files", "skills", "embeddings", "images", "speech", "responses", "responses_stream",
-        "messages*", "count_tokens", *metrics,
+        "messages*", "count_tokens", *more,
     )  # fmt: skip
     return (
         Wanted(unknown, ("status: 404, is *",), reason),
@@ -51,7 +53,9 @@ def _paths(reason: str, *metrics: str) -> tuple[Wanted, ...]:
 
 
 _FAKE = (
-    *_paths("The gateway blocks this path, so the fake does not know it.", "metrics*"),
+    *_paths(
+        "The gateway blocks this path, so the fake does not know it.", "metrics*", "models_status*", *_UNLOADING,
+    ),
     Wanted(("models_after_unload",), ("body data[].status: *",), "The fake unloads no model."),
     Wanted(
         ("chat_content_parts", "chat_image", "chat_content_null"),
@@ -78,6 +82,7 @@ _FAKE = (
     Wanted(("chat_web_search",), ("body session_id: missing*",), "The fake keeps no sessions."),
 )  # fmt: skip
 
+_NOT_AGAIN = "The wheel unloads no model: it could not load it again."
 _PARSER = "Python's JSON parser has other words, and does not know the field."
 
 _EVALUATION = (
@@ -88,7 +93,9 @@ _EVALUATION = (
         everywhere=True,
     ),
     *_paths("The gateway blocks this path, so the evaluation server does not offer it."),
-    Wanted(("models_after_unload",), ("body data[].status: *",), "The evaluation server unloads no model."),
+    Wanted(_UNLOADING, ("status: 404, is *",), _NOT_AGAIN),
+    Wanted(("models_after_unload",), ("body data[].status: *",), _NOT_AGAIN),
+    Wanted(("models_status_after_unload",), ("body status: *",), _NOT_AGAIN),
     Wanted(
         ("metrics*",),
         (
@@ -105,10 +112,11 @@ _EVALUATION = (
             "body metric mistralrs_time_to_first_token_seconds: added, histogram",
             "body labels of mistralrs_time_to_first_token_seconds_*: added, le,method,model,path,status",
             "body labels of mistralrs_time_to_first_token_seconds_*: added, method,model,path,status",
+            "body buckets of mistralrs_time_to_first_token_seconds_bucket: added, *",
             "body metric mistralrs_inter_token_latency_seconds: added, histogram",
             "body labels of mistralrs_inter_token_latency_seconds_*: added, le,method,model,path,status",
             "body labels of mistralrs_inter_token_latency_seconds_*: added, method,model,path,status",
-            "body labels of http_request_body_bytes_*: missing, *",
+            "body buckets of mistralrs_inter_token_latency_seconds_bucket: added, *",
             "body labels of mistralrs_sequences_completed_total: missing, is reason",
         ),
         "The engine shows a metric from its first value on; the recorded one had answered other requests before.",
@@ -126,7 +134,6 @@ _EVALUATION = (
         "The recorded error is a defect of the engine on a CPU, which the dtype that the plan sets avoids.",
         sometimes=True,
     ),
-    Wanted(("chat_web_search",), ("body session_id: missing*",), "The evaluation engine keeps no sessions."),
     Wanted(("chat_bad_json", "chat_not_utf8", "chat_deep_json"), ("body text: *",), _PARSER),
 )
 

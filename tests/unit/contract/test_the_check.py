@@ -82,6 +82,8 @@ CHANGES = [
     ("responses_stream", "event: response.created", "event: created", "event 0 event: created, is"),
     ("metrics", "# TYPE http_requests_total counter", "# TYPE http_requests_total gauge", "body metric http_requests"),
     ("metrics", 'model="none"', 'name="none"', "body labels of http_requests_total: "),
+    ("metrics", 'le="0.001"', 'le="0.002"', "body buckets of http_request_duration_seconds_bucket: "),
+    ("metrics", 'le="1"', 'le="1.0"', "body buckets of http_request_duration_seconds_bucket: "),
 ]
 
 

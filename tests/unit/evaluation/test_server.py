@@ -107,6 +107,69 @@ def test_chat() -> None:
     assert document["usage"]["total_tokens"] == 5
 
 
+def test_the_list_of_models_waits_for_the_engine_and_nobody_else_does() -> None:
+    model, free = FakeModel(), threading.Event()
+    model.status = lambda: "loaded" if free.wait(10) else "stuck"  # type: ignore[method-assign]
+    with client(model) as http:
+        answers: list[Any] = []
+        waiting = threading.Thread(target=lambda: answers.append(http.get("/v1/models").json()))
+        waiting.start()
+        began = time.monotonic()
+        assert http.get("/health").text == "OK"
+        assert time.monotonic() - began < 5
+        free.set()
+        waiting.join()
+    assert answers[0]["data"][1]["status"] == "loaded"
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"web_search_options": {}}, "[0-9a-f-]{36}"),
+        ({"web_search_options": {"search_context_size": "low"}, "session_id": "mine"}, "mine"),
+        ({"web_search_options": None}, None),
+        ({"session_id": "mine"}, None),
+    ],
+)
+def test_a_chat_that_may_search_has_a_session(fields: dict[str, Any], expected: str | None) -> None:
+    # The recording chat_web_search: it is answered, and the gateway has to refuse it.
+    http = client()
+    body = {"model": "a", "messages": HELLO, **fields}
+    whole = http.post("/v1/chat/completions", json=body).json()
+    first, last, _done = events(http.post("/v1/chat/completions", json={**body, "stream": True}).text)
+    assert "session_id" not in first
+    for document in (whole, last):
+        found = document.get("session_id")
+        assert found is None if expected is None else re.fullmatch(expected, found)
+
+
+def test_the_state_of_a_model() -> None:
+    # The recordings models_status and models_status_unknown.
+    http = client()
+    for name, status in (("a", "loaded"), ("nope", "not_found")):
+        answer = http.post("/v1/models/status", json={"model_id": name})
+        assert (answer.status_code, answer.json()) == (200, {"model_id": name, "status": status})
+    assert counted(http) == [
+        ("POST", "a", "/v1/models/status", "200", "1"),
+        ("POST", "unknown", "/v1/models/status", "200", "1"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        (b"{}", 422, "missing field `model_id`"),
+        (b'{"model_id": 7}', 422, "model_id: invalid type: integer `7`, expected a string"),
+        (b"[1]", 422, "invalid length 1, expected struct ModelOperationRequest"),
+        (b"{", 400, "Failed to parse the request body as JSON: "),
+    ],
+)
+def test_no_model_to_tell_the_state_of(body: bytes, status: int, words: str) -> None:
+    answer = client().post("/v1/models/status", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == status
+    assert words in answer.text
+
+
 def test_default_model() -> None:
     model = FakeModel()
     assert (
@@ -331,13 +394,66 @@ def test_metrics() -> None:
     )
 
 
+def test_buckets_as_the_engine_writes_them() -> None:
+    # To Prometheus le="5.0" is another series than le="5", which alerts ask for.
+    http = client()
+    http.post("/v1/chat/completions", json={"model": "a", "messages": HELLO, "stream": True})
+    text = http.get("/metrics").text
+    for name, some in (
+        ("http_request_duration_seconds", ("0.001", "1", "1200", "+Inf")),
+        ("http_request_body_bytes", ("128", "104857600")),
+        ("mistralrs_time_to_first_token_seconds", ("0.02", "40", "2560")),
+        ("mistralrs_inter_token_latency_seconds", ("0.075", "80")),
+    ):
+        bounds = re.findall(rf'^{name}_bucket{{.*le="([^"]+)"', text, re.MULTILINE)
+        assert set(some) <= set(bounds), name
+    assert '.0"} ' not in text
+
+
+def counted(http: TestClient) -> list[tuple[str, ...]]:
+    pattern = r'^http_requests_total{method="(.+?)",model="(.+?)",path="(.+?)",status="(.+?)"} (\d+)'
+    return sorted(re.findall(pattern, http.get("/metrics").text, re.MULTILINE))
+
+
 def test_requests_without_a_model_say_so() -> None:
     http = client()
     http.get("/v1/models")
     http.post("/v1/completions", json={"model": "nope", "prompt": "x"})
-    text = http.get("/metrics").text
-    assert 'http_requests_total{method="GET",model="none",path="/v1/models",status="200"} 1.0' in text
-    assert 'http_requests_total{method="POST",model="unknown",path="/v1/completions",status="500"} 1.0' in text
+    http.get("/v1/completions")
+    assert counted(http) == [
+        ("GET", "none", "/v1/models", "200", "1"),
+        ("GET", "unknown", "/v1/completions", "405", "1"),
+        ("POST", "unknown", "/v1/completions", "500", "1"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "label", "status"),
+    [
+        ('{"model": "a", "prompt": "x", "max_tokens": "many"}', "a", "422"),
+        ('{"prompt": 3}', "a", "422"),
+        ('{"model": "default", "prompt": ""}', "a", "422"),
+        ('{"model": 7, "prompt": "x"}', "a", "422"),
+        ('{"model": "a", ', "unknown", "400"),
+        ('["a"]', "unknown", "422"),
+    ],
+)
+def test_what_is_refused_counts_for_the_model_that_it_names(body: str, label: str, status: str) -> None:
+    http = client()
+    http.post("/v1/completions", content=body, headers={"Content-Type": "application/json"})
+    assert counted(http) == [("POST", label, "/v1/completions", status, "1")]
+    labels = f'method="POST",model="{label}",path="/v1/completions"'
+    assert f"http_request_body_bytes_sum{{{labels}}} {len(body)}.0" in http.get("/metrics").text
+
+
+def test_housekeeping_is_not_counted() -> None:
+    http = client()
+    for path in ("/", "/health", "/metrics"):
+        http.get(path)
+    http.options("/v1/completions")
+    http.options("/nowhere")
+    assert counted(http) == []
+    assert "http_requests_in_flight{" not in http.get("/metrics").text
 
 
 def test_unknown_paths_share_one_label() -> None:
@@ -354,7 +470,8 @@ def test_access_log_has_no_texts(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger="mistralrs_evaluation")
     http = client(access_log_format="json")
     http.post("/v1/chat/completions?q=secret", json={"model": "a", "messages": [{"role": "user", "content": "secret"}]})
-    http.get("/health")
+    for path in ("/health", "/metrics", "/"):
+        http.get(path)
     lines = [json.loads(record.message) for record in caplog.records if record.name == "mistralrs_evaluation.access"]
     assert [(line["path"], line["status"], line["model"]) for line in lines] == [("/v1/chat/completions", 200, "a")]
     assert "secret" not in caplog.text
@@ -411,6 +528,8 @@ def test_disconnect_stops_the_generation(stream: bool) -> None:
     http = TestClient(app)
     assert metric(http, "mistralrs_sequences_running ") == 0
     assert metric(http, 'mistralrs_sequences_completed_total{reason="canceled"}') == 1
+    # As the engine has it: who leaves before the answer begins is not counted.
+    assert counted(http) == ([("POST", "a", "/v1/chat/completions", "200", "1")] if stream else [])
 
 
 def test_first_token_leaves_before_the_last_is_made() -> None:

@@ -54,6 +54,8 @@ class Answer:
             "choices": [self._choice(index, choices[index], missed) for index in sorted(choices)],
             "usage": None if usage is None else usage.document(),
         }
+        if self._request.session_id is not None:
+            document["session_id"] = self._request.session_id
         if missed:
             raise RequestError(500, "Tool choice was required but no tools were called.", partial=document)
         return document
@@ -91,6 +93,8 @@ class Answer:
                 choice["delta"]["reasoning_content"] = chunk.reasoning
             # As the engine has it: the last chunk of a chat carries the usage, a completion's none.
             document["usage"] = None if chunk.usage is None else chunk.usage.document()
+            if chunk.usage is not None and self._request.session_id is not None:
+                document["session_id"] = self._request.session_id
         else:
             document["object"] = "text_completion"
             echo = first and self._request.echo

@@ -78,7 +78,6 @@ def _serve(path: Path) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=1,
     )
     family = socket.AF_INET6 if ":" in configuration.host else socket.AF_INET
     try:
@@ -87,10 +86,14 @@ def _serve(path: Path) -> None:
         where = f"{configuration.host}:{configuration.port}"
         raise StartError(f"Can't listen on {where}: {error.strerror or error}.") from None
     _log.info("Server listening on http://%s:%s (%s engine)", configuration.host, configuration.port, LABEL)
-    # The server ends itself in order; without this it would then repeat the signal for the default action.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda number, frame: None)
-    uvicorn.Server(settings).run(sockets=[listener])
+
+    class Server(uvicorn.Server):
+        def capture_signals(self) -> contextlib.AbstractContextManager[None]:
+            # As the engine has it: a signal ends the process at once, whatever it streams.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            return contextlib.nullcontext()
+
+    Server(settings).run(sockets=[listener])
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

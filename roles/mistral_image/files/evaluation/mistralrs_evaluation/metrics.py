@@ -1,17 +1,26 @@
 # Copyright (c) 2026, the mistralrs.stack maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the engine measures, under the names, kinds and labels that the real engine uses (recording metrics of 0.9.2+7;
-the two of streams: mistralrs-server-core/src/streaming.rs at 9e922623)."""
+"""What the engine measures, under the names, kinds, labels and buckets that the real engine uses (recording metrics of
+0.9.2+7; the two of streams: mistralrs-server-core/src/metrics.rs and streaming.rs at 9e922623)."""
 
 from __future__ import annotations
+
+import re
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 CONTENT_TYPE = "text/plain; charset=utf-8"
-_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
-_BYTES = (256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 52428800)
+_SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1200)
+_BYTES = (128, 512, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 52428800, 104857600)
+_TO_FIRST_TOKEN = (
+    0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640, 2560,
+)  # fmt: skip
+_BETWEEN_TOKENS = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80)
+
+
+_BOUND = re.compile(rb'le="([0-9.e+]+)"')
 
 
 class Metrics:
@@ -43,14 +52,14 @@ class Metrics:
             "mistralrs_time_to_first_token_seconds",
             "From a streamed request to its first token, waiting included.",
             labels,
-            buckets=_SECONDS,
+            buckets=_TO_FIRST_TOKEN,
             registry=registry,
         )
         self.inter_token = Histogram(
             "mistralrs_inter_token_latency_seconds",
             "Between two tokens of a stream.",
             labels,
-            buckets=_SECONDS,
+            buckets=_BETWEEN_TOKENS,
             registry=registry,
         )
         self.tokens = Counter("mistralrs_tokens_processed_total", "Tokens of prompts and answers.", registry=registry)
@@ -68,4 +77,5 @@ class Metrics:
     def text(self) -> bytes:
         """The exposition for Prometheus."""
         text: bytes = prometheus_client.generate_latest(self.registry)
-        return text
+        # To Prometheus, "1.0" and the engine's "1" are two values of a label.
+        return _BOUND.sub(lambda found: b'le="%.15g"' % float(found[1]), text)

@@ -10,6 +10,7 @@ it doesn't know (C(seed) among them) have no effect. Refused is only what the wh
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,6 +31,8 @@ class Generate:
     suffix: str = ""
     stream: bool = False
     sampling: Mapping[str, Any] = field(default_factory=dict)
+    #: The engine keeps a session for a chat that may search the web, and says which. No search is done here.
+    session_id: str | None = None
     #: The client wants a tool to be called, whatever the model would rather do.
     must_call: bool = False
 
@@ -215,8 +218,18 @@ def chat(document: Mapping[str, Any]) -> Generate:
         value = optional(document, name, kind)
         if value is not None:
             sampling[name] = value
-    stream = bool(optional(document, "stream", fields.boolean))
-    return Generate(model, messages, stream=stream, sampling=sampling, must_call=must_call)
+    session_id = optional(document, "session_id", fields.string)
+    searches = document.get("web_search_options")
+    if searches is not None and not isinstance(searches, dict):
+        raise mismatch(f"web_search_options: invalid type: {fields.given(searches)}, expected struct WebSearchOptions")
+    return Generate(
+        model,
+        messages,
+        stream=bool(optional(document, "stream", fields.boolean)),
+        sampling=sampling,
+        session_id=None if searches is None else session_id or str(uuid.uuid4()),
+        must_call=must_call,
+    )
 
 
 def completion(document: Mapping[str, Any]) -> Generate:

@@ -40,6 +40,8 @@ _KNOWN_KEY = "mistralrs.model_is_known"
 # The labels of requests without a model, with one that isn't there, and to a path that isn't there.
 _NO_MODEL, _UNKNOWN_MODEL, _UNMATCHED = "none", "unknown", "<unmatched>"
 _METHODS = ("GET", "HEAD", "POST", "OPTIONS")
+# Requests to these are neither counted nor, unless told so, logged (is_housekeeping in metrics.rs at 9e922623).
+_HOUSEKEEPING = ("/", "/health", "/metrics")
 _access_log = logging.getLogger("mistralrs_evaluation.access")
 _log = logging.getLogger("mistralrs_evaluation")
 
@@ -153,7 +155,9 @@ class Api:
         def entry(name: str) -> dict[str, Any]:
             return {"id": name, "object": "model", "created": self._created, "owned_by": "local", "root": name}
 
-        models = [{**entry(name), "status": model.status()} for name, model in self._models.items()]
+        # The engine may be at work; meanwhile this server answers others.
+        states = await asyncio.gather(*(asyncio.to_thread(model.status) for model in self._models.values()))
+        models = [{**entry(name), "status": state} for name, state in zip(self._models, states, strict=True)]
         return JSONResponse({"object": "list", "data": [entry("default"), *models]})
 
     async def show_metrics(self, request: Request) -> Response:
@@ -173,10 +177,21 @@ class Api:
             )
         return self._schedulers[name]
 
+    async def _document(self, request: Request, struct: str, model_field: str = "model") -> dict[str, Any]:
+        """The JSON object that was sent; what counts and logs the request learns its model."""
+        try:
+            body = await self._body(request)
+            request.scope[_MODEL_KEY] = self._label(body, model_field)
+        finally:
+            request.scope[_KNOWN_KEY]()
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
+            raise RequestError(415, "Expected request with `Content-Type: application/json`", plain=True)
+        return fields.parse(body, struct)
+
     async def _body(self, request: Request) -> bytes:
         too_big = RequestError(413, "request body too large", plain=True)
-        announced = request.headers.get("content-length", "")
-        if announced.isdigit() and int(announced) > MOST_BODY_BYTES:
+        if request.scope.get(_BODY_KEY, 0) > MOST_BODY_BYTES:
             raise too_big
         body = bytearray()
         async for part in request.stream():
@@ -184,21 +199,34 @@ class Api:
             if len(body) > MOST_BODY_BYTES:
                 raise too_big
         request.scope[_BODY_KEY] = len(body)
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
-            raise RequestError(415, "Expected request with `Content-Type: application/json`", plain=True)
         return bytes(body)
+
+    def _label(self, body: bytes, field: str) -> str:
+        """The model that a body names, also where it asks for what is refused."""
+        try:
+            name = json.loads(body).get(field)
+        except (ValueError, RecursionError, AttributeError):
+            return _UNKNOWN_MODEL
+        if field == "model" and (not isinstance(name, str) or name in ("", "default")):
+            return self._configuration.default_model_id
+        return name if isinstance(name, str) and name in self._models else _UNKNOWN_MODEL
+
+    async def model_status(self, request: Request) -> Response:
+        try:
+            document = await self._document(request, "ModelOperationRequest", "model_id")
+            name = fields.string(fields.required(document, "model_id"), "model_id")
+        except RequestError as error:
+            return error_response(error)
+        model = self._models.get(name)
+        status = "not_found" if model is None else await asyncio.to_thread(model.status)
+        return JSONResponse({"model_id": name, "status": status})
 
     async def _answer(self, request: Request, parse: Callable[[Mapping[str, Any]], Generate], chat: bool) -> ASGIApp:
         began = time.monotonic()
-        request.scope[_MODEL_KEY] = _UNKNOWN_MODEL
         try:
-            body = await self._body(request)
-            wanted = parse(fields.parse(body, "ChatCompletionRequest" if chat else "CompletionRequest"))
+            wanted = parse(await self._document(request, "ChatCompletionRequest" if chat else "CompletionRequest"))
             scheduler = self._scheduler(wanted.model)
             model = scheduler.model
-            request.scope[_MODEL_KEY] = model.model_id
-            request.scope[_KNOWN_KEY]()
             if chat and not model.chats:
                 # The sentence of the engine (add_request.rs at 9e922623).
                 raise RequestError(
@@ -302,10 +330,15 @@ class Observed:
         method = scope["method"] if scope["method"] in _METHODS else "other"
         known = scope["path"] in self._paths
         path = scope["path"] if known else _UNMATCHED
-        given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
+        headers = dict(scope["headers"])
+        given = headers.get(b"x-request-id", b"").decode("latin-1")
+        announced = headers.get(b"content-length", b"")
+        if announced.isdigit():
+            scope[_BODY_KEY] = int(announced)
         request_id = given if _ASCII_ID.match(given) else f"req_{uuid.uuid4().hex}"
-        # 499, as Nginx has it: the client was gone before there was anything to send.
-        status = 499
+        housekeeping = method == "OPTIONS" or path in _HOUSEKEEPING
+        # None: the client was gone before there was anything to send, and nothing is counted.
+        status: int | None = None
 
         async def labelled(message: Message) -> None:
             nonlocal status
@@ -318,12 +351,19 @@ class Observed:
         in_flight: list[Any] = []
 
         def enter() -> None:
-            gauge = self._metrics.in_flight.labels(method, path, scope.get(_MODEL_KEY, _NO_MODEL))
+            model = scope.get(_MODEL_KEY, _NO_MODEL)
+            gauge = self._metrics.in_flight.labels(method, path, model)
             gauge.inc()
             in_flight.append(gauge)
+            if _BODY_KEY in scope:
+                self._metrics.body.labels(method, path, model).observe(scope[_BODY_KEY])
 
         scope[_KNOWN_KEY] = enter
-        if self._paths.get(path) != "POST":
+        asks_a_model = self._paths.get(path) == "POST"
+        if asks_a_model:
+            scope[_MODEL_KEY] = _UNKNOWN_MODEL
+        # Which model a request is for is in its body, which the endpoint reads.
+        if not housekeeping and not (asks_a_model and method == "POST"):
             enter()
         try:
             await self._app(scope, receive, labelled)
@@ -332,14 +372,13 @@ class Observed:
                 gauge.dec()
             seconds = time.monotonic() - began
             model = scope.get(_MODEL_KEY, _NO_MODEL)
-            self._metrics.requests.labels(method, path, model, str(status)).inc()
-            self._metrics.duration.labels(method, path, model, str(status)).observe(seconds)
-            if _BODY_KEY in scope:
-                self._metrics.body.labels(method, path, model).observe(scope[_BODY_KEY])
-            if self._configuration.access_log and (path != "/health" or self._configuration.access_log_health):
+            if status is not None and not housekeeping:
+                self._metrics.requests.labels(method, path, model, str(status)).inc()
+                self._metrics.duration.labels(method, path, model, str(status)).observe(seconds)
+            if self._configuration.access_log and (self._configuration.access_log_health or not housekeeping):
                 self._write(request_id, method, path, model, status, seconds)
 
-    def _write(self, request_id: str, method: str, path: str, model: str, status: int, seconds: float) -> None:
+    def _write(self, request_id: str, method: str, path: str, model: str, status: int | None, seconds: float) -> None:
         values = {
             "request_id": request_id,
             "method": method,
@@ -375,6 +414,7 @@ def application(
         "/": ("GET", api.health),
         "/health": ("GET", api.health),
         "/v1/models": ("GET", api.list_models),
+        "/v1/models/status": ("POST", api.model_status),
         "/v1/chat/completions": ("POST", api.chat),
         "/v1/completions": ("POST", api.completion),
         "/metrics": ("GET", api.show_metrics),
