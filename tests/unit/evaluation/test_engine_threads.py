@@ -19,13 +19,16 @@ from typing import Any
 
 import pytest
 from mistralrs_evaluation.config import Configuration, ModelConfiguration
-from mistralrs_evaluation.engine import Chunk, GgufModel
+from mistralrs_evaluation.engine import Chunk, EngineDead, GgufModel
+from mistralrs_evaluation.fields import RequestError
 from mistralrs_evaluation.requests import Generate
 
 
 class Runner:
     def __init__(self, *_arguments: Any, **_options: Any) -> None:
         self.borrowed = threading.Lock()
+        self.error: BaseException | None = None
+        self.dead = False
 
     def _borrow(self) -> None:
         if not self.borrowed.acquire(blocking=False):
@@ -35,6 +38,8 @@ class Runner:
 
     def send_chat_completion_request(self, request: dict[str, Any]) -> Iterator[Any]:
         self._borrow()
+        if self.error is not None:
+            raise self.error
 
         def pieces() -> Iterator[Any]:
             text = request["messages"][0]["content"]
@@ -52,6 +57,8 @@ class Runner:
 
     def tokenize_text(self, *_arguments: Any) -> list[int]:
         self._borrow()
+        if self.dead:
+            raise ValueError("channel closed")
         return [1]
 
 
@@ -91,3 +98,44 @@ def test_the_status_can_be_asked_meanwhile(model: GgufModel) -> None:
         ]
         assert [state.result() for state in states] == ["loaded"] * 4
         assert [len(answer.result()) for answer in answers] == [2] * 4
+
+
+def fail(model: GgufModel, error: BaseException) -> None:
+    model._runner.error = error
+    list(model.stream(Generate("tiny", ({"role": "user", "content": "x"},))))
+
+
+class Panic(BaseException):
+    """What PyO3 makes of a panic is no Exception."""
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        # The recording chat_n2: a defect of the engine.
+        (ValueError("input tensor is not contiguous Layout { shape: [2, 1, 576] }\n   0: candle_core"), 500),
+        (ValueError("Received none in ChatCompletionStreamer"), 500),
+        (RuntimeError("Already borrowed"), 500),
+        (Panic("index out of bounds"), 500),
+        # The recordings chat_n0 and chat_context_overflow.
+        (ValueError("Number of choices must be greater than 0."), 422),
+        (ValueError("Prompt sequence length is greater than 8192, perhaps consider using `truncate_sequence`?"), 422),
+    ],
+)
+def test_a_fault_of_the_engine_is_not_the_clients(model: GgufModel, error: BaseException, status: int) -> None:
+    with pytest.raises(RequestError) as caught:
+        fail(model, error)
+    assert caught.value.status == status
+    assert "candle_core" not in caught.value.message
+
+
+def test_only_an_engine_that_does_not_answer_is_dead(model: GgufModel) -> None:
+    # Meanwhile others are at work, and the engine is asked whether it lives.
+    with ThreadPoolExecutor(6) as clients:
+        failed = [clients.submit(fail, model, RuntimeError("Already borrowed")) for _number in range(3)]
+        states = [clients.submit(model.status) for _number in range(3)]
+        assert [type(one.exception()) for one in failed] == [RequestError] * 3
+        assert [state.result() for state in states] == ["loaded"] * 3
+    model._runner.dead = True
+    with pytest.raises(EngineDead, match="x"):
+        fail(model, RuntimeError("x"))
