@@ -157,6 +157,8 @@ def test_a_stopped_engine_is_a_clear_error(http: httpx.Client, key: str, model: 
         on_host("docker", "start", "mistral-engine")
 
 
-def test_a_rebooted_host_answers_again(client: openai.OpenAI, model: str) -> None:
+def test_a_rebooted_host_answers_again(client: openai.OpenAI, model: str, on_host: HostCommand) -> None:
     subprocess.run(shlex.split(os.environ["REBOOT"]), check=True, timeout=180)
     wait_until(lambda: answers(client, model), 180, "the endpoint answers after a reboot")
+    # What test_egress.py has tried out.
+    assert "-A PREROUTING -i mistral0 " in on_host("iptables", "--table", "mangle", "--list-rules")
