@@ -135,6 +135,40 @@ def test_the_rule_is_in_force_before_the_container_starts() -> None:
     assert names.index("Close the container's way out") < names.index("Start the engine")
 
 
+def test_a_rule_that_does_not_get_in_force_ends_the_run(tmp_path: Path) -> None:
+    """By the real ansible-playbook, on a host whose systemctl fails: the container is not started after that."""
+    (tmp_path / "systemctl").write_text("#!/bin/sh\necho 'Job for the unit failed.' >&2\nexit 1\n")
+    (tmp_path / "systemctl").chmod(0o755)
+    play = {
+        "hosts": "localhost",
+        "connection": "local",
+        "gather_facts": False,
+        "vars": {
+            **{name: VARIABLES[name] for name in VARIABLES if "egress" in name},
+            "__mistral_server_look": {"stdout_lines": ["egress=open"]},
+            "__mistral_server_written": {"results": []},
+        },
+        "environment": {"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        "tasks": [
+            tasks("run.yml")["Close the container's way out"],
+            {"name": "Not reached", "ansible.builtin.debug": {"msg": "started"}},
+        ],
+    }
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([play], sort_keys=False))
+    done = subprocess.run(
+        ["ansible-playbook", "--inventory", "localhost,", str(tmp_path / "play.yml")],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "ANSIBLE_NOCOLOR": "1"},
+    )
+    said = " ".join(done.stdout.split())
+    assert done.returncode != 0, said
+    assert "[server.egress_open]" in said
+    assert "The engine's container on localhost would reach the network" in said
+    assert "started" not in said
+
+
 STAND_IN = """#!/bin/sh
 case "$(basename "$0") $*" in
 "iptables --wait --table mangle --check PREROUTING "*) exit "${RULE_STATUS:-1}" ;;
