@@ -39,6 +39,21 @@ GGUF_TRUNCATED = Fault(
     "{name} is cut short: {what} ends at byte {end}, the file has {size} bytes.",
     "Copy or download the file again.",
 )
+NO_MODEL = Fault(
+    "model.no_model",
+    "{name} is {what}, which no engine serves by itself.",
+    "Give the model that it belongs to as 'source'.",
+)
+SHARDS_INCOMPLETE = Fault(
+    "model.shards_incomplete",
+    "{name}: {got} of its files are there, its header says {want}.",
+    "Use a source that has all of them: a repository, or a directory of this host with all of its files.",
+)
+SHARDS_MIXED = Fault(
+    "model.shards_mixed",
+    "{name}: its files are not those of one model in their order: {what}.",
+    "Use a source whose files were split from one model and have kept their names.",
+)
 GGUF_MALFORMED = Fault(
     "model.gguf_malformed",
     "The header of {name} is damaged or hostile: {what}.",
@@ -451,8 +466,37 @@ def _kv_bytes_per_token(header: Header, data: Data, architecture: str) -> int:
     return kv_heads * width * 2
 
 
-def summarize(header: Header, data: Data) -> dict[str, object]:
-    """What users and other parts want to know about a model, as plain data."""
+# What else is written as GGUF (GGUFType in gguf-py's constants.py); of older files the architecture tells.
+_MODEL = "model"
+_NO_MODELS = {
+    "adapter": "a LoRA adapter",
+    "clip": "a projector (mmproj)",
+    "controlvector": "a control vector",
+    "imatrix": "an importance matrix",
+    "mmproj": "a projector (mmproj)",
+}
+
+
+def _check_kind(header: Header, name: str) -> None:
+    """Refuse what is a part or a by-product of a model. Raises C(model.no_model)."""
+    values = header.values
+    kind = str(values.get("general.type", _MODEL)).lower()
+    architecture = str(values.get("general.architecture", "")).lower()
+    tensors = header.tensors.names
+    what = _NO_MODELS.get(kind) or _NO_MODELS.get(architecture, "")
+    if not what and kind != _MODEL:
+        what = f"of the type {kind[:40]!r}"
+    if "adapter.type" in values or any(tensor.endswith((".lora_a", ".lora_b")) for tensor in tensors):
+        what = what or _NO_MODELS["adapter"]
+    if "imatrix.chunk_count" in values or any(tensor.endswith(".in_sum2") for tensor in tensors):
+        what = what or _NO_MODELS["imatrix"]
+    if what:
+        raise StackError(NO_MODEL, name=name, what=what)
+
+
+def summarize(header: Header, data: Data, name: str) -> dict[str, object]:
+    """What users and other parts want to know about a model, as plain data. Raises C(model.no_model)."""
+    _check_kind(header, name)
     values = header.values
     architecture = str(values.get("general.architecture", ""))
 
@@ -484,25 +528,57 @@ def summarize(header: Header, data: Data) -> dict[str, object]:
         "chat_template": "tokenizer.chat_template" in values,
         "needs_config": needs_config(header),
         "shards": _whole(values.get("split.count", 0)) or 1,
+        "shard": _whole(values["split.no"]) if "split.no" in values else -1,
+        "shard_tensors": _whole(values.get("split.tensors.count", 0)),
     }
 
 
-def merged(summaries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The summary of a model from those of its shards in order: only the first one has all of the metadata."""
+def merged(summaries: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
+    """The summary of a model from those of all its files in order: only the first one has all of the metadata.
+
+    Raises C(model.shards_incomplete), C(model.shards_mixed) or C(model.no_model).
+    """
+    count = summaries[0]["shards"]
+    if count != len(summaries):
+        raise StackError(SHARDS_INCOMPLETE, name=name, got=len(summaries), want=count)
+    for index, summary in enumerate(summaries):
+        # A file need not say its number.
+        if summary["shards"] != count or summary["shard"] not in (-1, index):
+            what = f"in the place of file {index + 1} of {count} is file {summary['shard'] + 1} of {summary['shards']}"
+            raise StackError(SHARDS_MIXED, name=name, what=what)
     total = {key: sum(int(summary[key]) for summary in summaries) for key in ("parameters", "tensors")}
+    if not total["tensors"]:
+        raise StackError(NO_MODEL, name=name, what="a vocabulary without tensors")
+    expected = summaries[0]["shard_tensors"]
+    if expected and expected != total["tensors"]:
+        what = f"they hold {total['tensors']} tensors, of {expected}"
+        raise StackError(SHARDS_MIXED, name=name, what=what)
     types = sorted({kind for summary in summaries for kind in summary["tensor_types"]})
     quantization = next((summary["quantization"] for summary in summaries if summary["quantization"]), "")
-    return {**summaries[0], **total, "tensor_types": types, "quantization": quantization}
+    first = {key: value for key, value in summaries[0].items() if key not in ("shard", "shard_tensors")}
+    return {**first, **total, "tensor_types": types, "quantization": quantization}
 
 
-def inspect(path: str, name: str) -> dict[str, object]:
-    """Check the structure of the GGUF file at C(path) and summarize it."""
+def inspect_file(path: str, name: str) -> dict[str, object]:
+    """Check the structure of the GGUF file at C(path) and summarize it; L{merged} tells whether it is a whole model."""
     with opened(path) as (data, size):
-        return summarize(parse_header(data, size, name), data)
+        return summarize(parse_header(data, size, name), data, name)
+
+
+def inspect(path: str, name: str) -> dict[str, Any]:
+    """Check that the GGUF file at C(path) is a whole model, and summarize it."""
+    return merged([inspect_file(path, name)], name)
+
+
+def inspect_shards(paths: Mapping[str, str], name: str) -> dict[str, Any]:
+    """Check that the GGUF files at paths, by their names, are a whole model together, and summarize it."""
+    return merged([inspect_file(paths[file], f"{name}, file {file}") for file in sorted(paths)], name)
 
 
 def inspect_remote(size: int, read_range: Callable[[int, int], bytes], name: str) -> dict[str, object]:
     """Check and summarize a file of C(size) bytes that is not here, by as few of its first bytes as are needed.
+
+    It may be one of several that are a model together.
 
     C(read_range) gives the bytes from a start to, without, an end. Vocabularies make a header about 6 to 12 MB long.
     """
@@ -521,4 +597,4 @@ def inspect_remote(size: int, read_range: Callable[[int, int], bytes], name: str
                 raise StackError(GGUF_MALFORMED, name=name, what=what) from None
         # Not by powers of two to the end: what is there and what comes must both fit into little memory.
         window = min(window * 2, window + _LARGEST_STEP, _LAST_WINDOW)
-    return summarize(parse_header(data, size, name), data)
+    return summarize(parse_header(data, size, name), data, name)

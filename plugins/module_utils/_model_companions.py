@@ -14,9 +14,9 @@ lacks.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from ansible_collections.mistralrs.stack.plugins.module_utils import (
     _gguf,
@@ -29,11 +29,6 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._model_names impor
 from ansible_collections.mistralrs.stack.plugins.module_utils._model_store import Wanted
 
 _Write = Callable[[IO[str]], object]
-
-
-def summary_is_current(summary: Mapping[str, Any]) -> bool:
-    """Whether a record's summary tells what is to be made. An earlier release's does not; SafeTensors need nothing."""
-    return "needs_config" in summary or not summary.get("version")
 
 
 def _is_as_made(wanted: Wanted, kind: str, record: Mapping[str, Any] | None) -> bool:
@@ -51,34 +46,22 @@ def are_current(wanted: Wanted, sidecar: Mapping[str, Any], summary: Mapping[str
     )
 
 
-def _paths(wanted: Wanted, files: Mapping[str, Any]) -> list[str]:
-    """The GGUFs of the model, the one with its vocabulary first; [] if it is none."""
-    path = _model_store.model_path(wanted, directory=bool(files))
-    return [os.path.join(path, name) for name in sorted(files) if name.endswith(".gguf")] if files else [path]
+class Staged(NamedTuple):
+    """What was written for a model but has no final name yet: the record of each kind, None where it needs none."""
+
+    records: dict[str, dict[str, Any] | None]
+    new: tuple[str, ...]
 
 
-def _published(wanted: Wanted, kind: str, write: _Write) -> dict[str, Any]:
-    """Write one of the files; its record."""
-    path = _model_store.made_path(wanted, kind)
-    with _model_store.incoming(wanted, kind) as (new, descriptor):
-        with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace", newline="\n", closefd=False) as file:
-            write(file)
-        _model_store.publish(wanted, new, descriptor, os.path.basename(path))
-    record = {"file": os.path.basename(path), "sha256": _local_file.hash_file(path)}
-    return {**record, **_local_file.identity(os.lstat(path))}
+def _needed(paths: Sequence[str], label: str) -> tuple[dict[str, _Write], int]:
+    """What has to be written for the GGUFs of a model, in order, and the number of the prompt's tokens.
 
-
-def make(wanted: Wanted, files: Mapping[str, Any], recorded: Mapping[str, Any]) -> dict[str, dict[str, Any] | None]:
-    """Have beside a stored model what it needs and nothing else; the record of each kind, or None.
-
-    C(recorded) is what was made for this content before: what is still as it was made is left alone.
+    Raises C(model.tokenizer_unusable) or C(model.config_unusable).
     """
-    label = _model_store.label(wanted)
     writes: dict[str, _Write] = {}
     expected = 0
-    # All of it is known before the first file is written.
     with ExitStack() as stack:
-        opened = [stack.enter_context(_gguf.opened(path)) for path in _paths(wanted, files)]
+        opened = [stack.enter_context(_gguf.opened(path)) for path in paths]
         headers = [_gguf.parse_header(data, size, label) for data, size in opened]
         if headers and _gguf_tokenizer.is_affected(headers[0]):
             vocabulary = _gguf_tokenizer.read_vocabulary(headers[0], opened[0][0], label)
@@ -89,17 +72,51 @@ def make(wanted: Wanted, files: Mapping[str, Any], recorded: Mapping[str, Any]) 
         config = _gguf_config.config(headers, opened[0][0], label) if headers else None
     if config is not None:
         writes["config"] = lambda file: file.write(_gguf_config.as_text(config))
-    made: dict[str, dict[str, Any] | None] = {}
+    return writes, expected
+
+
+def check(paths: Sequence[str], label: str) -> None:
+    """Refuse GGUFs out of which what the model needs can't be made; nothing is written."""
+    _needed(paths, label)
+
+
+def _written(wanted: Wanted, kind: str, write: _Write) -> dict[str, Any]:
+    """Write one of the files; its record."""
+    with _model_store.incoming(wanted, kind) as (new, descriptor):
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace", newline="\n", closefd=False) as file:
+            write(file)
+        _model_store.make_durable(descriptor)
+    record = {"file": os.path.basename(_model_store.made_path(wanted, kind)), "sha256": _local_file.hash_file(new)}
+    return {**record, **_local_file.identity(os.lstat(new))}
+
+
+def stage(wanted: Wanted, paths: Sequence[str], recorded: Mapping[str, Any]) -> Staged:
+    """Write what a model needs besides, by its GGUFs in order, wherever they are; the store shows nothing of it yet.
+
+    C(recorded) is what was made for this content before: what is still as it was made is left alone.
+    """
+    writes, expected = _needed(paths, _model_store.label(wanted))
+    records: dict[str, dict[str, Any] | None] = dict.fromkeys(MADE)
+    new = []
+    for kind, write in writes.items():
+        if _is_as_made(wanted, kind, recorded.get(kind)):
+            records[kind] = dict(recorded[kind])
+        else:
+            records[kind] = _written(wanted, kind, write)
+            new.append(kind)
+    tokenizer = records["tokenizer"]
+    if tokenizer:
+        tokenizer["prompt_tokens"] = expected
+    return Staged(records, tuple(new))
+
+
+def publish(wanted: Wanted, staged: Staged) -> dict[str, dict[str, Any] | None]:
+    """Give what was staged its final names, and remove what the model does not need; the records."""
     for kind in MADE:
         path = _model_store.made_path(wanted, kind)
-        exists = _model_store.plain_status(wanted, path) is not None
-        if kind in writes and _is_as_made(wanted, kind, recorded.get(kind)):
-            made[kind] = dict(recorded[kind])
-        elif kind in writes:
-            made[kind] = _published(wanted, kind, writes[kind])
-        else:
-            made[kind] = None
-            if exists:
-                os.unlink(path)
-    tokenizer = made["tokenizer"]
-    return {**made, "tokenizer": {**tokenizer, "prompt_tokens": expected} if tokenizer else None}
+        if kind in staged.new:
+            os.rename(_model_store.incoming_path(wanted, kind), path)
+        elif staged.records[kind] is None and _model_store.plain_status(wanted, path) is not None:
+            os.unlink(path)
+    _local_file.sync_directory(wanted.store)
+    return staged.records

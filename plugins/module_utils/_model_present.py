@@ -31,6 +31,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils import (
     _safetensors,
 )
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._model_companions import Staged
 from ansible_collections.mistralrs.stack.plugins.module_utils._model_names import MADE, store_file_name
 from ansible_collections.mistralrs.stack.plugins.module_utils._model_store import Entry, Outcome, Report, Wanted
 from ansible_collections.mistralrs.stack.plugins.module_utils._source import Remote, Resolved, Source
@@ -44,6 +45,9 @@ _MODE = 0o644
 _MAX_CONFIG = 1 << 20
 _QUANTIZED = (".gguf", ".uqff")
 _RESUMABLE = ("part", "part.json", "set")
+# Raised when content that was accepted before may be refused, or when a summary tells more: the headers of stored
+# models are then read once more.
+_CHECKS = 1
 
 
 class Fit(NamedTuple):
@@ -75,7 +79,7 @@ class Plan(NamedTuple):
     template: bool = False
     mode: bool = False
     seal: bool = False
-    # What the header says is not all in the record, which an earlier release wrote.
+    # The record is an earlier release's.
     summary: bool = False
 
     @property
@@ -157,7 +161,8 @@ def _plan(wanted: Wanted, source: Source, seal: bool) -> Plan:
     # A record of other content says nothing about this one: a run may have been killed after it published the model.
     known = sidecar.get("sha256") == entry.sha256
     summary = sidecar["gguf"] if known else {}
-    is_old = known and not _model_companions.summary_is_current(summary)
+    # An earlier release's record: of content that it checked less, perhaps.
+    is_old = known and sidecar.get("checks") != _CHECKS
     if is_old:
         summary = _model_store.inspect(wanted, entry)
     return Plan(
@@ -231,14 +236,17 @@ def inspect_remote(source: Source, name: str, quantization: str, access: Access)
     if source.kind == "file":
         return _probe_file(Wanted("/", name, quantization, "model.gguf", "", ""), source, read=False)
     resolved = _hub.resolve(client, source, name, quantization, "", access.hub)
-    models = [remote for remote in resolved.files if remote.name.endswith((".gguf", ".safetensors"))]
-    return resolved, _summary(f"Model {name}", resolved, models[0], client) if models else {}
+    label, ggufs = f"Model {name}", [remote for remote in resolved.files if remote.name.endswith(".gguf")]
+    if ggufs:
+        return resolved, _gguf.merged([_summary(label, resolved, each, client) for each in ggufs], label)
+    tensors = [remote for remote in resolved.files if remote.name.endswith(".safetensors")]
+    return resolved, _summary(label, resolved, tensors[0], client) if tensors else {}
 
 
 def _summary(label: str, resolved: Resolved, remote: Remote, client: _http.Client) -> dict[str, Any]:
     """What the header of a file says, wherever that is."""
     if resolved.local and not resolved.directory:
-        return _gguf.inspect(resolved.local, label)
+        return _gguf.inspect_file(resolved.local, label)
     return _remote_summary(label, remote, client)
 
 
@@ -289,7 +297,7 @@ def _check_fit(
         if not models:
             return _tensors_summary(wanted, resolved, client) if tensors else {}
         label = _model_store.label(wanted)
-        summary = _gguf.merged([_summary(label, resolved, each, client) for each in models])
+        summary = _gguf.merged([_summary(label, resolved, each, client) for each in models], label)
     except StackError as error:
         if error.id == _http.HTTP_ANSWER.id or not models:
             # The server gives out whole files only, or it is nothing to refuse them for: they are looked at when here.
@@ -348,6 +356,7 @@ def _probe_file(wanted: Wanted, source: Source, read: bool) -> tuple[Resolved, d
         return _probe_directory(wanted, source, read)
     with _local_file.opened(wanted.name, source.path) as (_descriptor, status):
         summary = _gguf.inspect(source.path, _model_store.label(wanted))
+        _model_companions.check([source.path], _model_store.label(wanted))
         if read and wanted.sha256:
             got = _local_file.hash_file(os.path.realpath(source.path))
             _check_sha256(wanted, source, got, status.st_size)
@@ -366,6 +375,7 @@ def _probe_directory(wanted: Wanted, source: Source, read: bool) -> tuple[Resolv
             version = f"{status.st_mtime_ns}-{status.st_ino}"
             remotes.append(Remote(name, path, size=status.st_size, etag=version))
     summary = _model_store.inspect_files(wanted, paths)
+    _model_companions.check([paths[name] for name in names if name.endswith(".gguf")], _model_store.label(wanted))
     if read and wanted.sha256:
         digests = dict(zip(names, _model_store.hash_files(paths.values())))
         total = sum(remote.size or 0 for remote in remotes)
@@ -503,12 +513,12 @@ def _unchanged(wanted: Wanted, entry: Entry) -> Outcome:
     return Outcome(False, now, now, facts)
 
 
-def _check_start(wanted: Wanted, remote: Remote) -> Callable[[bytes], None]:
-    """Refuses what is no model by its first bytes, before the rest of it is transferred."""
+def _check_start(wanted: Wanted, remote: Remote, alone: bool) -> Callable[[bytes], None]:
+    """Refuses what is no model by its first bytes, before the rest of it is transferred; a file C(alone) is a GGUF."""
 
     def check(start: bytes) -> None:
         name = f"{_model_store.label(wanted)}, file {remote.name}" if "/" in remote.name else _model_store.label(wanted)
-        if remote.name.endswith(".gguf") and start[:4] != b"GGUF":
+        if (alone or remote.name.endswith(".gguf")) and start[:4] != b"GGUF":
             _gguf.parse_header(start, len(start), name)
         if remote.name.endswith(".safetensors") or start.startswith(b"version https://git-lfs"):
             _safetensors.check_start(start, name)
@@ -517,15 +527,40 @@ def _check_start(wanted: Wanted, remote: Remote) -> Callable[[bytes], None]:
 
 
 class _Fetched(NamedTuple):
-    """A model that was fetched: its sha256, the record of its files if they are several, the header's summary."""
+    """A model that was fetched: its sha256, the record of its files if they are several, the header's summary.
+
+    C(staged) is what was made for it.
+    """
 
     sha256: str
     files: dict[str, dict[str, Any]]
     gguf: dict[str, Any]
     origin: dict[str, int]
+    staged: Staged
 
 
-def _fetch_local(wanted: Wanted, source: Source, path: str, report: Report) -> _Fetched:
+def _accepted(
+    wanted: Wanted, folder: str, files: Mapping[str, Any], path: str, access: Access, report: Report
+) -> tuple[dict[str, Any], Staged]:
+    """Read all of a model that has no final name yet: the file C(path), or C(files) in a folder.
+
+    The header's summary and what was made for it. Whatever there is to refuse is refused here: it must not take the
+    place of a good model.
+    """
+    paths = {name: os.path.join(folder, name) for name in files}
+    label = _model_store.label(wanted)
+    gguf = _model_store.inspect_files(wanted, paths) if files else _gguf.inspect(path, label)
+    _check_support(wanted.name, gguf, access.fit)
+    report(wanted.name, 0, None, "making the tokenizer")
+    return gguf, _model_companions.stage(wanted, _ggufs(paths, path), {})
+
+
+def _ggufs(paths: Mapping[str, str], path: str) -> list[str]:
+    """The GGUFs among the files of a model, the one with its vocabulary first; or its one file."""
+    return [paths[name] for name in sorted(paths) if name.endswith(".gguf")] if paths else [path]
+
+
+def _fetch_local(wanted: Wanted, source: Source, path: str, access: Access, report: Report) -> _Fetched:
     """Take over a file of this host."""
     with _local_file.opened(wanted.name, path) as (descriptor, status):
         with _model_store.incoming(wanted, "copy") as (target, written):
@@ -537,9 +572,9 @@ def _fetch_local(wanted: Wanted, source: Source, path: str, report: Report) -> _
                     _http.INTERRUPTED, name=wanted.name, source=source.shown, got=size, want=status.st_size, why=""
                 )
             _check_sha256(wanted, source, sha256, size)
-            gguf = _gguf.inspect(target, _model_store.label(wanted))
+            gguf, staged = _accepted(wanted, "", {}, target, access, report)
             _model_store.publish(wanted, target, written, wanted.file)
-        return _Fetched(sha256, {}, gguf, {"size": status.st_size, "mtime_ns": status.st_mtime_ns})
+        return _Fetched(sha256, {}, gguf, {"size": status.st_size, "mtime_ns": status.st_mtime_ns}, staged)
 
 
 def _copy(wanted: Wanted, path: str, part: str, report: Any) -> tuple[str, int]:
@@ -585,8 +620,10 @@ def _received(prepared: Prepared, remote: Remote, part: str, client: _http.Clien
         found = _hub.resolve(client, pinned, wanted.name, wanted.quantization, wanted.sha256, access.hub)
         return next(other for other in found.files if other.name == remote.name)
 
-    expected = remote.sha256 or ("" if prepared.resolved and prepared.resolved.directory else wanted.sha256)
-    got = _download.download(client, remote, part, wanted.name, expected, report, _check_start(wanted, remote), again)
+    alone = not (prepared.resolved and prepared.resolved.directory)
+    expected = remote.sha256 or (wanted.sha256 if alone else "")
+    check = _check_start(wanted, remote, alone)
+    got = _download.download(client, remote, part, wanted.name, expected, report, check, again)
     return got.sha256
 
 
@@ -601,8 +638,7 @@ def _fetch_one(prepared: Prepared, remote: Remote, client: _http.Client, access:
     sha256 = _received(prepared, remote, part, client, access, shown)
     try:
         _check_sha256(wanted, prepared.source, sha256, os.lstat(part).st_size)
-        gguf = _gguf.inspect(part, _model_store.label(wanted))
-        _check_support(wanted.name, gguf, access.fit)
+        gguf, staged = _accepted(wanted, "", {}, part, access, report)
     except StackError:
         _model_store.clean(wanted)
         raise
@@ -611,7 +647,7 @@ def _fetch_one(prepared: Prepared, remote: Remote, client: _http.Client, access:
         _model_store.publish(wanted, part, descriptor, wanted.file)
     finally:
         os.close(descriptor)
-    return _Fetched(sha256, {}, gguf, {})
+    return _Fetched(sha256, {}, gguf, {}, staged)
 
 
 def _fetch_set(prepared: Prepared, client: _http.Client, access: Access, report: Report) -> _Fetched:
@@ -661,11 +697,14 @@ def _fetch_set(prepared: Prepared, client: _http.Client, access: Access, report:
         before += sizes[remote.name]
     files = {name: {key: value for key, value in record.items() if key != "promise"} for name, record in kept.items()}
     sha256 = _model_store.set_digest({name: record["sha256"] for name, record in files.items()})
-    _check_sha256(wanted, prepared.source, sha256, before)
-    gguf = _model_store.inspect_files(wanted, {name: os.path.join(folder, name) for name in files})
-    _check_support(wanted.name, gguf, access.fit)
+    try:
+        _check_sha256(wanted, prepared.source, sha256, before)
+        gguf, staged = _accepted(wanted, folder, files, "", access, report)
+    except StackError:
+        _model_store.clean(wanted)
+        raise
     _publish_set(wanted, folder, set(files))
-    return _Fetched(sha256, files, gguf, _local_file.origin(resolved.local) if resolved.local else {})
+    return _Fetched(sha256, files, gguf, _local_file.origin(resolved.local) if resolved.local else {}, staged)
 
 
 def _publish_set(wanted: Wanted, folder: str, names: set[str]) -> None:
@@ -695,7 +734,7 @@ def _fetch(prepared: Prepared, access: Access, report: Report) -> _Fetched:
     if resolved.local and not resolved.directory:
         exact = wanted if wanted.sha256 else wanted._replace(sha256=resolved.files[0].sha256)
         try:
-            return _fetch_local(exact, source, resolved.local, report)
+            return _fetch_local(exact, source, resolved.local, access, report)
         except StackError as error:
             if source.kind != "ollama" or error.id != _download.CHECKSUM_MISMATCH.id or access.http.offline:
                 raise
@@ -717,7 +756,7 @@ def _do(prepared: Prepared, access: Access, report: Report) -> Outcome:
     verified_by = entry.verified_by if entry else "hash"
     files: dict[str, Any] = dict(sidecar.get("files") or {})
     if plan.fetch or entry is None:
-        sha256, files, gguf, origin = _fetch(prepared, access, report)
+        sha256, files, gguf, origin, staged = _fetch(prepared, access, report)
         verified_by = "hash"
         # The model had the other form before: one file, or a directory.
         other = _model_store.model_path(wanted, directory=not files)
@@ -729,16 +768,19 @@ def _do(prepared: Prepared, access: Access, report: Report) -> Outcome:
             _local_file.origin(prepared.source.path) if prepared.source.kind == "file" else {}
         )
         gguf = ({} if plan.summary else sidecar.get("gguf")) or _model_store.inspect(wanted, entry)
+        staged = Staged({kind: sidecar.get(kind) for kind in MADE}, ())
+        if plan.adopt or plan.companions:
+            report(wanted.name, 0, None, "making the tokenizer")
+            folder = _model_store.model_path(wanted, directory=True)
+            paths = _ggufs({name: os.path.join(folder, name) for name in files}, _model_store.model_path(wanted))
+            staged = _model_companions.stage(wanted, paths, staged.records if plan.companions else {})
         for path in _paths(wanted, files):
             if plan.mode:
                 os.chmod(path, _MODE)
             # Whoever copied it here is not to alter it afterwards.
             if plan.adopt and os.geteuid() == 0:
                 os.chown(path, 0, 0)
-    made: Mapping[str, Any] = {kind: sidecar.get(kind) for kind in MADE}
-    if plan.fetch or plan.adopt or plan.companions:
-        report(wanted.name, 0, None, "making the tokenizer")
-        made = _model_companions.make(wanted, files, made if plan.companions else {})
+    made = _model_companions.publish(wanted, staged) if plan.fetch or plan.adopt or plan.companions else staged.records
     if plan.template:
         name = _model_store.template_name(wanted)
         if wanted.chat_template:
@@ -750,6 +792,7 @@ def _do(prepared: Prepared, access: Access, report: Report) -> Outcome:
     written: dict[str, Any] = {
         **_record(prepared, gguf, _identities(wanted, files)),
         "format": 1,
+        "checks": _CHECKS,
         "sha256": sha256,
         "origin": origin,
         "verified_at": int(time.time()) if fresh else sidecar.get("verified_at"),
@@ -803,7 +846,13 @@ def apply(prepared: Prepared, access: Access, report: Report = _no_report) -> Ou
             if plan.fetch and prepared.resolved is None:
                 # It was there when it was looked for, and is gone or another one now.
                 current = prepare(wanted, prepared.source, access)._replace(plan=plan)
-            return _do(current, access, report)
+            try:
+                return _do(current, access, report)
+            except BaseException:
+                # What can't go on is of no use to the next run.
+                with suppress(OSError):
+                    _model_store.clean(wanted, keep=_RESUMABLE)
+                raise
 
 
 def present(wanted: Wanted, source: Source, access: Access, check: bool, report: Report = _no_report) -> Outcome:

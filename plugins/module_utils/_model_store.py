@@ -8,8 +8,9 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 C(<stem>.gguf), or the directory C(<stem>) for a model of several files, what was made for it (C(<stem>.tokenizer.json),
 C(<stem>.tokenizer_config.json), C(<stem>.config.json)) and C(<stem>.jinja) lie in the store;
 C(.store/<stem>.gguf.json) says what was verified. New files are written in C(.store/incoming/),
-checked, synced and renamed; what C(.store/) says is written last, so that after a crash at any point the next run sees
-what is not finished. All writing is done under a lock. What of a download arrived is kept until it can go on.
+checked, synced, and renamed when all of a model's are there; what C(.store/) says is written last, so that after a
+crash at any point the next run sees what is not finished. All writing is done under a lock. What of a download arrived
+is kept until it can go on.
 """
 
 from __future__ import annotations
@@ -77,11 +78,6 @@ UQFF_SHARDS = Fault(
     "model.uqff_shards",
     "Model {name}: its UQFF files are not those of one model, numbered from 0 on: {found}.",
     "Give a directory that holds what one run of the engine's quantize wrote.",
-)
-SHARDS_INCOMPLETE = Fault(
-    "model.shards_incomplete",
-    "Model {name}: {got} of its files are there, its header says {want}.",
-    "Use a source that has all of them.",
 )
 TEMPLATE_INVALID = Fault(
     "model.chat_template_invalid",
@@ -643,10 +639,15 @@ def incoming(wanted: Wanted, kind: str) -> Iterator[tuple[str, int]]:
         raise
 
 
-def publish(wanted: Wanted, path: str, descriptor: int, *final: str) -> None:
-    """Make a finished file durable and give it its final name."""
+def make_durable(descriptor: int) -> None:
+    """Have a finished file on the disk, with its final mode."""
     os.fchmod(descriptor, _MODE)
     os.fsync(descriptor)
+
+
+def publish(wanted: Wanted, path: str, descriptor: int, *final: str) -> None:
+    """Make a finished file durable and give it its final name."""
+    make_durable(descriptor)
     target = store_path(wanted, *final)
     os.rename(path, target)
     sync_directory(os.path.dirname(target))
@@ -747,14 +748,10 @@ def inspect_files(wanted: Wanted, paths: Mapping[str, str]) -> dict[str, Any]:
     """Check the structure of a model of several files, by their names in the model, and summarize it."""
     if any(name.endswith(".uqff") for name in paths):
         return _inspect_uqff(wanted, paths)
-    shards = sorted(name for name in paths if name.endswith(".gguf"))
+    shards = {name: path for name, path in paths.items() if name.endswith(".gguf")}
     if not shards:
         return dict(_safetensors.inspect_set(paths, label(wanted)))
-    summaries = [_gguf.inspect(paths[shard], f"{label(wanted)}, file {shard}") for shard in shards]
-    count = summaries[0]["shards"]
-    if count != len(shards):
-        raise StackError(SHARDS_INCOMPLETE, name=wanted.name, got=len(shards), want=count)
-    return _gguf.merged(summaries)
+    return _gguf.inspect_shards(shards, label(wanted))
 
 
 def inspect(wanted: Wanted, entry: Entry) -> dict[str, Any]:

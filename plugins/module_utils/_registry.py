@@ -42,11 +42,17 @@ NO_GGUF = Fault(
     "Model {name}: {repository}:{tag} holds no GGUF file, but {types}.",
     "Use another tag, or the model's repository on a hub.",
 )
+WITH_ADAPTER = Fault(
+    "model.with_adapter",
+    "Model {name}: {repository}:{tag} is a model with a LoRA adapter, which would be left out.",
+    "Use the model without it, or one into which it was merged.",
+)
 
 _ACCEPT = "application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json"
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})\Z")
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 _OLLAMA_MODEL = "application/vnd.ollama.image.model"
+_OLLAMA_ADAPTER = "application/vnd.ollama.image.adapter"
 _MODELPACK_WEIGHT = re.compile(r"application/vnd\.cncf\.model\.weight(?:\.config)?\.v1\.raw\Z")
 _FILE_ANNOTATIONS = ("org.cncf.model.filepath", "org.opencontainers.image.title")
 _MAX_MANIFEST = 4 << 20
@@ -127,6 +133,8 @@ def _file_name(layer: Mapping[str, Any]) -> str:
 def _chosen(source: Source, name: str, manifest: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     """The layers that are the model, with the names of their files."""
     layers = _layers(manifest)
+    if any(layer["mediaType"] == _OLLAMA_ADAPTER for layer in layers):
+        raise StackError(WITH_ADAPTER, name=name, repository=source.repository, tag=source.revision)
     ggufs = [
         layer
         for layer in layers

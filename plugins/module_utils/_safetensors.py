@@ -40,6 +40,11 @@ SAFETENSORS_INCOMPLETE = Fault(
     "{name} lacks files: {missing}.",
     "Use a source that has all of them.",
 )
+SAFETENSORS_ADAPTER = Fault(
+    "model.safetensors_adapter",
+    "{name} is a LoRA adapter, which no engine serves by itself.",
+    "Give the model that it was made for as 'source', or one into which it was merged.",
+)
 
 # The limit of Hugging Face's own client; real headers have a few MB.
 _MAX_HEADER = 25_000_000
@@ -70,13 +75,15 @@ _BITS = {
     "F4": 4,
 }
 _SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.safetensors\Z")
+_LAYER = re.compile(r"(?:^|\.)layers\.(\d{1,4})\.")
+_MAX_LAYERS = 4_096
 
 
 class Header(NamedTuple):
-    """What a header says: the number of parameters and of tensors, and bytes by type of tensor."""
+    """What a header says: the number of parameters, the tensors' names, and bytes by type of tensor."""
 
     parameters: int
-    tensors: int
+    names: frozenset[str]
     bytes_by_type: dict[str, int]
 
 
@@ -177,7 +184,7 @@ def _parse(content: bytes, size: int, name: str) -> Header:
     want = 8 + len(content) + position
     if want != size:
         raise StackError(SAFETENSORS_TRUNCATED, name=name, size=size, want=want)
-    return Header(parameters, len(spans), bytes_by_type)
+    return Header(parameters, frozenset(data), bytes_by_type)
 
 
 def read_header(size: int, read_range: Callable[[int, int], bytes], name: str) -> Header:
@@ -237,6 +244,31 @@ def _check_complete(paths: Mapping[str, str], index: Mapping[str, Any], name: st
     return sorted(wanted)
 
 
+def _check_tensors(
+    files: Sequence[str], headers: Sequence[Header], index: Mapping[str, Any], config: Mapping[str, Any], name: str
+) -> None:
+    """That every tensor that there should be is there: those of the index, or without one a part of each layer.
+
+    A file that was renamed tells nothing else of the files that belong to it.
+    """
+    mapped = index.get("weight_map")
+    if isinstance(mapped, dict) and mapped:
+        names = {file: header.names for file, header in zip(files, headers)}
+        lost = sorted(str(tensor)[:100] for tensor, file in mapped.items() if tensor not in names[str(file)])
+        if lost:
+            missing = f"the tensor {lost[0]!r} and {len(lost) - 1} more of its index"
+            raise StackError(SAFETENSORS_INCOMPLETE, name=name, missing=missing)
+        return
+    nested = config.get("text_config")
+    count = _number({**config, **nested} if isinstance(nested, dict) else config, "num_hidden_layers")
+    found = {int(match[1]) for header in headers for match in map(_LAYER.search, header.names) if match}
+    # Who names layers otherwise is not asked for them.
+    if found and count <= _MAX_LAYERS and not found.issuperset(range(count)):
+        lost = [str(number) for number in range(count) if number not in found]
+        missing = f"those with the layers {', '.join(lost[:5])}{' and more' if len(lost) > 5 else ''} of {count}"
+        raise StackError(SAFETENSORS_INCOMPLETE, name=name, missing=missing)
+
+
 def _one_to(count: str) -> range:
     return range(1, int(count) + 1)
 
@@ -272,7 +304,7 @@ def summarize(headers: list[Header], config: Mapping[str, Any], has_template: bo
         "quantization": method or (max(by_type, key=lambda kind: by_type[kind]) if by_type else ""),
         "tensor_types": sorted(by_type),
         "parameters": sum(header.parameters for header in headers),
-        "tensors": sum(header.tensors for header in headers),
+        "tensors": sum(len(header.names) for header in headers),
         "context_length": _number(text, "max_position_embeddings", "n_positions"),
         "block_count": layers,
         "embedding_length": width,
@@ -308,12 +340,22 @@ def inspect_remote(size: int, read_range: Callable[[int, int], bytes], name: str
 def inspect_set(paths: Mapping[str, str], name: str) -> dict[str, Any]:
     """Check the structure of a repository's files, given by their names in it, and summarize the model.
 
-    Raises StackError if a file is damaged or hostile, or if one that the index names is missing.
+    Raises StackError if a file is damaged or hostile, or if one is missing.
     """
     index = _small_json(paths, "model.safetensors.index.json", name)
     files = _check_complete(paths, index, name)
     headers = [_read_file(paths[file], f"{name}, file {file}") for file in files]
+    config = _small_json(paths, "config.json", name)
+    if "config.json" not in paths:
+        tensors = [tensor for header in headers for tensor in header.names]
+        if "adapter_config.json" in paths or any(".lora_A." in tensor for tensor in tensors):
+            raise StackError(SAFETENSORS_ADAPTER, name=name)
+        # Mistral's own form.
+        if "params.json" not in paths:
+            raise StackError(SAFETENSORS_INCOMPLETE, name=name, missing="config.json")
+    if not any(file.endswith(".uqff") for file in paths):
+        _check_tensors(files, headers, index, config, name)
     template = "chat_template.jinja" in paths or bool(
         _small_json(paths, "tokenizer_config.json", name).get("chat_template")
     )
-    return summarize(headers, _small_json(paths, "config.json", name), template)
+    return summarize(headers, config, template)

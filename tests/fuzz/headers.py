@@ -28,7 +28,7 @@ def gguf(data: bytes) -> None:
     """All that is done with a GGUF's header."""
     try:
         header = _gguf.parse_header(data, len(data), "m")
-        _gguf.summarize(header, data)
+        _gguf.merged([_gguf.summarize(header, data, "m")], "m")
         if _gguf_tokenizer.is_affected(header):
             vocabulary = _gguf_tokenizer.read_vocabulary(header, data, "m")
             _gguf_tokenizer.count_tokens(vocabulary, _gguf_tokenizer.PROMPT)

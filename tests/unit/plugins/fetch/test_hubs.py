@@ -20,12 +20,12 @@ from huggingface_hub import errors
 from place import LABEL, REMOTE, REPOSITORY, Place, make_model
 
 GIB = 1 << 30
-TENSOR = {"a": {"dtype": "F32", "shape": [1024], "data_offsets": [0, 4096]}}
+TENSOR = {"dtype": "F32", "shape": [1024], "data_offsets": [0, 4096]}
 CONFIG = {"model_type": "qwen2", "num_hidden_layers": 2, "hidden_size": 64, "num_attention_heads": 8}
 
 
-def tensors() -> bytes:
-    text = json.dumps(TENSOR).encode()
+def tensors(name: str = "a") -> bytes:
+    text = json.dumps({name: TENSOR}).encode()
     return len(text).to_bytes(8, "little") + text + os.urandom(4096)
 
 
@@ -33,7 +33,7 @@ def repository(count: int = 2) -> dict[str, bytes]:
     names = [f"model-{number:05}-of-{count:05}.safetensors" for number in range(1, count + 1)]
     index = {"weight_map": {f"tensor{number}": name for number, name in enumerate(names)}}
     return {
-        **{name: tensors() for name in names},
+        **{name: tensors(f"tensor{number}") for number, name in enumerate(names)},
         "model.safetensors.index.json": json.dumps(index).encode(),
         "config.json": json.dumps(CONFIG).encode(),
         "tokenizer.json": b'{"model": {}}',

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 
 def parse(data: bytes) -> dict[str, object]:
-    return _gguf.summarize(_gguf.parse_header(data, len(data), "model"), data)
+    return _gguf.summarize(_gguf.parse_header(data, len(data), "model"), data, "model")
 
 
 def error_of(data: bytes) -> StackError:

@@ -73,7 +73,7 @@ class Place:
     def make_old(self, *kinds: str) -> None:
         """What a store of 1.0 has: no such files, no such records, and a summary that does not tell."""
         record = json.loads(self.sidecar.read_text())
-        del record["gguf"]["needs_config"]
+        del record["gguf"]["needs_config"], record["checks"]
         for kind in kinds:
             del record[kind]
             self.path(kind).unlink()
@@ -212,18 +212,20 @@ def test_nothing_is_published_before_it_is_complete(place: Place, monkeypatch: p
     place.run()
     place.make_old()
     place.path(kind).unlink()
-    publish = _model_store.publish
+    kept = {other: place.path(other).stat() for other in KINDS if other != kind}
+    written = _model_companions._written
 
-    def interrupted(wanted: Any, path: str, descriptor: int, *final: str) -> None:
-        if final[0] == place.path(kind).name:
-            raise OSError(5, "Input/output error", path)
-        publish(wanted, path, descriptor, *final)
+    def interrupted(wanted: Any, what: str, write: Any) -> Any:
+        if what == kind:
+            raise OSError(5, "Input/output error", place.path(kind))
+        return written(wanted, what, write)
 
     with monkeypatch.context() as patched:
-        patched.setattr(_model_store, "publish", interrupted)
+        patched.setattr(_model_companions, "_written", interrupted)
         with pytest.raises(StackError, match="store_unusable"):
             place.run()
     assert not place.path(kind).exists()
+    assert {other: place.path(other).stat() for other in kept} == kept
     assert not list((place.store / ".store" / "incoming").iterdir())
     assert place.run().changed
     assert place.made() == set(KINDS)
@@ -252,8 +254,3 @@ def test_a_header_that_can_not_be_used_writes_none_of_them(place: Place) -> None
         place.run()
     assert place.made() == set()
     assert not place.sidecar.exists()
-
-
-def test_safetensors_need_nothing(place: Place) -> None:
-    assert _model_companions.summary_is_current({"architecture": "llama"})
-    assert not _model_companions.summary_is_current({"architecture": "llama", "version": 3})

@@ -33,9 +33,9 @@ def read(content: bytes) -> _safetensors.Header:
 
 
 def test_header() -> None:
-    assert read(build(GOOD)) == _safetensors.Header(10, 2, {"BF16": 12, "F32": 16})
+    assert read(build(GOOD)) == _safetensors.Header(10, frozenset("ab"), {"BF16": 12, "F32": 16})
     assert read(build(b'{"a":{"dtype":"U8","shape":[],"data_offsets":[0,1]}}   ', 1)).parameters == 1
-    assert read(build({}, 0)).tensors == 0
+    assert read(build({}, 0)).names == frozenset()
 
 
 def entry(**changes: Any) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def test_the_largest_header_is_read_in_bounds() -> None:
     del tensors
     tracemalloc.start()
     started = time.monotonic()
-    assert read(content).tensors == count
+    assert len(read(content).names) == count
     assert time.monotonic() - started < 5
     assert tracemalloc.get_traced_memory()[1] < 100e6
     tracemalloc.stop()
@@ -154,7 +154,7 @@ def test_a_model_that_sees_describes_its_text_part_apart(repository: Callable[..
 def test_shards_are_complete(repository: Callable[..., dict[str, str]]) -> None:
     shards = {f"model__0000{number}__of__00002_st": build(GOOD) for number in (1, 2)}
     index = {"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}
-    paths = repository(**shards, consolidated_st=build(GOOD), model_st_index_json=index)
+    paths = repository(**shards, consolidated_st=build(GOOD), config_json=CONFIG, model_st_index_json=index)
     paths["model.safetensors.index.json"] = paths.pop("model.safetensors-index.json", "") or paths.pop(
         "model.safetensors_index.json"
     )
