@@ -17,7 +17,7 @@ import urllib.parse
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from ansible_collections.mistralrs.stack.plugins.module_utils import _quantization_names, _registry
+from ansible_collections.mistralrs.stack.plugins.module_utils import _model_record, _quantization_names, _registry
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._http import (
     HTTP_ANSWER,
@@ -27,7 +27,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._http import (
     Client,
     TransportError,
 )
-from ansible_collections.mistralrs.stack.plugins.module_utils._model_names import UNSAFE_NAME
+from ansible_collections.mistralrs.stack.plugins.module_utils._model_names import check_path
 from ansible_collections.mistralrs.stack.plugins.module_utils._source import Remote, Resolved, Source, redact
 
 GATED = Fault(
@@ -243,20 +243,6 @@ def is_wanted(name: str) -> bool:
     return "/" not in name and bool(_WANTED.match(name)) and not _UNWANTED.match(name.lower())
 
 
-def check_path(path: str) -> None:
-    """Refuse a name out of a listing that would leave the model's directory, or that a disk can't have."""
-    segments = path.split("/")
-    why = ""
-    if len(path.encode("utf-8", "surrogateescape")) > 255:
-        why = "it is too long"
-    elif not path.isprintable() or "\\" in path:
-        why = "it contains a character that is not allowed"
-    elif any(segment in ("", ".", "..") for segment in segments):
-        why = "it is not a plain relative path"
-    if why:
-        raise StackError(UNSAFE_NAME, what="file of the source", name=path[:80], why=why)
-
-
 def _shown(paths: Iterable[str]) -> str:
     names = sorted(paths)
     return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "") if names else "none"
@@ -385,18 +371,16 @@ def _resolve_mirror(client: Client, source: Source, name: str, mirror_url: str) 
         raise StackError(NOT_IN_MIRROR, name=name, mirror=redact(mirror_url), file=source.path, record=record)
     if answer.status != 200:
         raise StackError(HTTP_STATUS, name=name, source=redact(answer.url), status=answer.status)
-    files = data.get("files") if isinstance(data, dict) and data.get("format") == 1 else None
-    if not isinstance(files, dict):
-        raise client.fault(HTTP_ANSWER, url, why="it is not the record of a model")
-    remotes = []
-    for file, known in sorted((files or {f"{stem}.gguf": data}).items()):
-        check_path(file)
-        size, sha256 = (known.get("size"), str(known.get("sha256"))) if isinstance(known, dict) else (None, "")
-        if not isinstance(size, int) or not re.fullmatch("[0-9a-f]{64}", sha256):
-            raise client.fault(HTTP_ANSWER, url, why="it does not say the size and sha256 of each file")
-        folder = f"{mirror_url}/{stem}" if files else mirror_url
-        remotes.append(Remote(file, f"{folder}/{urllib.parse.quote(file)}", size, sha256))
-    return Resolved(tuple(remotes), str(data.get("revision") or ""), directory=bool(files))
+    try:
+        files = _model_record.files_of(data)
+    except _model_record.InvalidRecord as problem:
+        raise client.fault(HTTP_ANSWER, url, why=problem) from None
+    folder = f"{mirror_url}/{stem}" if files else mirror_url
+    remotes = [
+        Remote(file, f"{folder}/{urllib.parse.quote(file)}", known["size"], known["sha256"])
+        for file, known in sorted((files or {f"{stem}.gguf": data}).items())
+    ]
+    return Resolved(tuple(remotes), str(data.get("revision") or "")[:200], directory=bool(files))
 
 
 def _probe_url(client: Client, source: Source, name: str) -> Resolved:

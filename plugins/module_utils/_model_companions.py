@@ -33,7 +33,7 @@ _Write = Callable[[IO[str]], object]
 
 def _is_as_made(wanted: Wanted, kind: str, record: Mapping[str, Any] | None) -> bool:
     status = _model_store.plain_status(wanted, _model_store.made_path(wanted, kind))
-    if not record or status is None:
+    if not record or status is None or not _model_store.is_ours(status):
         return False
     return all(record.get(key) == value for key, value in _local_file.identity(status).items())
 

@@ -56,6 +56,29 @@ def _check(what: str, name: str, pattern: re.Pattern[str]) -> None:
         raise StackError(UNSAFE_NAME, what=what, name=name[:80], why=why)
 
 
+def check_path(path: str) -> None:
+    """Refuse a name out of a listing that would leave the model's directory, or that a disk can't have."""
+    segments = path.split("/")
+    why = ""
+    if len(path.encode("utf-8", "surrogateescape")) > 255:
+        why = "it is too long"
+    elif not path.isprintable() or "\\" in path:
+        why = "it contains a character that is not allowed"
+    elif any(segment in ("", ".", "..") for segment in segments):
+        why = "it is not a plain relative path"
+    if why:
+        raise StackError(UNSAFE_NAME, what="file of the source", name=path[:80], why=why)
+
+
+def is_store_file(file: str) -> bool:
+    """Whether C(<stem>.gguf) is a name that the store itself gives."""
+    try:
+        _check("model name", file, _NAME)
+    except StackError:
+        return False
+    return file.endswith(SUFFIX)
+
+
 def store_file_name(name: str, quantization: str | None) -> str:
     """The flat store's file name of a model: C(qwen2.5-coder:32b), C(Q5_K_M) gives C(qwen2.5-coder-32b-q5_k_m.gguf).
 

@@ -32,7 +32,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils import (
 )
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._model_companions import Staged
-from ansible_collections.mistralrs.stack.plugins.module_utils._model_names import MADE, store_file_name
+from ansible_collections.mistralrs.stack.plugins.module_utils._model_names import MADE, check_path, store_file_name
 from ansible_collections.mistralrs.stack.plugins.module_utils._model_store import Entry, Outcome, Report, Wanted
 from ansible_collections.mistralrs.stack.plugins.module_utils._source import Remote, Resolved, Source
 
@@ -172,7 +172,7 @@ def _plan(wanted: Wanted, source: Source, seal: bool) -> Plan:
         refresh=entry.verified_by == "hash" or not _is_same_source(source, sidecar),
         companions=known and not _model_companions.are_current(wanted, sidecar, summary),
         template=template,
-        mode=entry.mode != _MODE,
+        mode=entry.mode != _MODE or (os.geteuid() == 0 and not entry.is_ours),
         seal=seal and _is_to_be_sealed(wanted, entry),
         summary=is_old,
     )
@@ -370,7 +370,7 @@ def _probe_directory(wanted: Wanted, source: Source, read: bool) -> tuple[Resolv
     paths = {name: os.path.join(source.path, name) for name in names}
     remotes = []
     for name, path in paths.items():
-        _hub.check_path(name)
+        check_path(name)
         with _local_file.opened(wanted.name, path) as (_descriptor, status):
             version = f"{status.st_mtime_ns}-{status.st_ino}"
             remotes.append(Remote(name, path, size=status.st_size, etag=version))
@@ -778,7 +778,7 @@ def _do(prepared: Prepared, access: Access, report: Report) -> Outcome:
             if plan.mode:
                 os.chmod(path, _MODE)
             # Whoever copied it here is not to alter it afterwards.
-            if plan.adopt and os.geteuid() == 0:
+            if (plan.adopt or not entry.is_ours) and os.geteuid() == 0:
                 os.chown(path, 0, 0)
     made = _model_companions.publish(wanted, staged) if plan.fetch or plan.adopt or plan.companions else staged.records
     if plan.template:

@@ -20,6 +20,7 @@ import fcntl
 import hashlib
 import json
 import os
+import pwd
 import shutil
 import stat
 import threading
@@ -29,7 +30,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple, Protocol
 
-from ansible_collections.mistralrs.stack.plugins.module_utils import _gguf, _gguf_tokenizer, _process, _safetensors
+from ansible_collections.mistralrs.stack.plugins.module_utils import (
+    _gguf,
+    _gguf_tokenizer,
+    _model_record,
+    _process,
+    _safetensors,
+)
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError, StackErrors
 from ansible_collections.mistralrs.stack.plugins.module_utils._local_file import (
     hash_file,
@@ -37,7 +44,12 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._local_file import
     sealed_digest,
     sync_directory,
 )
-from ansible_collections.mistralrs.stack.plugins.module_utils._model_names import MADE, aliases, model_id
+from ansible_collections.mistralrs.stack.plugins.module_utils._model_names import (
+    MADE,
+    aliases,
+    is_store_file,
+    model_id,
+)
 
 NO_SPACE = Fault(
     "model.no_space",
@@ -58,6 +70,11 @@ STORE_UNUSABLE = Fault(
     "model.store_unusable",
     "Model {name}: {path} can't be used: {why}.",
     "Check the disk, its mount options and the permissions of the store.",
+)
+STORE_UNTRUSTED = Fault(
+    "model.store_untrusted",
+    "Model {name}: the store's directory {path} can't be relied on: {why}.",
+    "Give it to root and take the right to write from all others (chown root, chmod go-w), or use another directory.",
 )
 CORRUPT = Fault(
     "model.corrupt",
@@ -123,6 +140,8 @@ class Entry(NamedTuple):
     verified_by: str
     mode: int
     directory: bool = False
+    # Whether only root or this user may write to its files.
+    is_ours: bool = True
 
 
 class Outcome(NamedTuple):
@@ -180,10 +199,53 @@ def readable(count: int) -> str:
     return f"{amount:.3g} {units[0]}" if amount < 1000 else f"{amount:.0f} {units[0]}"
 
 
+def _user(number: int) -> str:
+    try:
+        return f"the user {pwd.getpwuid(number).pw_name}"
+    except KeyError:
+        return f"the user {number}"
+
+
+def is_ours(status: os.stat_result) -> bool:
+    """Whether a file belongs to root or to this user, and only its owner may write to it."""
+    # A group of the owner's own number is the owner's alone.
+    writers = 0o002 if status.st_gid == status.st_uid else 0o022
+    return status.st_uid in (0, os.geteuid()) and not status.st_mode & writers
+
+
+def _distrust(status: os.stat_result) -> str:
+    """Why nothing in a directory can be relied on; '' if it can."""
+    if status.st_uid not in (0, os.geteuid()):
+        return f"it belongs to {_user(status.st_uid)}"
+    return "" if is_ours(status) else f"others than its owner may write to it (mode {stat.S_IMODE(status.st_mode):04o})"
+
+
 def check_store(wanted: Wanted) -> None:
-    """Refuse a store that is not named plainly."""
+    """Refuse a store that is not named plainly, or in which others could exchange files behind the records.
+
+    Raises C(model.store_unusable) and C(model.store_untrusted).
+    """
     if not os.path.isabs(wanted.store):
         raise StackError(STORE_UNUSABLE, name=wanted.name, path=wanted.store, why="it is not an absolute path")
+    own = store_path(wanted, ".store")
+    for path in (wanted.store, own, os.path.join(own, "incoming"), os.path.join(own, "jobs")):
+        with store_errors(wanted), suppress(FileNotFoundError, NotADirectoryError):
+            # The store itself may be a link, if it is root's.
+            link, status = os.lstat(path), os.stat(path) if path == wanted.store else os.lstat(path)
+            why = _distrust(status) if stat.S_ISDIR(status.st_mode) else ""
+            if not why and stat.S_ISLNK(link.st_mode) and link.st_uid not in (0, os.geteuid()):
+                why = f"it is a link that belongs to {_user(link.st_uid)}"
+            if why:
+                raise StackError(STORE_UNTRUSTED, name=wanted.name, path=path, why=why)
+    path = os.path.realpath(wanted.store)
+    while path != os.path.dirname(path):
+        path = os.path.dirname(path)
+        with suppress(OSError):
+            mode = os.stat(path).st_mode
+            # Where the sticky bit is set only the owner of a directory can rename it.
+            if mode & 0o002 and not mode & stat.S_ISVTX:
+                why = f"everybody may exchange what is in {path} (mode {stat.S_IMODE(mode):04o})"
+                raise StackError(STORE_UNTRUSTED, name=wanted.name, path=wanted.store, why=why)
 
 
 def template_problem(text: str) -> str:
@@ -265,6 +327,8 @@ def _directory_status(wanted: Wanted) -> os.stat_result | None:
         return None
     if not stat.S_ISDIR(status.st_mode):
         raise StackError(DESTINATION_UNSAFE, name=wanted.name, path=path, what="not a directory")
+    if why := _distrust(status):
+        raise StackError(STORE_UNTRUSTED, name=wanted.name, path=path, why=why)
     return status
 
 
@@ -279,15 +343,13 @@ def read_small(path: str, limit: int) -> bytes:
 
 
 def _sidecar_of(path: str) -> dict[str, Any]:
+    """A record; {} if there is none, or none that can be believed."""
     try:
-        data = json.loads(read_small(path, _MAX_SIDECAR) or b"{}")
-    except (OSError, ValueError):
+        if not is_ours(os.lstat(path)):
+            return {}
+        return _model_record.check(json.loads(read_small(path, _MAX_SIDECAR)))
+    except (OSError, ValueError, RecursionError, _model_record.InvalidRecord, StackError):
         return {}
-    if not isinstance(data, dict) or data.get("format") != 1:
-        return {}
-    files = data.get("files", {})
-    good = isinstance(data.get("sha256"), str) and isinstance(data.get("gguf"), dict) and isinstance(files, dict)
-    return data if good and all(isinstance(known, dict) for known in files.values()) else {}
 
 
 def read_sidecar(wanted: Wanted) -> dict[str, Any]:
@@ -302,7 +364,8 @@ def read_sidecars(store: str) -> dict[str, dict[str, Any]]:
         names = sorted(os.listdir(folder))
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    found = {name[: -len(".json")]: _sidecar_of(os.path.join(folder, name)) for name in names if name.endswith(".json")}
+    files = [name[: -len(".json")] for name in names if name.endswith(".json")]
+    found = {file: _sidecar_of(os.path.join(folder, file + ".json")) for file in files if is_store_file(file)}
     return {file: sidecar for file, sidecar in found.items() if sidecar}
 
 
@@ -374,6 +437,11 @@ def _known_hash(path: str, status: os.stat_result) -> str:
     return found[1] if found and found[0] == identity(status) else ""
 
 
+def _is_as_recorded(status: os.stat_result, record: Mapping[str, Any]) -> bool:
+    """Whether a file need not be read again; who else may write to it can alter it and set its time back."""
+    return is_ours(status) and all(record.get(key) == value for key, value in identity(status).items())
+
+
 def _files_of(wanted: Wanted) -> dict[str, Mapping[str, Any]]:
     """The model's files that there should be, each with its record."""
     sidecar = read_sidecar(wanted)
@@ -388,7 +456,7 @@ def bytes_to_read(wanted: Wanted, rehash: bool = False) -> int:
     for path, record in _files_of(wanted).items():
         with suppress(OSError):
             status = os.lstat(path)
-            if rehash or any(record.get(key) != value for key, value in identity(status).items()):
+            if rehash or not _is_as_recorded(status, record):
                 count += status.st_size
     return count
 
@@ -417,11 +485,7 @@ def _read_files(wanted: Wanted, sidecar: dict[str, Any], rehash: bool, seen: Cou
     if any(status is None for status in statuses.values()):
         return None
     found = {name: status for name, status in statuses.items() if status is not None}
-    stale = [
-        name
-        for name, status in found.items()
-        if rehash or any(known[name].get(key) != value for key, value in identity(status).items())
-    ]
+    stale = [name for name, status in found.items() if rehash or not _is_as_recorded(status, known[name])]
     digests = {name: str(record.get("sha256", "")) for name, record in known.items()}
     paths = {name: os.path.join(folder, name) for name in stale}
     digests.update({name: "" if rehash else _known_hash(path, found[name]) for name, path in paths.items()})
@@ -436,6 +500,7 @@ def _read_files(wanted: Wanted, sidecar: dict[str, Any], rehash: bool, seen: Cou
         verified_by="hash" if stale else "sidecar",
         mode=_MODE if modes == {_MODE} else min(modes - {_MODE}),
         directory=True,
+        is_ours=all(map(is_ours, found.values())),
     )
 
 
@@ -452,16 +517,16 @@ def read_entry(wanted: Wanted, rehash: bool = False, seen: Counter | None = None
             return None
         sidecar = read_sidecar(wanted)
         mode = stat.S_IMODE(status.st_mode)
-        same = all(sidecar.get(key) == value for key, value in identity(status).items())
-        if same and not rehash:
+        owned = is_ours(status)
+        if _is_as_recorded(status, sidecar) and not rehash:
             return Entry(status.st_size, sidecar["sha256"], sidecar, "sidecar", mode)
         if not rehash and (sha256 := _known_hash(path, status)):
-            return Entry(status.st_size, sha256, sidecar, "hash", mode)
+            return Entry(status.st_size, sha256, sidecar, "hash", mode, is_ours=owned)
         sha256 = hash_file(path, seen or Counter())
         after = plain_status(wanted, path)
         if after is not None and identity(after) == identity(status):
             _HASHED[path] = (identity(status), sha256)
-            return Entry(status.st_size, sha256, sidecar, "hash", mode)
+            return Entry(status.st_size, sha256, sidecar, "hash", mode, is_ours=owned)
     raise StackError(STORE_UNUSABLE, name=wanted.name, path=path, why="it was changed while it was read")
 
 
@@ -563,7 +628,7 @@ def is_being_changed(wanted: Wanted) -> bool:
 def _owner(name: str) -> str:
     """The model's C(<stem>.gguf) that a file in C(incoming/) belongs to."""
     stem, suffix, _rest = name.partition(".gguf.")
-    return stem + ".gguf" if suffix else ""
+    return stem + ".gguf" if suffix and is_store_file(stem + ".gguf") else ""
 
 
 def left_behind(wanted: Wanted) -> list[str]:
@@ -934,7 +999,7 @@ def listing(store: str) -> dict[str, Any]:
                 "directory": bool(files),
                 "size": int(sidecar.get("size") or 0),
                 "sha256": sidecar["sha256"],
-                "present": all(_is_as_recorded(each, record) for each, record in checked.items()),
+                "present": all(_is_present(each, record) for each, record in checked.items()),
                 "verified_at": int(sidecar.get("verified_at") or 0),
                 "source": str(sidecar.get("source") or ""),
                 "revision": str(sidecar.get("revision") or ""),
@@ -950,7 +1015,7 @@ def listing(store: str) -> dict[str, Any]:
     return {"models": models, "others": [], "free": free_bytes(store)}
 
 
-def _is_as_recorded(path: str, record: Mapping[str, Any]) -> bool:
+def _is_present(path: str, record: Mapping[str, Any]) -> bool:
     try:
         return all(record.get(key) == value for key, value in identity(os.lstat(path)).items())
     except OSError:

@@ -163,7 +163,8 @@ def _local_manifest(source: Source, roots: Iterable[str]) -> tuple[str, dict[str
     for root in roots:
         path = os.path.join(root, "manifests", source.host, source.repository, source.revision)
         try:
-            with open(path, "rb") as file:
+            # The store is Ollama's user's: a FIFO must not block the open.
+            with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
                 manifest = json.loads(file.read(_MAX_MANIFEST))
         except (OSError, ValueError, RecursionError):
             continue

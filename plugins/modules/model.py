@@ -47,6 +47,7 @@ options:
     description:
       - The store, an absolute path.
       - It is made if it is not there.
+      - A store that others than root and the user of the module own, or may write to, is refused.
     type: path
     default: /var/lib/mistral/models
   name:

@@ -443,6 +443,30 @@ def test_states(run: Run, store: Path) -> None:
     assert not run(state="absent")["changed"]
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize("state", ["present", "verified", "absent"])
+@pytest.mark.parametrize("check", [True, False])
+def test_a_store_of_somebody_else_is_refused(state: str, check: bool, run: Run, store: Path) -> None:
+    """Its record would have root change what lies outside of it."""
+    secret = store.parent / "rootsecret"
+    secret.write_bytes(b"secret")
+    secret.chmod(0o600)
+    status = secret.stat()
+    identity = {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "inode": status.st_ino}
+    known = {**identity, "sha256": hashlib.sha256(b"secret").hexdigest()}
+    (store / ".store").mkdir(parents=True)
+    (store / "tiny").mkdir()
+    record = {"format": 1, "sha256": "0" * 64, "size": 6, "gguf": {}, "files": {"../../rootsecret": known}}
+    (store / ".store" / f"{FILE}.json").write_text(json.dumps(record))
+    os.chown(store, 12345, 12345)
+    before = sorted(store.rglob("*"))
+    failed = run("/good" if state == "present" else "", check=check, state=state, prune=state == "present")
+    assert failed["error_id"] == "model.store_untrusted"
+    assert "belongs to the user 12345" in failed["msg"]
+    assert (secret.read_bytes(), secret.stat().st_mode & 0o777) == (b"secret", 0o600)
+    assert sorted(store.rglob("*")) == before
+
+
 def test_what_takes_long_to_read_is_a_job(run: Run, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files that were put there by hand, and whatever is verified."""
     jobs: list[str] = []
