@@ -16,6 +16,7 @@ class ActionModule(FollowedAction):
     noun = "build"
     kept = "what was compiled"
     poll = "poll"
+    outcome_keys = ("image",)
 
     def lines(self, host: str, is_terminal: bool) -> Lines:
         """Lines that tell phase, crates and time."""

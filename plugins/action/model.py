@@ -18,6 +18,7 @@ class ActionModule(FollowedAction):
     module = "mistralrs.stack.model"
     noun = "download"
     kept = "what has arrived"
+    outcome_keys = ("model", "models")
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Run the module until its job has ended."""

@@ -67,6 +67,17 @@ JOB_STUCK = Fault(
     "Its disk or network file system probably does not answer; look at the host's kernel log.",
 )
 
+JOB_LOST = Fault(
+    "model.job_lost",
+    "The job {id} has ended, but what came out is gone.",
+    "Run it again, and look whether something else removes files from {folder}.",
+)
+JOB_UNREADABLE = Fault(
+    "model.job_unreadable",
+    "The job {id} has ended, but what came out can't be told: {why}.",
+    "Run it again; if it happens again, report it together with the job's log {log}.",
+)
+
 Work = Callable[["Reporter"], "dict[str, Any]"]
 
 # How often progress is written, and over which time the rate is taken, in seconds.
@@ -78,6 +89,8 @@ _NEWS = 30.0
 _RESULT_ROOM = 64 << 10
 _MAX_FILE = 4 << 20
 _FORGOTTEN = 30 * 86400.0
+# So often a run begins anew because others took the results of the jobs that it waited for.
+_TRIES = 10
 _NICENESS = 5
 _OOM_SCORE = 500
 _SECRET_WORDS = frozenset(("token", "password", "secret"))
@@ -351,6 +364,9 @@ class Job:
             return Status(self.id, "running", progress, {})
         result = self._read("result.json") if descriptor >= 0 else {}
         self._seen = self._identity() if result else 0
+        if not result and descriptor >= 0 and self._identity():
+            error = StackError(JOB_UNREADABLE, id=self.id, why="its file is damaged", log=self._path("log"))
+            result = {"error": {"id": error.id, "msg": str(error)}}
         if not result:
             if not record:
                 return Status(self.id, "none", {}, {})
@@ -364,6 +380,35 @@ class Job:
             return os.lstat(self._path("result.json")).st_mtime_ns
         except OSError:
             return 0
+
+    @contextmanager
+    def listening(self) -> Iterator[Callable[[], dict[str, Any]]]:
+        """Gives what tells the result of the job that lives now, also when somebody else has taken it; {} if it can't.
+
+        The file for the result is there from the job's start, and an open file outlives its name.
+        """
+        descriptor = -1
+        for kind in ("result.tmp", "result.json"):
+            with suppress(OSError):
+                descriptor = os.open(self._path(kind), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+                break
+
+        def heard() -> dict[str, Any]:
+            try:
+                data = json.loads(os.pread(descriptor, _MAX_FILE, 0)) if descriptor >= 0 else {}
+            except (OSError, ValueError, RecursionError):
+                return {}
+            return data if isinstance(data, dict) else {}
+
+        try:
+            yield heard
+        finally:
+            if descriptor >= 0:
+                os.close(descriptor)
+
+    def lost(self) -> StackError:
+        """That nobody can say what came out."""
+        return StackError(JOB_LOST, id=self.id, folder=self._directory)
 
     def watched(self) -> bool:
         """Whether somebody looked at the job just now, who is told of a failure."""
@@ -542,7 +587,10 @@ class Job:
             signal.signal(signal.SIGTERM, stop)
             write({})
             result = {"ok": work(Reporter(write, self._log))}
-            json.dumps(result, default=str)
+            size = len(json.dumps(result, default=str))
+            if size > _MAX_FILE:
+                why = f"it has {size} bytes, more than the {_MAX_FILE} that are read"
+                raise StackError(JOB_UNREADABLE, id=self.id, why=why, log=self._path("log"))
             stopping.append(True)
         except BaseException as error:
             stopped = bool(stopping)
@@ -616,9 +664,21 @@ def run(job: Job, mode: str, work: Work, quick: Callable[[], dict[str, Any] | No
     the job lives, so that a run without a change starts no process. C(start) waits C(patience) seconds for a short job.
     The status is running (only with start), finished (C(result["ok"]) or C(result["error"])), cancelled or died.
     With C(cancel) it may also be none: there was no job.
+
+    Of several who wait one takes the result. The others look what there is to do now: nothing if all went well, else
+    they tell the same. Raises C(model.job_lost) if it never becomes known what came out.
     """
     if mode == "cancel":
         return job.cancel()
+    for _try in range(_TRIES):
+        status = _followed(job, mode, work, quick, patience)
+        if status.state == "running" or status.result:
+            return status
+    raise job.lost()
+
+
+def _followed(job: Job, mode: str, work: Work, quick: Callable[[], dict[str, Any] | None], patience: float) -> Status:
+    """How the job is after one attempt to start it or to follow it; without a result if somebody else took that."""
     status = job.poll()
     attached = status.state == "running"
     if not attached and status.state not in ("none", "cancelled") and job.watched():
@@ -634,14 +694,20 @@ def run(job: Job, mode: str, work: Work, quick: Callable[[], dict[str, Any] | No
         job.start_or_attach(work)
     else:
         job.watch()
-    if mode == "wait":
-        status = job.wait()
-    elif not attached:
-        status = job.wait(patience)
-    return status if status.state == "running" else _taken(job, status)
-
-
-def _taken(job: Job, status: Status) -> Status:
-    """The result; if somebody else took it at this moment, it is theirs and ours."""
-    collected = job.collect()
-    return collected if collected.result else status
+    with job.listening() as heard:
+        if mode == "wait":
+            status = job.wait()
+        elif not attached:
+            status = job.wait(patience)
+        if status.state == "running":
+            return status
+        collected = job.collect()
+        status = collected if collected.result else status
+        if status.result:
+            return status
+        result = heard()
+    if not result:
+        return status
+    outcome = quick()
+    result.pop("state", None)
+    return Status(job.id, "finished", {}, {"ok": outcome} if outcome is not None else result)

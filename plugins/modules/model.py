@@ -462,15 +462,15 @@ def _present(
     """Have the models in the store; the module's result."""
     access = _model_access.access(module)
     if module.check_mode:
-        prepared = _prepared(wanted, sources, access, check=True)
-        predicted = [_model_present.predict(each) for each in prepared]
-        return _result(module, [each.wanted for each in prepared], predicted, access.fit)
-    prepared = []
+        planned = _prepared(wanted, sources, access, check=True)
+        predicted = [_model_present.predict(each) for each in planned]
+        return _result(module, [each.wanted for each in planned], predicted, access.fit)
+    prepared: list[_model_present.Prepared] = []
 
     def done(report: Any = None) -> dict[str, Any]:
         if not prepared:
             _model_store.read_ahead(wanted, report)
-            prepared.extend(_prepared(wanted, sources, access, check=False))
+            prepared[:] = _prepared(wanted, sources, access, check=False)
         now = [each.wanted for each in prepared]
         arguments = (access, report) if report else (access,)
         return _result(module, now, [_model_present.apply(each, *arguments) for each in prepared], access.fit)
@@ -478,7 +478,7 @@ def _present(
     def quick() -> dict[str, Any] | None:
         if sum(_model_store.bytes_to_read(each) for each in wanted) >= _LONG:
             return None
-        prepared.extend(_prepared(wanted, sources, access, check=False))
+        prepared[:] = _prepared(wanted, sources, access, check=False)
         is_long = any(each.plan.fetch or each.plan.adopt for each in prepared)
         return None if is_long else done()
 
@@ -510,12 +510,14 @@ def _as_job(
     # As they were given: addresses may differ in nothing but what is not shown of them.
     job = _model_job.Job(params["path"], _model_job.job_id({**params, "models": given}))
     status = _model_job.run(job, params["job"], lambda reporter: done(reporter.update), quick)
-    if params["job"] == "cancel":
+    if params["job"] == "cancel" or status.state == "running":
         return {"changed": False, "job": status.shown()}
     if "error" in status.result:
         error = status.result["error"]
         module.fail_json(msg=str(error["msg"]), error_id=str(error["id"]), job=status.shown())
-    result: dict[str, Any] = status.result.get("ok") or {"changed": False}
+    result = status.result.get("ok")
+    if not isinstance(result, dict):
+        raise job.lost()
     return {**result, "job": status.shown()} if params["job"] == "start" else result
 
 

@@ -92,6 +92,8 @@ class FollowedAction(ActionBase):  # type: ignore[misc]
     kept = ""
     # What asks for a job that was started.
     poll = "start"
+    # What a result has in any case, one of them.
+    outcome_keys: tuple[str, ...] = ()
 
     def lines(self, host: str, is_terminal: bool) -> Lines:
         """Decides which lines are shown."""
@@ -174,4 +176,8 @@ class FollowedAction(ActionBase):  # type: ignore[misc]
         result.pop("job", None)
         if warnings:
             result["warnings"] = [*warnings, *(result.get("warnings") or [])]
+        has_ended = not (result.get("failed") or result.get("unreachable"))
+        if has_ended and not any(key in result for key in self.outcome_keys):
+            message = f"The {self.noun} has ended, but the host does not say what came out. Run it again."
+            result.update(failed=True, msg=message)
         return result

@@ -44,3 +44,11 @@ def test_a_build_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
         "b1: Upstream has an image.\nb1: engine:1, starting (1 min 1 s)",
         "b1: engine:1, compiling, 1 of up to 9 crates (1 min 1 s)",
     ]
+
+
+def test_an_end_without_an_image_is_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_followed.time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr(_followed.ActionBase, "run", lambda *_arguments: {})
+    outcome = Action(running("compiling"), {"changed": False}).run(task_vars={"inventory_hostname": "b1"})
+    assert outcome["failed"]
+    assert "The build has ended" in outcome["msg"]

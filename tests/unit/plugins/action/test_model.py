@@ -77,8 +77,16 @@ def test_who_holds_it_up_is_told_once(lines: list[str]) -> None:
 
 
 def test_nothing_to_do_says_nothing(lines: list[str]) -> None:
-    assert run(Action([{"changed": False, "job": {"state": "none"}}])) == {"changed": False}
+    nothing = {"changed": False, "models": []}
+    assert run(Action([{**nothing, "job": {"state": "finished"}}])) == nothing
     assert lines == []
+
+
+@pytest.mark.parametrize("state", ["none", "finished", "cancelled"])
+def test_an_end_without_a_result_is_no_success(state: str, lines: list[str]) -> None:
+    outcome = run(Action([running(1), {"changed": False, "job": {"state": state}}]))
+    assert outcome["failed"]
+    assert "does not say what came out" in outcome["msg"]
 
 
 @pytest.mark.parametrize("quiet", ["callback", "environment"])

@@ -304,6 +304,89 @@ def test_who_follows_a_job_hears_its_end_and_a_later_run_tries_again(job: subjec
     assert subject.run(job, "wait", lambda _report: {}, outcome(None)).result == {"ok": {}}
 
 
+def equal_runs(
+    job: subject.Job, mode: str, work: subject.Work, quick: Callable[[], dict[str, Any] | None], folder: Path
+) -> list[dict[str, Any]]:
+    """What five runs at once are told, each a process of its own."""
+    children = []
+    for number in range(5):
+        pid = os.fork()
+        if pid == 0:
+
+            def tell(number: int = number) -> int:
+                status = subject.run(job, mode, work, quick, 0.1)
+                while status.state == "running":
+                    time.sleep(0.05)
+                    status = subject.run(job, mode, work, quick, 0.1)
+                (folder / f"told{number}").write_text(json.dumps(status.result))
+                return 0
+
+            subject._forked(tell)
+        children.append(pid)
+    assert [os.waitpid(pid, 0)[1] for pid in children] == [0] * 5
+    return [json.loads((folder / f"told{number}").read_text()) for number in range(5)]
+
+
+@pytest.mark.parametrize("mode", ["wait", "start"])
+@pytest.mark.parametrize("cause", ["fails", "dies", "too large"])
+def test_all_who_wait_are_told_of_a_failure(job: subject.Job, tmp_path: Path, cause: str, mode: str) -> None:
+    """Of five equal runs one takes the result; for the others nothing is not as good as success."""
+
+    def work(_report: subject.Reporter) -> dict[str, Any]:
+        with (tmp_path / "tries").open("a") as file:
+            file.write("x")
+        time.sleep(1)
+        if cause == "dies":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if cause == "too large":
+            return {"types": ["type"] * 1_000_000}
+        raise _errors.StackError(FAULT, what="thing")
+
+    expected = {"fails": FAULT.id, "dies": "model.job_died", "too large": "model.job_unreadable"}[cause]
+    told = equal_runs(job, mode, work, outcome(None), tmp_path)
+    assert [each.get("error", {}).get("id") for each in told] == [expected] * 5
+    # Who waits shares the failure. Who asks now and then finds no job any more, and tries again.
+    assert len((tmp_path / "tries").read_text()) <= {"wait": 2, "start": 5}[mode]
+
+
+@pytest.mark.parametrize("mode", ["wait", "start"])
+def test_all_who_wait_are_told_what_came_out(job: subject.Job, tmp_path: Path, mode: str) -> None:
+    def work(_report: subject.Reporter) -> dict[str, Any]:
+        time.sleep(1)
+        (tmp_path / "done").touch()
+        return {"changed": True, "models": ["m"]}
+
+    def quick() -> dict[str, Any] | None:
+        return {"changed": False, "models": ["m"]} if (tmp_path / "done").exists() else None
+
+    told = equal_runs(job, mode, work, quick, tmp_path)
+    assert [each["ok"]["models"] for each in told] == [["m"]] * 5
+    assert any(each["ok"]["changed"] for each in told)
+
+
+def test_a_result_that_is_always_gone_is_no_success(job: subject.Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Something else clears the job's directory."""
+    wait = subject.Job.wait
+
+    def cleared(each: subject.Job, seconds: float | None = None) -> subject.Status:
+        wait(each, 10)
+        each.collect()
+        return each.poll()
+
+    monkeypatch.setattr(subject.Job, "wait", cleared)
+    monkeypatch.setattr(subject.json, "loads", lambda _text: {})
+    with pytest.raises(_errors.StackError, match="what came out is gone") as caught:
+        subject.run(job, "wait", lambda _report: {"changed": True}, outcome(None))
+    assert caught.value.id == "model.job_lost"
+
+
+def test_a_damaged_result_is_not_said_to_be_a_restart(job: subject.Job) -> None:
+    job.start_or_attach(lambda _report: {"changed": True})
+    job.wait(10)
+    Path(job._path("result.json")).write_text('{"ok": {"chan')
+    assert job.collect().result["error"]["id"] == "model.job_unreadable"
+
+
 def test_cancelling_without_a_job_does_nothing(job: subject.Job) -> None:
     assert subject.run(job, "cancel", slow, outcome(None)).state == "none"
     assert not os.path.exists(job._store)

@@ -100,9 +100,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.answer(302, Location="file:///etc/passwd")
         elif name == "/to-nowhere":
             self.answer(302)
-        elif name == "/slow":
+        elif name in ("/slow", "/slow-and-short"):
             time.sleep(0.5)
-            self.answer(200, good)
+            self.answer(200, good if name == "/slow" else good[:-10], Content_Length=len(good))
         elif name in ("/stalls", "/stalls-once"):
             stall = name == "/stalls" or not self.server.stalled.is_set()
             self.answer(200, good[: len(good) // 2] if stall else good, Content_Length=len(good))
@@ -577,6 +577,20 @@ def test_two_processes_fetch_once(store: Path, server: Server) -> None:
     assert sorted(outcome["changed"] for outcome in outcomes) == [False, True]
     assert [method for method, _path, _headers in server.requests].count("GET") == 1
     assert files(store) == COMPLETE
+
+
+@pytest.mark.parametrize(("path", "error"), [("/slow-and-short", "model.interrupted"), ("/slow", "")])
+def test_each_of_five_equal_runs_is_told_what_came_out(path: str, error: str, store: Path, server: Server) -> None:
+    """Without the action plugin, as with async: one takes the job's result, and all need it."""
+    outcomes = [result(process) for process in [start(store, server, source=server.url(path)) for _index in range(5)]]
+    if error:
+        assert [outcome.get("error_id") for outcome in outcomes] == [error] * 5
+        assert all(outcome["failed"] for outcome in outcomes)
+    else:
+        digest = hashlib.sha256(server.content).hexdigest()
+        assert [outcome["model"]["sha256"] for outcome in outcomes] == [digest] * 5
+        assert any(outcome["changed"] for outcome in outcomes)
+    assert (store / FILE).exists() != bool(error)
 
 
 def test_addresses_that_differ_in_their_query_are_different_jobs(run: Run) -> None:
