@@ -27,14 +27,29 @@ class Fault(NamedTuple):
     remedy: str
 
 
+# What is longer is cut: values may come from files and servers, and end in results and logs.
+_MAX_VALUE = 2_000
+
+
+def plain(value: object, limit: int = _MAX_VALUE) -> object:
+    """A text of any origin as it can be shown: one line, without control characters, not longer than the limit."""
+    if isinstance(value, BaseException):
+        value = str(value)
+    if not isinstance(value, str):
+        return value
+    shown = "".join(each if each.isprintable() else " " for each in value[:limit])
+    return shown if len(value) <= limit else f"{shown}..."
+
+
 class StackError(Exception):
     """A fault that happened; its text is one line: sentence, remedy, id."""
 
     def __init__(self, fault: Fault, **values: object) -> None:
+        shown = {key: plain(value) for key, value in values.items()}
         self.fault = fault
         self.id = fault.id
-        self.sentence = fault.sentence.format(**values)
-        self.remedy = fault.remedy.format(**values)
+        self.sentence = fault.sentence.format(**shown)
+        self.remedy = fault.remedy.format(**shown)
         super().__init__(f"{self.sentence} {self.remedy} [{self.id}]")
 
 
@@ -45,6 +60,7 @@ class StackErrors(StackError):
         first = errors[0]
         whole = Fault(first.id, "{sentence}", "{remedy}")
         super().__init__(whole, sentence=first.sentence, remedy=first.remedy)
+        self.sentence, self.remedy = first.sentence, first.remedy
         self.errors = list(errors)
         self.fault = first.fault
         self.args = ("\n".join(str(error) for error in errors),)

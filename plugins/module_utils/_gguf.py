@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Union
 
-from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError, plain
 
 NOT_GGUF = Fault(
     "model.not_gguf", "{name} is not a GGUF file: {hint}.", "Correct 'source'; it must be the model file itself."
@@ -73,6 +73,9 @@ _MAX_STRING_KEPT = 1_024
 _MAX_TEXT_BYTES = 1 << 20
 _MAX_DEPTH = 4
 _MAX_LAYERS = 4_096
+# There are about forty; new ones come with versions of the format's own library.
+_MAX_TYPES = 64
+_MAX_SHOWN = 200
 # Bytes of a remote file that are asked for at first, and at most.
 _FIRST_WINDOW = 1 << 20
 _LARGEST_STEP = 8 << 20
@@ -308,6 +311,10 @@ def _read_tensors(cursor: _Cursor, count: int, alignment: int) -> Tensors:
         size = -(-elements // block) * block_bytes
         parameters += elements
         bytes_by_type[label] = bytes_by_type.get(label, 0) + size
+        if len(bytes_by_type) > _MAX_TYPES:
+            raise _Malformed(f"its tensors are of more than {_MAX_TYPES} types")
+        if parameters >= 1 << 63:
+            raise _Malformed(f"the tensor {name[:64]!r} is larger than any file")
         if offset + size >= ends[-1][0]:
             ends[-1] = (offset + size, f"the tensor {name[:64]!r}")
     end, last = ends[-1]
@@ -503,6 +510,9 @@ def summarize(header: Header, data: Data, name: str) -> dict[str, object]:
     def number(key: str) -> int:
         return _whole(values.get(f"{architecture}.{key}", 0))
 
+    def text(key: str) -> str:
+        return str(plain(str(values.get(key, "")), _MAX_SHOWN))
+
     file_type = values.get("general.file_type")
     by_bytes = header.tensors.bytes_by_type
     quantization = _FILE_TYPES.get(file_type, "") if isinstance(file_type, int) else ""
@@ -511,8 +521,8 @@ def summarize(header: Header, data: Data, name: str) -> dict[str, object]:
     vocabulary = header.arrays.get("tokenizer.ggml.tokens")
     return {
         "version": header.version,
-        "architecture": architecture,
-        "name": str(values.get("general.name", "")),
+        "architecture": text("general.architecture"),
+        "name": text("general.name"),
         "quantization": quantization,
         "tensor_types": sorted(by_bytes),
         "parameters": header.tensors.parameters,
@@ -524,7 +534,7 @@ def summarize(header: Header, data: Data, name: str) -> dict[str, object]:
         "head_count_kv": number("attention.head_count_kv"),
         "kv_bytes_per_token": _kv_bytes_per_token(header, data, architecture),
         "vocabulary": vocabulary.length if vocabulary else number("vocab_size"),
-        "tokenizer": str(values.get("tokenizer.ggml.model", "")),
+        "tokenizer": text("tokenizer.ggml.model"),
         "chat_template": "tokenizer.chat_template" in values,
         "needs_config": needs_config(header),
         "shards": _whole(values.get("split.count", 0)) or 1,

@@ -13,8 +13,9 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+import unicodedata
 import urllib.parse
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ansible_collections.mistralrs.stack.plugins.module_utils import _model_record, _quantization_names, _registry
@@ -86,6 +87,11 @@ TOO_LARGE = Fault(
     "Use a repository that splits the file.",
 )
 
+TOO_MANY_FILES = Fault(
+    "model.too_many_files",
+    "Model {name}: {source} has {count} files for it, more than the {most} that a model can have.",
+    "Use a repository or a directory that holds this model alone.",
+)
 MIRROR_MISSING = Fault(
     "model.mirror_missing",
     "Model {name}: {source} is in the fleet's mirror, but no mirror is known.",
@@ -95,6 +101,12 @@ NOT_IN_MIRROR = Fault(
     "model.not_in_mirror",
     "Model {name}: the mirror {mirror} has no {file}, or does not serve its record {record}.",
     "Fetch the model on the mirror first; its server has to give out '.store/*.json' beside the models.",
+)
+
+FILES_COLLIDE = Fault(
+    "model.files_collide",
+    "Model {name}: {source} has the files {first!r} and {second!r}, which would be one file in the store.",
+    "Use a source without one of them.",
 )
 
 _HTTP_LIMIT = 50_000_000_000
@@ -241,6 +253,18 @@ class _Hub:
 def is_wanted(name: str) -> bool:
     """Whether a file that lies in a model's directory is one that an engine reads."""
     return "/" not in name and bool(_WANTED.match(name)) and not _UNWANTED.match(name.lower())
+
+
+def check_files(names: Sequence[str], source: Source, name: str) -> None:
+    """Refuse more files than a record can name, and two that one file of the store would be for some file systems."""
+    if len(names) > _model_record.MAX_FILES:
+        raise StackError(TOO_MANY_FILES, name=name, source=source.shown, count=len(names), most=_model_record.MAX_FILES)
+    seen: dict[str, str] = {}
+    for each in names:
+        key = unicodedata.normalize("NFKC", each).casefold()
+        if key in seen:
+            raise StackError(FILES_COLLIDE, name=name, source=source.shown, first=seen[key], second=each)
+        seen[key] = each
 
 
 def _shown(paths: Iterable[str]) -> str:
@@ -430,12 +454,15 @@ def resolve(
     Raises StackError with what is wrong: no such repository, revision or file, gated, private, ambiguous and so on.
     """
     if source.kind == "hf":
-        return _resolve_hf(_Hub(client, source, name, settings), source.path, quantization, to_read)
-    if source.kind in ("ollama", "oci"):
-        return _registry.resolve(client, source, name, settings.ollama_models)
-    if source.kind == "mirror":
-        return _resolve_mirror(client, source, name, settings.mirror_url)
-    return _probe_url(client, source, name)
+        resolved = _resolve_hf(_Hub(client, source, name, settings), source.path, quantization, to_read)
+    elif source.kind in ("ollama", "oci"):
+        resolved = _registry.resolve(client, source, name, settings.ollama_models)
+    elif source.kind == "mirror":
+        resolved = _resolve_mirror(client, source, name, settings.mirror_url)
+    else:
+        resolved = _probe_url(client, source, name)
+    check_files([remote.name for remote in resolved.files], source, name)
+    return resolved
 
 
 def quantizations(client: Client, source: Source, name: str, settings: HubSettings) -> dict[str, tuple[Remote, ...]]:

@@ -13,7 +13,12 @@ from typing import Any
 
 from ansible_collections.mistralrs.stack.plugins.module_utils import _catalog
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
-from ansible_collections.mistralrs.stack.plugins.module_utils._model_names import aliases, model_id, store_file_name
+from ansible_collections.mistralrs.stack.plugins.module_utils._model_names import (
+    aliases,
+    check_distinct,
+    model_id,
+    store_file_name,
+)
 from ansible_collections.mistralrs.stack.plugins.module_utils._source import parse_sha256, parse_source
 
 NONE_CONFIGURED = Fault(
@@ -25,11 +30,6 @@ WRONG_TYPE = Fault(
     "model.wrong_type",
     "'mistral_models', entry {number}: {what}.",
     "An entry has the key 'name', and may have {keys}, all of them texts.",
-)
-DUPLICATE = Fault(
-    "model.duplicate",
-    "'mistral_models': {first!r} and {second!r} would both be stored as {file}.",
-    "Give one of them another name or quantization, or remove it.",
 )
 TEMPLATE_MISSING = Fault(
     "model.chat_template_missing",
@@ -85,14 +85,13 @@ def model_entries(models: object, catalog_extra: Iterable[Any] = ()) -> tuple[li
     """
     if isinstance(models, (str, Mapping)) or not hasattr(models, "__iter__") or not list(models):
         return [], [StackError(NONE_CONFIGURED)]
-    entries: dict[str, dict[str, Any]] = {}
+    entries: list[dict[str, Any]] = []
     errors = []
     for number, model in enumerate(models, 1):
         try:
             entry = _entry(number, model, catalog_extra)
-            other = entries.setdefault(entry["file"].lower(), entry)
-            if other is not entry:
-                raise StackError(DUPLICATE, first=other["name"], second=entry["name"], file=entry["file"])
+            check_distinct((each["name"], each["file"]) for each in [*entries, entry])
+            entries.append(entry)
         except StackError as error:
             errors.append(error)
-    return list(entries.values()), errors
+    return entries, errors

@@ -12,6 +12,7 @@ plain in all of them are allowed: the engine splits file names at spaces and sem
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 
@@ -26,6 +27,12 @@ RESERVED_NAME = Fault(
     "Choose another name.",
 )
 
+DUPLICATE = Fault(
+    "model.duplicate",
+    "The models {first!r} and {second!r} would both be stored as {file}.",
+    "Give one of them another name or quantization, or remove it.",
+)
+
 SUFFIX = ".gguf"
 # What the store makes from a model's header, and how its file's name ends: behind the model's id.
 MADE = {
@@ -33,6 +40,8 @@ MADE = {
     "tokenizer_config": ".tokenizer_config.json",
     "config": ".config.json",
 }
+TEMPLATE = ".jinja"
+_OWN_ENDINGS = (TEMPLATE, *MADE.values())
 _MAX_BYTES = 200
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@:-]*\Z")
 _QUANTIZATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
@@ -97,7 +106,23 @@ def store_file_name(name: str, quantization: str | None) -> str:
     _check("model name", file, _NAME)
     if stem.lower() == "default":
         raise StackError(RESERVED_NAME, name=name)
+    ending = next((each for each in _OWN_ENDINGS if stem.lower().endswith(each)), "")
+    if ending or SUFFIX in stem.lower():
+        why = f"{ending} is the ending of what the store makes for another model" if ending else "it says .gguf twice"
+        raise StackError(UNSAFE_NAME, what="model name", name=name[:80], why=why)
     return file
+
+
+def check_distinct(models: Iterable[tuple[str, str]]) -> None:
+    """Refuse names of models that are stored under one name: C((name, C(<stem>.gguf))) of each.
+
+    Some file systems make no difference between large and small letters.
+    """
+    seen: dict[str, str] = {}
+    for name, file in models:
+        if file.lower() in seen:
+            raise StackError(DUPLICATE, first=seen[file.lower()], second=name, file=file)
+        seen[file.lower()] = name
 
 
 def model_id(file: str) -> str:

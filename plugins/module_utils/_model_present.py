@@ -367,6 +367,7 @@ def _probe_file(wanted: Wanted, source: Source, read: bool) -> tuple[Resolved, d
 def _probe_directory(wanted: Wanted, source: Source, read: bool) -> tuple[Resolved, dict[str, Any]]:
     """What a directory of this host is: SafeTensors, the shards of a GGUF, or what the engine's quantize wrote."""
     names = sorted(name for name in os.listdir(source.path) if _hub.is_wanted(name) or name.endswith(_QUANTIZED))
+    _hub.check_files(names, source, wanted.name)
     paths = {name: os.path.join(source.path, name) for name in names}
     remotes = []
     for name, path in paths.items():

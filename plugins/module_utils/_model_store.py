@@ -46,6 +46,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._local_file import
 )
 from ansible_collections.mistralrs.stack.plugins.module_utils._model_names import (
     MADE,
+    TEMPLATE,
     aliases,
     is_store_file,
     model_id,
@@ -182,7 +183,7 @@ def made_for(summary: Mapping[str, Any]) -> list[str]:
 
 def template_name(wanted: Wanted) -> str:
     """The file name of the model's chat template."""
-    return model_id(wanted.file) + ".jinja"
+    return model_id(wanted.file) + TEMPLATE
 
 
 def label(wanted: Wanted) -> str:
@@ -1009,7 +1010,7 @@ def listing(store: str) -> dict[str, Any]:
         )
     own = {".store"}
     for file in known:
-        own.update((file, *(model_id(file) + suffix for suffix in ("", ".jinja", *MADE.values()))))
+        own.update((file, *(model_id(file) + suffix for suffix in ("", TEMPLATE, *MADE.values()))))
     with suppress(FileNotFoundError, NotADirectoryError):
         return {"models": models, "others": sorted(set(os.listdir(store)) - own), "free": free_bytes(store)}
     return {"models": models, "others": [], "free": free_bytes(store)}

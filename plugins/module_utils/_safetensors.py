@@ -18,7 +18,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError, plain
 
 NOT_SAFETENSORS = Fault(
     "model.not_safetensors",
@@ -52,6 +52,7 @@ _MAX_HEADER = 25_000_000
 _MAX_VALUES = 700_000
 _MAX_JSON = 16 << 20
 _MAX_DIGITS = 19
+_MAX_TYPES = 64
 _BITS = {
     "F64": 64,
     "I64": 64,
@@ -179,6 +180,8 @@ def _parse(content: bytes, size: int, name: str) -> Header:
             position = end
             parameters += elements
             bytes_by_type[kind] = bytes_by_type.get(kind, 0) + end - begin
+            if len(bytes_by_type) > _MAX_TYPES or parameters >= 1 << 63:
+                raise _Malformed("it has more types of tensors, or larger ones, than any real one")
     except _Malformed as problem:
         raise StackError(SAFETENSORS_MALFORMED, name=name, what=problem) from None
     want = 8 + len(content) + position
@@ -292,14 +295,14 @@ def summarize(headers: list[Header], config: Mapping[str, Any], has_template: bo
     nested = config.get("text_config")
     text = {**config, **nested} if isinstance(nested, dict) else config
     given = config.get("quantization_config")
-    method = str(given.get("quant_method") or "") if isinstance(given, dict) else ""
+    method = str(plain(str(given.get("quant_method") or ""), 64)) if isinstance(given, dict) else ""
     layers, heads = _number(text, "num_hidden_layers", "n_layer"), _number(text, "num_attention_heads", "n_head")
     width = _number(text, "hidden_size", "n_embd")
     kv_heads = _number(text, "num_key_value_heads") or heads
     per_head = _number(text, "head_dim") or (width // heads if heads else 0)
     return {
         "version": 0,
-        "architecture": str(config.get("model_type") or "")[:64],
+        "architecture": str(plain(str(config.get("model_type") or ""), 64)),
         "name": "",
         "quantization": method or (max(by_type, key=lambda kind: by_type[kind]) if by_type else ""),
         "tensor_types": sorted(by_type),

@@ -395,7 +395,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils import (
     _model_store,
 )
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
-from ansible_collections.mistralrs.stack.plugins.module_utils._model_names import store_file_name
+from ansible_collections.mistralrs.stack.plugins.module_utils._model_names import check_distinct, store_file_name
 from ansible_collections.mistralrs.stack.plugins.module_utils._model_store import Outcome, Wanted
 from ansible_collections.mistralrs.stack.plugins.module_utils._source import Source, parse_sha256, parse_source, redact
 
@@ -449,6 +449,8 @@ def _prepared(
 ) -> list[_model_present.Prepared]:
     """Everything that can be known before the first byte of the first model, also that all of them fit on the disk."""
     prepared = [_model_present.prepare(each, source, access, check) for each, source in zip(wanted, sources)]
+    # What 'auto' has chosen may be what another one is.
+    check_distinct((each.wanted.name, each.wanted.file) for each in prepared)
     size = sum(each.size for each in prepared if each.plan.fetch)
     if size:
         largest = max(prepared, key=lambda each: each.size)
@@ -584,6 +586,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     """Do what the module is asked to; its result."""
     given = _asked(module)
     wanted = [_wanted(module, model) for model in given]
+    check_distinct((each.name, each.file) for each in wanted)
     state = module.params["state"]
     if state == "present":
         sources = [

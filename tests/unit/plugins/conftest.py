@@ -60,10 +60,11 @@ def build(
     )
     body = b"".join(text(key) + value(content) for key, content in metadata.items())
     offset = 0
+    table = []
     for name, (dimensions, kind, size) in tensors.items():
-        body += text(name) + struct.pack(f"<I{len(dimensions)}QIQ", len(dimensions), *dimensions, kind, offset)
+        table.append(text(name) + struct.pack(f"<I{len(dimensions)}QIQ", len(dimensions), *dimensions, kind, offset))
         offset += -(-size // 32) * 32
-    header = head + body
+    header = head + body + b"".join(table)
     padding = -len(header) % 32
     return header + b"\0" * padding + (b"\1" * offset if data is None else data)
 

@@ -51,6 +51,12 @@ def test_store_file_name(name: str, quantization: str | None, file: str) -> None
         ("mistral", "q 4", "model.unsafe_name"),
         ("default", None, "model.reserved_name"),
         ("Default.gguf", None, "model.reserved_name"),
+        # What the store makes for the model x, or would not tell from its parts.
+        ("x.jinja", None, "model.unsafe_name"),
+        ("x.Tokenizer.json", "", "model.unsafe_name"),
+        ("x.tokenizer_config", "json.config.json", "model.unsafe_name"),
+        ("x.gguf.gguf", None, "model.unsafe_name"),
+        ("x.gguf.part", None, "model.unsafe_name"),
     ],
 )
 def test_unsafe_names_are_refused(name: str, quantization: str | None, error: str) -> None:

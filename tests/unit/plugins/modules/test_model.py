@@ -443,6 +443,30 @@ def test_states(run: Run, store: Path) -> None:
     assert not run(state="absent")["changed"]
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"name": "a:b"}, {"name": "a-b"}),
+        ({"name": "a-b"}, {"name": "A:B"}),
+        ({"name": "a", "quantization": "q4_0"}, {"name": "a-q4_0"}),
+        ({"name": "a.gguf"}, {"name": "a"}),
+        ({"name": "a"}, {"name": "a"}),
+    ],
+)
+@pytest.mark.parametrize("state", ["present", "verified", "absent"])
+@pytest.mark.parametrize("check", [True, False])
+def test_two_names_of_one_file(
+    first: dict[str, str], second: dict[str, str], state: str, check: bool, run: Run, server: Server, store: Path
+) -> None:
+    """Both would be reported, and each run would put the other one's content there."""
+    models = [{**first, "source": server.url("/good")}, {**second, "source": server.url("/again")}]
+    failed = run(name="", models=models, state=state, check=check)
+    assert failed["error_id"] == "model.duplicate"
+    assert all(repr(model["name"]) in failed["msg"] for model in models)
+    assert server.requests == []
+    assert not store.exists()
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 @pytest.mark.parametrize("state", ["present", "verified", "absent"])
 @pytest.mark.parametrize("check", [True, False])
@@ -591,6 +615,27 @@ def test_each_of_five_equal_runs_is_told_what_came_out(path: str, error: str, st
         assert [outcome["model"]["sha256"] for outcome in outcomes] == [digest] * 5
         assert any(outcome["changed"] for outcome in outcomes)
     assert (store / FILE).exists() != bool(error)
+
+
+def test_a_header_that_says_too_much_is_named_as_that(run: Run, store: Path, gguf: Any) -> None:
+    """Its summary would be larger than what is read of a job's result."""
+    source = store.parent / "hostile.gguf"
+    source.write_bytes(many_types(gguf))
+    failed = run(source=source.as_uri())
+    assert failed["error_id"] == "model.gguf_malformed"
+    assert "of more than 64 types" in failed["msg"]
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_the_same_from_a_server(check: bool, run: Run, server: Server, store: Path, gguf: Any) -> None:
+    server.content = many_types(gguf)
+    outcome = run("/good", check=check)
+    assert outcome["changed"] if check else outcome["error_id"] == "model.gguf_malformed"
+    assert files(store) == set()
+
+
+def many_types(gguf: Any) -> bytes:
+    return bytes(gguf.build(tensors={f"t{number}": ([1], 1000 + number, 0) for number in range(262_144)}))
 
 
 def test_addresses_that_differ_in_their_query_are_different_jobs(run: Run) -> None:
