@@ -15,7 +15,8 @@ description:
   - A file that is not valid is never overwritten; the message names line and column.
   - The new file is checked by C(dockerd --validate) where Docker is installed and knows that option, written beside the
     old one, flushed to the disk and put in its place in one step.
-  - Docker itself is neither reloaded nor restarted; RV(restart_required) says which of the two it takes.
+  - Docker itself is neither reloaded nor restarted; RV(restart_required) says which of the two it takes, also for a
+    change that an earlier run wrote and did not live to put into effect.
 extends_documentation_fragment:
   - mistralrs.stack.attributes
   - mistralrs.stack.attributes.action_group
@@ -72,6 +73,19 @@ options:
       - Skipped if there is no such program yet, if it is older than version 23 and cannot check, or if this is empty.
     type: str
     default: dockerd
+  service:
+    description:
+      - Docker's service, which is asked since when it runs. A file that is newer was not read by it.
+    type: str
+    default: docker.service
+    version_added: 0.2.0
+  reload_record:
+    description:
+      - A file in which whoever has Docker reload its settings writes the service's C(InvocationID) and the file's
+        SHA-256, so that a reload counts like a start.
+    type: path
+    default: /run/mistral-docker-settings
+    version_added: 0.2.0
 """
 
 EXAMPLES = r"""
@@ -120,10 +134,19 @@ changed_keys:
   elements: str
   sample: [live-restore]
 restart_required:
-  description: Whether Docker has to be restarted for the change. If not, and something changed, reloading it is enough.
+  description:
+    - Whether Docker has to be restarted for the change, or because it has not read the file. If not, and something
+      changed, reloading it is enough.
   returned: success
   type: bool
   sample: false
+in_effect:
+  description:
+    - Whether the running Docker has read the file as it was found. True where none runs, for one that starts reads it.
+  returned: success
+  type: bool
+  sample: true
+  version_added: 0.2.0
 backup_file:
   description: The copy of the old file.
   returned: changed and O(backup=true)
@@ -136,12 +159,14 @@ error_id:
   sample: docker.daemon_json_invalid
 """
 
+import hashlib
 import json
 import os
 import re
 import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.mistralrs.stack.plugins.module_utils import _service_state
 from ansible_collections.mistralrs.stack.plugins.module_utils._daemon_config import (
     INVALID,
     REFUSED,
@@ -170,6 +195,25 @@ def read(path: str) -> str:
         raise StackError(INVALID, path=path, problem=f"byte {error.start} is not UTF-8") from error
     except OSError as error:
         raise StackError(INVALID, path=path, problem=f"it cannot be read ({error.strerror})") from error
+
+
+def is_in_effect(module: AnsibleModule, path: str) -> bool:
+    """Whether the running Docker has read the file; a change that was only written is made up for by the next run."""
+    systemctl = module.get_bin_path("systemctl")
+    if systemctl is None or not os.path.exists(path):
+        return True
+    _status, shown, _err = module.run_command([systemctl, *_service_state.SHOW, module.params["service"]])
+    service = _service_state.parse(shown)
+    if service is None:
+        return True
+    try:
+        with open(module.params["reload_record"], encoding="utf-8") as file:
+            record = file.read()
+    except OSError:
+        record = ""
+    with open(path, "rb") as content:
+        digest = hashlib.sha256(content.read()).hexdigest()
+    return _service_state.is_read(path, service, record, digest)
 
 
 def check_with_docker(module: AnsibleModule, path: str, text: str) -> None:
@@ -220,13 +264,15 @@ def is_open(path: str) -> bool:
 def apply(module: AnsibleModule, path: str, wanted: Plan) -> dict[str, object]:
     is_secret = bool(module.params["secret_settings"])
     is_to_close = is_secret and is_open(path)
+    in_effect = is_in_effect(module, path)
     result: dict[str, object] = {
         "changed": wanted.changed or is_to_close,
         "path": path,
         "settings": masked(wanted.settings),
         "settings_before": masked(wanted.settings_before),
         "changed_keys": wanted.changed_keys,
-        "restart_required": wanted.restart_required,
+        "restart_required": wanted.restart_required or not in_effect,
+        "in_effect": in_effect,
     }
     if module._diff:
         result["diff"] = {
@@ -258,6 +304,8 @@ def main() -> None:
             "absent": {"type": "list", "elements": "str", "default": [], "no_log": False},
             "backup": {"type": "bool", "default": False},
             "validate": {"type": "str", "default": "dockerd"},
+            "service": {"type": "str", "default": "docker.service"},
+            "reload_record": {"type": "path", "default": "/run/mistral-docker-settings"},
         },
         supports_check_mode=True,
     )

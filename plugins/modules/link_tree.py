@@ -32,9 +32,16 @@ options:
   links:
     description:
       - The links. Keys are paths below O(path), values the absolute paths that the links point to.
-      - Nothing is asked about the targets; they need not exist.
+      - The targets need not exist.
     type: dict
     required: true
+  files:
+    description:
+      - More files that are read together with the targets. They only count for RV(identity).
+    type: list
+    elements: path
+    default: []
+    version_added: 0.2.0
 """
 
 EXAMPLES = r"""
@@ -57,6 +64,15 @@ unlinked:
   type: list
   elements: str
   returned: success
+identity:
+  description:
+    - A digest of which files the targets and O(files) are (path, size, time of change, inode), those in directories
+      included.
+    - It differs once one of them was written or replaced, even by the same content, so a program that was started with
+      another identity has read something else.
+  type: str
+  returned: success
+  version_added: 0.2.0
 error_id:
   description: The id of the error, see C(docs/errors.md).
   type: str
@@ -78,7 +94,11 @@ NOT_WRITTEN = Fault(
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={"path": {"type": "path", "required": True}, "links": {"type": "dict", "required": True}},
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "links": {"type": "dict", "required": True},
+            "files": {"type": "list", "elements": "path", "default": []},
+        },
         supports_check_mode=True,
     )
     root = module.params["path"].rstrip("/") or "/"
@@ -90,6 +110,7 @@ def main() -> None:
         changed = bool(steps) or not os.path.isdir(root)
         if changed and not module.check_mode:
             _link_tree.apply(root, steps)
+        identity = _link_tree.identity([*wanted.values(), *module.params["files"]])
     except StackError as error:
         module.fail_json(msg=str(error), error_id=error.id)
     except OSError as problem:
@@ -103,7 +124,7 @@ def main() -> None:
         "after": _link_tree.shown(root, wanted),
     }
     linked = [name for name, target in steps.link]
-    module.exit_json(changed=changed, diff=diff, linked=linked, unlinked=steps.unlink)
+    module.exit_json(changed=changed, diff=diff, linked=linked, unlinked=steps.unlink, identity=identity)
 
 
 if __name__ == "__main__":

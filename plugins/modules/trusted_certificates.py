@@ -46,8 +46,8 @@ options:
         required: true
   folder:
     description:
-      - The folder on the host. It is created if it is missing, but not those above it, and removed when there is no
-        certificate.
+      - The folder on the host. It is created if it is missing, but not those above it. When the last certificate is
+        removed it stays, empty - its time says when that was.
     type: path
     default: /usr/local/share/ca-certificates/mistral
   bundle:
@@ -61,6 +61,13 @@ options:
     type: list
     elements: str
     default: [update-ca-certificates, --fresh]
+  services:
+    description:
+      - Services that read the authorities once, when they start.
+    type: list
+    elements: str
+    default: []
+    version_added: 0.2.0
 """
 
 EXAMPLES = r"""
@@ -93,6 +100,14 @@ command_installed:
   returned: success
   type: bool
   sample: true
+outdated_services:
+  description:
+    - Those of O(services) that run and started before the folder changed the last time, in this run or an earlier one.
+  returned: success
+  type: list
+  elements: str
+  sample: [docker.service]
+  version_added: 0.2.0
 error_id:
   description: Identifies what went wrong.
   returned: failure
@@ -103,6 +118,7 @@ error_id:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.mistralrs.stack.plugins.module_utils import _service_state
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._trusted_certificates import (
     NOT_TAKEN_OVER,
@@ -164,10 +180,19 @@ def install(module: AnsibleModule, folder: str, wanted: dict[str, str], added: l
     if missing:
         raise StackError(NOT_TAKEN_OVER, command=" ".join(command), names=", ".join(missing), bundle=bundle)
     os.unlink(os.path.join(folder, PENDING))
-    if wanted:
-        sync(folder)
-    else:
-        os.rmdir(folder)
+    sync(folder)
+
+
+def outdated(module: AnsibleModule, folder: str) -> list[str]:
+    """The services that have not read what lies in the folder."""
+    systemctl = module.get_bin_path("systemctl")
+    found = []
+    for name in module.params["services"] if systemctl and os.path.isdir(folder) else []:
+        _status, shown, _err = module.run_command([systemctl, *_service_state.SHOW, name])
+        service = _service_state.parse(shown)
+        if service is not None and not _service_state.is_read(folder, service):
+            found.append(name)
+    return found
 
 
 def main() -> None:
@@ -185,6 +210,7 @@ def main() -> None:
             "folder": {"type": "path", "default": "/usr/local/share/ca-certificates/mistral"},
             "bundle": {"type": "path", "default": "/etc/ssl/certs/ca-certificates.crt"},
             "command": {"type": "list", "elements": "str", "default": ["update-ca-certificates", "--fresh"]},
+            "services": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
@@ -199,6 +225,7 @@ def main() -> None:
         changed = bool(pending or added or removed or missing_in_bundle(wanted, read(bundle)))
         if changed and not module.check_mode:
             install(module, folder, wanted, added, removed)
+        outdated_services = outdated(module, folder)
     except StackError as error:
         module.fail_json(msg=str(error), error_id=error.id)
     except OSError as problem:
@@ -216,6 +243,7 @@ def main() -> None:
         changed=changed,
         added=added,
         removed=removed,
+        outdated_services=outdated_services,
         command_installed=module.get_bin_path(command[0]) is not None,
         diff=diff,
     )

@@ -62,6 +62,18 @@ for socket in /run/user/*/docker.sock; do
   [ "$id" = 0 ] || rootless="$rootless $(id -nu "$id" 2>/dev/null || echo "$id")"
 done
 
+# What the running daemon has not read: settings of its unit that are newer than it, or a program that was replaced under it.
+unread=
+pid=$(systemctl show --property MainPID --value docker.service 2>/dev/null)
+if [ "${pid:-0}" -gt 0 ]; then
+  since=$(systemctl show --timestamp=us+utc --property ExecMainStartTimestamp --value docker.service)
+  unread=$(find /etc/systemd/system/docker.service.d /etc/docker/mistral-proxies.env -newermt "$since" 2>/dev/null | tr '\n' ' ')
+  [ "$(systemctl show --property NeedDaemonReload --value docker.service)" = no ] || unread="$unread unit"
+  case $(readlink "/proc/$pid/exe") in
+    *' (deleted)') unread="$unread program" ;;
+  esac
+fi
+
 echo "info=$info"
 echo "words=$words"
 echo "daemon=$(command -v dockerd || systemctl show --property FragmentPath --value docker.service 2>/dev/null)"
@@ -83,4 +95,5 @@ echo "routes=$(awk 'NR > 1 { printf "%s:%s:%s ", $1, $2, $8 }' /proc/net/route 2
 echo "userns_user=$userns_user"
 echo "snap=$(ls -d /snap/docker/current 2>/dev/null)"
 echo "rootless=$rootless"
+echo "unread=$unread"
 echo "environment=$(ls /etc/docker/mistral-proxies.env 2>/dev/null)"

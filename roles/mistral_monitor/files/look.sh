@@ -10,6 +10,15 @@ echo "state=$(systemctl is-active "$unit.service" 2>/dev/null) $(systemctl is-en
 echo "installed=$(systemctl show --property FragmentPath --value "$unit.service" 2>/dev/null)"
 echo "folders=$([ -d "/etc/systemd/system/$unit.service.d" ] && [ -d "$settings" ] && echo there)"
 
+# What the running service has not read: settings of its unit since it started, settings of its own since it last changed its
+# state, which a reload does too.
+since=$(systemctl show --timestamp=us+utc --property ExecMainStartTimestamp --value "$unit.service" 2>/dev/null)
+unit_unread=$([ -z "$since" ] || find "/etc/systemd/system/$unit.service.d" -newermt "$since" 2>/dev/null | tr '\n' ' ')
+[ "$(systemctl show --property NeedDaemonReload --value "$unit.service" 2>/dev/null)" != yes ] || unit_unread="$unit_unread unit"
+echo "unit_unread=$unit_unread"
+since=$(systemctl show --timestamp=us+utc --property StateChangeTimestamp --value "$unit.service" 2>/dev/null)
+echo "settings_unread=$([ -z "$since" ] || find "$settings" -name '*.yml' -newermt "$since" 2>/dev/null | tr '\n' ' ')"
+
 # Somebody's own settings: not ours are in use, and the package's file is not as the package brought it.
 if [ ! -e "$settings/prometheus.yml" ]; then
   dpkg-query --show --showformat '${Conffiles}\n' "$unit" 2>/dev/null | while read -r file sum _; do

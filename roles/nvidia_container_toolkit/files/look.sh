@@ -11,6 +11,7 @@ case $info in
 esac
 echo "docker=$(readlink -f "$(command -v docker || echo /)")"
 echo "dockerd=$(command -v dockerd)"
+echo "unit_unread=$(systemctl show --property NeedDaemonReload --value nvidia-cdi-refresh.service 2>/dev/null)"
 
 if command -v dpkg-query >/dev/null; then
   for package; do

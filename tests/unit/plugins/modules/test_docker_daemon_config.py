@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any, Callable
 
@@ -157,3 +159,35 @@ def test_a_short_password_damages_nothing_else(tmp_path: Path, run: Run) -> None
     assert result["settings"]["data-root"] == "/srv/docker"
     assert result["settings"]["proxies"] == {"http-proxy": "http://me:***@proxy:3128"}
     assert result["settings_before"]["data-root"] == "/srv/docker"
+
+
+SERVICE = """echo ActiveState={state}
+echo 'ExecMainStartTimestamp=Fri 2026-11-27 05:06:42.500000 UTC'
+echo InvocationID=5b38"""
+STARTED = 1795756002.5
+RESTART = [
+    pytest.param("active", STARTED + 0.25, "", False, id="written after the start"),
+    pytest.param("active", STARTED - 0.25, "", True, id="read at the start"),
+    pytest.param("active", STARTED + 9, "5b38 {digest}", True, id="read by a reload"),
+    pytest.param("active", STARTED + 9, "5b38 0000", False, id="another file was read by a reload"),
+    pytest.param("active", STARTED + 9, "77aa {digest}", False, id="restarted since the reload"),
+    pytest.param("inactive", STARTED + 9, "", True, id="not running"),
+]
+
+
+@pytest.mark.parametrize(("state", "written", "record", "in_effect"), RESTART)
+def test_a_file_that_docker_has_not_read(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, state: str, written: float, record: str, in_effect: bool
+) -> None:
+    """An earlier run wrote it and did not live to have Docker read it: this run finds nothing to write."""
+    path = tmp_path / "daemon.json"
+    path.write_text('{"live-restore": true}')
+    os.utime(path, (written, written))
+    program(tmp_path / "systemctl", SERVICE.format(state=state))
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    (tmp_path / "record").write_text(record.format(digest=digest))
+    said = run(path, settings={"live-restore": True}, reload_record=str(tmp_path / "record"))
+    assert not said["changed"]
+    assert said["in_effect"] is in_effect
+    assert said["restart_required"] is not in_effect

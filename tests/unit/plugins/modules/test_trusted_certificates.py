@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any, Callable
 
@@ -36,12 +37,14 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
         check: bool = False,
         command: str = str(script),
         folder: str = str(tmp_path / "mistral"),
+        services: list[str] | None = None,
     ) -> dict[str, Any]:
         arguments = {
             "certificates": list(certificates),
             "folder": folder,
             "bundle": str(tmp_path / "bundle"),
             "command": [command],
+            "services": services or [],
             "_ansible_check_mode": check,
             "_ansible_remote_tmp": str(tmp_path),
         }
@@ -66,7 +69,7 @@ def test_added_kept_and_removed(tmp_path: Path, run: Run) -> None:
     assert not run(CA)["changed"]
     gone = run()
     assert gone["removed"] == first["added"]
-    assert not (tmp_path / "mistral").exists()
+    assert not list((tmp_path / "mistral").iterdir())
     assert (tmp_path / "bundle").read_text() == ""
     assert not run()["changed"]
 
@@ -100,7 +103,7 @@ def test_a_removal_that_was_cut_off_is_taken_up_again(tmp_path: Path, run: Run) 
     assert again["diff"]["before"] == again["diff"]["after"] == ""
     assert (tmp_path / "bundle").read_text() == ""
     assert first["added"]
-    assert not (tmp_path / "mistral").exists()
+    assert not list((tmp_path / "mistral").iterdir())
     assert not run()["changed"]
 
 
@@ -122,3 +125,22 @@ def test_what_cannot_be_written_is_said_in_one_sentence(tmp_path: Path, run: Run
     assert result["error_id"] == "trust.not_written"
     assert result["msg"].startswith(f"The certificates in {folder} could not be changed: {folder}")
     assert "exception" not in result
+
+
+@pytest.mark.parametrize("certificates", [[CA], []], ids=["added", "removed"])
+def test_a_service_that_started_before_the_last_change_is_named(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, certificates: list[dict[str, str]]
+) -> None:
+    """Also by a run that changes nothing: the one that did may not have lived to restart it."""
+    show = f"#!/bin/sh\necho ActiveState=active\necho ExecMainStartTimestamp=$(cat {tmp_path}/started)\n"
+    (tmp_path / "systemctl").write_text(show)
+    (tmp_path / "systemctl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    (tmp_path / "started").write_text("Fri 2020-11-27 05:06:42.500000 UTC")
+    run(CA)
+    run(*certificates)
+    again = run(*certificates, services=["docker.service"])
+    assert not again["changed"]
+    assert again["outdated_services"] == ["docker.service"]
+    (tmp_path / "started").write_text("Fri 2120-11-27 05:06:42.500000 UTC")
+    assert run(*certificates, services=["docker.service"])["outdated_services"] == []
