@@ -64,7 +64,7 @@ def strings(data: object, key: str = "", where: str = "") -> Iterator[tuple[str,
 
 
 def templates() -> Iterator[tuple[str, str, bool]]:
-    """Every template in the roles and playbooks: where it is, its text, and whether a bare value of it stays what it is.
+    """Every template in the roles and playbooks: where it is, its text, whether a bare value of it stays what it is.
 
     The arguments of a module are such that do not: a module knows its types.
     """
@@ -158,6 +158,9 @@ GPU = {
     "name": "NVIDIA H100",
     "bus_id": "0000:3b:00.0",
     "device_id": "2330",
+    "uuid": "GPU-1",
+    "compute_capability": "9.0",
+    "memory_nominal": 85899345920,
     "driver_bound": "nvidia",
     "power_limit_min": 200.0,
     "power_limit_max": 700.0,
