@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 HOSTS = [f"h{number}" for number in range(1, 5)]
@@ -23,6 +24,9 @@ NOTE = """
   run_once: true
 """
 DRIVER = """
+- name: Check the host
+  ansible.builtin.assert:
+    that: inventory_hostname not in refused
 - name: Say whether the driver changes
   ansible.builtin.set_fact:
     nvidia_driver_turn: "{{ batch if inventory_hostname in changing else '' }}"
@@ -51,23 +55,33 @@ def collections(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def run(collections: Path, journal: Path, **variables: Any) -> tuple[int, list[str]]:
-    """The status of a run and what it did, each as the role and the hosts that it was run on together."""
+def run(
+    collections: Path, journal: Path, settings: dict[str, str] | None = None, **variables: Any
+) -> tuple[int, list[str]]:
+    """The status of a run and what it did, each as the role and the hosts that it was run on together.
+
+    C(settings) are those of the user's ansible.cfg, as environment variables.
+    """
     local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, "ansible_become": False}
     members = {"hosts": dict.fromkeys(HOSTS, local)}
     groups = {"gpu_hosts": members, "gateways": {"hosts": {"h1": None}}}
     inventory = journal.with_name("inventory.yml")
     inventory.write_text(json.dumps({"all": {"children": groups}}))
-    given = {"journal": str(journal), "batch": "1", "changing": [], "broken": []}
+    given = {"journal": str(journal), "batch": "1", "changing": [], "broken": [], "refused": []}
     # Whoever runs the tests is not asked to be root for roles that do nothing.
     facts = {"ansible_facts": {"effective_user_id": 0, "pkg_mgr": ""}}
     command = ["ansible-playbook", "-i", str(inventory), "mistralrs.stack.site", "--tags", "driver,docker"]
     command += ["-e", json.dumps({**given, **variables, **facts})]
-    environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": f"{collections}", "ANSIBLE_NOCOLOR": "1"}
+    environment = {
+        **os.environ,
+        "ANSIBLE_COLLECTIONS_PATH": f"{collections}",
+        "ANSIBLE_NOCOLOR": "1",
+        **(settings or {}),
+    }
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=journal.parent)
     assert "Traceback" not in done.stdout + done.stderr
     lines = journal.read_text().splitlines() if journal.exists() else []
-    assert lines, done.stdout[-3000:]
+    assert lines or variables.get("refused"), done.stdout[-3000:]
     return done.returncode, lines
 
 
@@ -101,3 +115,40 @@ def test_a_driver_that_fails_is_the_last_that_changes(collections: Path, journal
     assert status != 0
     assert of("nvidia_driver", lines) == ["h1 h2"]
     assert of("docker_engine", lines) == []
+
+
+USERS_SETTINGS = [
+    {"ANSIBLE_STRATEGY": "free", "ANSIBLE_FORCE_HANDLERS": "1"},
+    {"ANSIBLE_STRATEGY": "host_pinned"},
+    {"ANSIBLE_GATHERING": "explicit", "ANSIBLE_HASH_BEHAVIOUR": "merge", "ANSIBLE_PRIVATE_ROLE_VARS": "1"},
+]
+
+
+@pytest.mark.parametrize("settings", USERS_SETTINGS, ids=lambda settings: " ".join(settings.values()))
+def test_no_host_is_changed_when_one_fails_its_checks(
+    collections: Path, journal: Path, settings: dict[str, str]
+) -> None:
+    status, lines = run(collections, journal, settings, refused=["h4"])
+    assert status != 0
+    assert lines == []
+
+
+def test_drivers_change_batch_by_batch_whatever_the_users_strategy_is(collections: Path, journal: Path) -> None:
+    status, lines = run(collections, journal, {"ANSIBLE_STRATEGY": "free"}, batch="2", changing=HOSTS, broken=["h2"])
+    assert status != 0
+    assert of("nvidia_driver", lines) == ["h1 h2"]
+    assert of("docker_engine", lines) == []
+
+
+PLAYS = [
+    pytest.param(play, id=f"{path.stem}: {play['name']}")
+    for path in sorted((ROOT / "playbooks").glob("*.yml"))
+    for play in yaml.safe_load(path.read_text())
+]
+
+
+@pytest.mark.parametrize("play", PLAYS)
+def test_a_play_says_itself_what_it_rests_on(play: dict[str, Any]) -> None:
+    assert play["strategy"] == "ansible.builtin.linear"
+    # A user's cache of facts would take the place of a look at the host.
+    assert play["gather_facts"] is False
