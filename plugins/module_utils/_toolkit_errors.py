@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._package_lock import busy
 
 UNKNOWN = Fault(
     "toolkit.failed",
@@ -57,14 +58,6 @@ FAULTS: tuple[tuple[str, Fault], ...] = (
             "toolkit.repository_unreachable",
             "{where}: NVIDIA's repository cannot be read ({words}).",
             "Check the host's network and proxy, or set 'nvidia_container_toolkit_repository_url' to a mirror.",
-        ),
-    ),
-    (
-        r"Could not get lock|Unable to acquire the dpkg frontend lock|is another process using it",
-        Fault(
-            "toolkit.apt_busy",
-            "{where}: another program is installing packages ({words}).",
-            "Wait until it has finished and run again.",
         ),
     ),
     (
@@ -250,6 +243,9 @@ def last_words(text: str, pattern: str = "") -> str:
 
 def explained(text: str, where: str) -> StackError:
     """The fault that the output C(text) of a tool stands for; C(where) begins the sentence."""
+    in_the_way = busy(text, where)
+    if in_the_way is not None:
+        return in_the_way
     telling = "\n".join(_telling(text))
     for pattern, fault in FAULTS:
         if re.search(pattern, telling):

@@ -82,7 +82,6 @@ MESSAGES = [
     ("repository_signature", "W: GPG error: http://127.0.0.1  InRelease: NO_PUBKEY DDCAE044F796ECB0"),
     ("version_not_offered", "E: Version '9.9.9-*' for 'nvidia-container-toolkit' was not found"),  # here
     ("repository_unreachable", "E: Failed to fetch https://nvidia.github.io/x  Could not resolve 'nvidia.github.io'"),
-    ("apt_busy", "E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 1 (unattended-upgr)"),
     ("failed", "something that nobody has seen"),
 ]
 

@@ -1,0 +1,54 @@
+# Copyright (c) 2026, the mistralrs.stack maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: package_problem
+short_description: Who kept apt or dnf from changing packages
+version_added: 0.2.0
+author: The mistralrs.stack maintainers (@mistralrs-stack)
+description:
+  - Returns one line for the output of a program that did not get the lock of the packages - who has it, and what to do.
+  - Returns an empty text for any other output.
+positional: _input, where
+options:
+  _input:
+    description:
+      - The output.
+    type: str
+    required: true
+  where:
+    description:
+      - How the sentence begins, such as what could not be done.
+    type: str
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Say who is in the way
+  ansible.builtin.fail:
+    msg: "{{ installed.stderr | mistralrs.stack.package_problem('The driver could not be installed') }}"
+"""
+
+RETURN = r"""
+_value:
+  description:
+    - The line, or an empty text.
+  type: str
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from ansible_collections.mistralrs.stack.plugins.module_utils._package_lock import busy
+
+
+def package_problem(text: str, where: str) -> str:
+    error = busy(text, where)
+    return "" if error is None else str(error)
+
+
+class FilterModule:
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {"package_problem": package_problem}
