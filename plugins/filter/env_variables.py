@@ -13,6 +13,8 @@ description:
   - Known are E(MISTRAL_MODELS_PATH), E(MISTRAL_MODEL_PATH), E(DEFAULT_MODEL), E(MISTRAL_MEMORY_LIMIT),
     E(MISTRAL_MEMORY_RESERVATION), E(CUDA_VERSION), E(MISTRAL_RS_VERSION), E(RUST_LOG), E(MISTRAL_PORT) and
     E(MISTRAL_HOST). Anything else is an error that names the line.
+  - References such as C(${RUST_LOG}) and C(${RUST_LOG:-info}) to settings above are expanded as Compose does. One to
+    anything else is an error, since the environment is not the one that Compose had.
 positional: _input, path
 options:
   _input:

@@ -35,6 +35,12 @@ TWICE = Fault(
     "{path}, line {line}: {key} was set in line {first} already.",
     "Keep one of the lines.",
 )
+# Compose expands references, and from an environment that is not there when the file is read here.
+NOT_EXPANDED = Fault(
+    "env.not_expanded",
+    "{path}, line {line}: {key} has {reference!r}, {why}.",
+    "Write the value itself ($$ or single quotes stand for a plain $).",
+)
 
 VARIABLES: Mapping[str, str] = {
     "MISTRAL_MODELS_PATH": "mistral_models_path",
@@ -58,27 +64,89 @@ _LINE = re.compile(r"(?:export\s+)?(?P<key>[A-Za-z_][A-Za-z0-9_]*)\s*=\s*(?P<val
 _QUOTED = re.compile(r"""(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)')\s*(?:#.*)?\Z""")
 
 
-def _value(text: str) -> str | None:
-    """A value without its quotes and the comment behind it; nothing if its quotes don't match."""
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# What Compose may do with a variable: `:-` and `-` a default, `:+` and `+` a replacement, `:?` and `?` an error.
+_OPERATOR = re.compile(r":?[-+?]")
+_OF_THE_HOST = frozenset({"MISTRAL_MODELS_PATH", "MISTRAL_MODEL_PATH"})
+
+
+class _NotExpanded(Exception):
+    """A reference that can't be expanded, and why."""
+
+    def __init__(self, reference: str, why: str) -> None:
+        super().__init__(reference)
+        self.reference = reference
+        self.why = why
+
+
+def _value(text: str) -> tuple[str, bool] | None:
+    """A value without its quotes and the comment behind it, and whether Compose expands it; nothing for odd quotes."""
     if text[:1] in ("'", '"'):
         match = _QUOTED.match(text)
         if not match:
             return None
-        return match.group("double") if match.group("double") is not None else match.group("single")
-    return re.split(r"\s+#", text, maxsplit=1)[0].strip() if not text.startswith("#") else ""
+        double = match.group("double")
+        return (match.group("single"), False) if double is None else (double, True)
+    return (re.split(r"\s+#", text, maxsplit=1)[0].strip() if not text.startswith("#") else ""), True
+
+
+def _expand(text: str, values: Mapping[str, str]) -> str:
+    """The text with references to C(values) replaced as Compose does."""
+    done = ""
+    rest = text
+    while "$" in rest:
+        plain, _dollar, rest = rest.partition("$")
+        done += plain
+        name = _NAME.match(rest)
+        if rest.startswith("$"):
+            done, rest = f"{done}$", rest[1:]
+        elif rest.startswith("{"):
+            inner, rest = _braces(rest)
+            done += _reference(inner, values)
+        elif name:
+            done += _reference(name.group(), values)
+            rest = rest[name.end() :]
+        else:
+            raise _NotExpanded(f"${rest[:20]}", "which Compose can't expand either")
+    return done + rest
+
+
+def _braces(text: str) -> tuple[str, str]:
+    """What stands between the first brace and the one that closes it, and what follows."""
+    depth = 0
+    for position, character in enumerate(text):
+        depth += {"{": 1, "}": -1}.get(character, 0)
+        if depth == 0:
+            return text[1:position], text[position + 1 :]
+    raise _NotExpanded(f"${text[:20]}", "whose brace is not closed")
+
+
+def _reference(inner: str, values: Mapping[str, str]) -> str:
+    name = _NAME.match(inner)
+    operator = _OPERATOR.match(inner, name.end()) if name else None
+    if name is None or (operator is None and name.end() != len(inner)):
+        raise _NotExpanded(f"${{{inner}}}", "which Compose can't expand either")
+    value = values.get(name.group())
+    if value is None:
+        raise _NotExpanded(
+            f"${{{inner}}}", f"and {name.group()} is not set above it: Compose takes it from the environment"
+        )
+    # Every value above is set and not empty, so a default or an error does not come to pass.
+    return _expand(inner[operator.end() :], values) if operator and operator.group()[-1] == "+" else value
 
 
 def parse(text: str, path: str) -> dict[str, str | int]:
     """The collection's variables that the file sets."""
     variables: dict[str, str | int] = {}
     seen: dict[str, int] = {}
+    values: dict[str, str] = {}
     for number, raw in enumerate(text.splitlines(), start=1):
         line = raw.strip()
         if not line or line.startswith("#"):
             continue
         match = _LINE.match(line)
-        value = _value(match.group("value")) if match else None
-        if match is None or value is None:
+        written = _value(match.group("value")) if match else None
+        if match is None or written is None:
             # What follows may be a secret.
             raise StackError(BAD_LINE, path=path, line=number, text=re.split(r"[=\s]", line, maxsplit=1)[0][:60])
         key = match.group("key")
@@ -89,6 +157,16 @@ def parse(text: str, path: str) -> dict[str, str | int]:
         if key in seen:
             raise StackError(TWICE, path=path, line=number, key=key, first=seen[key])
         seen[key] = number
+        value, expands = written
+        try:
+            value = _expand(value, values) if expands else value
+            if key in _OF_THE_HOST and re.search(r"\$|^~", value):
+                raise _NotExpanded(value, "which is no plain path")
+        except _NotExpanded as problem:
+            raise StackError(
+                NOT_EXPANDED, path=path, line=number, key=key, reference=problem.reference, why=problem.why
+            ) from problem
+        values[key] = value
         if not value:
             raise StackError(BAD_VALUE, path=path, line=number, key=key, value=value, expected="something")
         shape, expected = _SHAPES.get(key, ("", ""))

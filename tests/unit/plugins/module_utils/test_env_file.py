@@ -90,6 +90,56 @@ def test_refused(text: str, expected: str) -> None:
         parse(text, ".env")
 
 
+ABOVE = "MISTRAL_MODEL_PATH=/models\nDEFAULT_MODEL=a\n"
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        ("${MISTRAL_MODEL_PATH}/x", "/models/x"),
+        ("$MISTRAL_MODEL_PATH/x", "/models/x"),
+        ('"${MISTRAL_MODEL_PATH}/x" # c', "/models/x"),
+        ("${MISTRAL_MODEL_PATH:-/other}", "/models"),
+        ("${MISTRAL_MODEL_PATH-/other}", "/models"),
+        ("${MISTRAL_MODEL_PATH:?is needed}", "/models"),
+        ("${MISTRAL_MODEL_PATH:+/yes}", "/yes"),
+        ("${MISTRAL_MODEL_PATH+${DEFAULT_MODEL:-b}}/x", "a/x"),
+        ("'${HOME}'", "${HOME}"),
+        ("a$$b", "a$b"),
+        ("$${HOME}", "${HOME}"),
+        ("$$$DEFAULT_MODEL", "$a"),
+    ],
+)
+def test_references_are_expanded_as_compose_does(written: str, value: str) -> None:
+    assert parse(f"{ABOVE}RUST_LOG={written}", ".env")["mistral_server_rust_log"] == value
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        (
+            "MISTRAL_MODELS_PATH=${HOME}/models",
+            r"has '\$\{HOME\}', and HOME is not set above it: Compose takes it from the env",
+        ),
+        ("MISTRAL_MODELS_PATH=$HOME/models", r"has '\$\{HOME\}'"),
+        ('MISTRAL_MODELS_PATH="${DATA:-/srv}/models"', r"has '\$\{DATA:-/srv\}'"),
+        ("MISTRAL_MODELS_PATH='${HOME}/models'", r"has '\$\{HOME\}/models', which is no plain path"),
+        ("MISTRAL_MODELS_PATH=~/models", r"has '~/models', which is no plain path"),
+        ("RUST_LOG=${DEFAULT_MODEL:+${HOME}}", r"has '\$\{HOME\}'"),
+        ("RUST_LOG=${MISTRAL_HOST}\nMISTRAL_HOST=::", r"and MISTRAL_HOST is not set above it"),
+        ("RUST_LOG=$(hostname)", r"has '\$\(hostname\)', which Compose can't expand either"),
+        ("RUST_LOG=${DEFAULT_MODEL", r"whose brace is not closed"),
+        ("RUST_LOG=${DEFAULT_MODEL/a/b}", r"which Compose can't expand either"),
+        ("RUST_LOG=a$", r"which Compose can't expand either"),
+        ("RUST_LOG=$5", r"which Compose can't expand either"),
+        ("RUST_LOG=${}", r"which Compose can't expand either"),
+    ],
+)
+def test_what_compose_takes_from_elsewhere_is_refused_with_its_line(written: str, expected: str) -> None:
+    with pytest.raises(StackError, match=rf"\.env, line 3: \w+ .*{expected}.*\[env\.not_expanded\]"):
+        parse(f"{ABOVE}{written}", ".env")
+
+
 @given(st.text())
 def test_every_line_is_understood_or_refused(text: str) -> None:
     lines = [line.strip() for line in text.splitlines()]
