@@ -281,12 +281,31 @@ def engine_versions_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def catalog_page() -> str:
+    lines = [
+        "# Models that are known by name",
+        "",
+        GENERATED.replace("the source it names", "plugins/module_utils/_catalog.yml"),
+        "",
+        "For these `mistral_models` needs only a `name`, and a `quantization` where the default is not wanted. An",
+        "inventory adds its own with `mistral_models_catalog_extra`.",
+        "",
+        "| name | repository on Hugging Face | default quantization | licence |",
+        "|---|---|---|---|",
+    ]
+    for row in plugin("module_utils._catalog").rows():
+        names = ", ".join(f"`{name}`" for name in row.names)
+        lines.append(f"| {names} | {row.repository} | `{row.default}` | {row.license} |")
+    return "\n".join(lines) + "\n"
+
+
 def pages() -> dict[Path, str]:
     roles = sorted(path.parent.parent for path in (ROOT / "roles").glob("*/meta/argument_specs.yml"))
     return {
         **{role / "README.md": role_readme(role) for role in roles},
         ROOT / "docs" / "errors.md": errors_page(),
         ROOT / "docs" / "engine-versions.md": engine_versions_page(),
+        ROOT / "docs" / "catalog.md": catalog_page(),
     }
 
 

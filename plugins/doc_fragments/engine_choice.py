@@ -16,25 +16,3 @@ options:
     type: bool
     default: true
 """
-
-    GPUS = r"""
-options:
-  compute_capabilities:
-    description: The compute capabilities of all GPUs that are to run the image, such as V(8.9) or V(89).
-    type: list
-    elements: str
-    required: true
-  engine_version:
-    description: The version of mistral.rs, as for P(mistralrs.stack.engine_build_version#filter).
-    type: str
-    required: true
-  architecture:
-    description: The hosts' processors, as Ansible calls them.
-    type: str
-    default: x86_64
-  driver_cuda:
-    description:
-      - What C(nvidia-smi) reports as the CUDA of the driver. With a list the oldest counts.
-      - It matters for drivers that are newer than this collection. Anything but a version counts as nothing.
-    type: raw
-"""

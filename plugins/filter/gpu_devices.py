@@ -21,8 +21,6 @@ options:
     required: true
 seealso:
   - module: mistralrs.stack.gpu_info
-  - plugin: mistralrs.stack.gpu_memory
-    plugin_type: filter
 """
 
 EXAMPLES = r"""

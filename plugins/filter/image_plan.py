@@ -24,9 +24,6 @@ options:
     type: str
     required: true
     choices: [build, pull, load, evaluation]
-seealso:
-  - plugin: mistralrs.stack.cuda_choice
-    plugin_type: filter
 """
 
 EXAMPLES = r"""

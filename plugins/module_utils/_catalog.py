@@ -32,16 +32,12 @@ DEFAULT_QUANTIZATION = "q4_k_m"
 
 
 class Row(NamedTuple):
-    """A model of the catalog: its names, the first being the exact one, its repository and default quantization."""
+    """A model of the catalog: names (the first is the exact one), repository, default quantization, licence."""
 
     names: tuple[str, ...]
     repository: str
     default: str
     license: str
-    seen: str
-    file: str
-    files: Mapping[str, str]
-    sizes: Mapping[str, float]
 
 
 def _row(number: int, entry: Any) -> Row:
@@ -60,10 +56,6 @@ def _row(number: int, entry: Any) -> Row:
         repository=str(entry["repository"]),
         default=str(entry.get("default") or DEFAULT_QUANTIZATION),
         license=str(entry.get("license") or ""),
-        seen=str(entry.get("seen") or ""),
-        file=str(entry.get("file") or ""),
-        files=dict(entry.get("files") or {}),
-        sizes=dict(entry.get("sizes") or {}),
     )
 
 

@@ -72,6 +72,11 @@ TOOLCHAIN_CHECKSUM_MISSING = Fault(
     "There is no checksum of rustup-init for {architecture} in mistral_image_rustup_sha256.",
     "Add it, from the file's address with .sha256 behind it, or set mistral_image_rust_toolchain: distribution.",
 )
+RUST_VERSION_TOO_OLD = Fault(
+    "image.rust_version_too_old",
+    "mistral_image_rust_version is {version}, but mistral.rs {engine} needs Rust {minimum} or newer.",
+    "Set it to '', which takes {default}, or to a newer version.",
+)
 
 # How each family of base images gets packages. `installed` fails if one of the packages after it is missing.
 FAMILIES: Mapping[str, Mapping[str, Any]] = {
@@ -127,12 +132,19 @@ def family_of(base: str, wanted: str) -> str:
     raise StackError(BASE_FAMILY_UNKNOWN, base=base)
 
 
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
+
+
 def _toolchain(settings: Mapping[str, Any], engine: EngineVersion, kind: str) -> tuple[dict[str, str], dict[str, str]]:
     """The Rust toolchain: what is in the Dockerfile, and what is an argument of the build."""
     toolchain = text_of(settings, "rust_toolchain") or "rustup"
     if toolchain == "distribution":
         return {"RUST_VERSION": "distribution", "RUSTUP_SHA256": ""}, {}
     version = checked(settings, "rust_version", _RUST_VERSION, "a version such as 1.94.0", False)
+    if version and _numbers(version) < _numbers(engine.rust_minimum):
+        known = {"engine": engine.version, "minimum": engine.rust_minimum, "default": engine.rust_version}
+        raise StackError(RUST_VERSION_TOO_OLD, version=version, **known)
     sha256 = str((settings.get("rustup_sha256") or {}).get(_RUST_TARGETS[kind].partition("-")[0], "")).lower()
     if not SHA256.match(sha256):
         raise StackError(TOOLCHAIN_CHECKSUM_MISSING, architecture=_RUST_TARGETS[kind].partition("-")[0])
@@ -410,7 +422,6 @@ def image_plan(source: str, settings: Mapping[str, Any]) -> dict[str, Any]:
         "reported_version": engine.reported_version,
         "command_generation": engine.command_generation,
         "commit": engine.commit,
-        "defects": list(engine.defects),
         "errors": [],
     }
 

@@ -23,10 +23,6 @@ def test_no_name_is_there_twice() -> None:
 def test_rows(row: _catalog.Row) -> None:
     assert re.fullmatch(r"[\w.-]+/[\w.-]+", row.repository)
     assert row.license
-    assert row.seen in ("files", "repository", "pattern")
     for name in row.names:
         assert store_file_name(name, row.default)
-    # The label that picks the file is the one that the file's name carries.
-    file = row.file.replace("{QUANT}", row.default.upper()).replace("{quant}", row.default)
-    assert _quantization_names.label_of(file) == row.default.upper()
-    assert all(re.fullmatch(r"[a-z0-9_]+", label) and size > 0 for label, size in row.sizes.items())
+    assert _quantization_names.label_of(f"m-{row.default}.gguf") == row.default.upper()

@@ -297,6 +297,8 @@ def test_published_and_loaded() -> None:
         ("build", {"features": ["cuda", "nonsense"]}, "image.feature_unsupported"),
         ("build", {"device": "cpu", "base_distribution": "alpine3"}, "image.base_distribution_unknown"),
         ("build", {"rustup_sha256": {}}, "image.toolchain_checksum_missing"),
+        ("build", {"version": "0.9.2", "rust_version": "1.93.1"}, "image.rust_version_too_old"),
+        ("build", {"version": "0.8.1", "device": "cpu", "rust_version": "1.9"}, "image.rust_version_too_old"),
         ("build", {"architecture": "riscv64"}, "image.architecture_unsupported"),
         ("load", {}, "image.value_invalid"),
         ("load", {"load_archive": "/x.tar"}, "image.archive_checksum_missing"),
