@@ -30,6 +30,7 @@ from typing import Any, Callable, NamedTuple
 from ansible_collections.mistralrs.stack.plugins.module_utils import _build_log, _image_proof, _image_sbom
 from ansible_collections.mistralrs.stack.plugins.module_utils._build_log import BASE_UNREACHABLE
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._files import write_atomically
 from ansible_collections.mistralrs.stack.plugins.module_utils._image_checks import Network, check_git, check_reach
 from ansible_collections.mistralrs.stack.plugins.module_utils._image_verification import Subject, Verification
 
@@ -196,11 +197,7 @@ class Builder:
     def _write(self, name: str, text: str, folder: str = "", mode: int = 0o600) -> None:
         path = os.path.join(folder or self.folder, name)
         os.makedirs(os.path.dirname(path), mode=0o700 if mode & 0o077 == 0 else 0o755, exist_ok=True)
-        staged = f"{path}.new"
-        with open(os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(staged, mode)
-        os.replace(staged, path)
+        write_atomically(path, text.encode(), mode)
 
     @contextmanager
     def lock(self) -> Iterator[None]:

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from dataclasses import dataclass
 from typing import Any
+
+from ansible_collections.mistralrs.stack.plugins.module_utils._files import write_atomically
 
 
 @dataclass(frozen=True)
@@ -58,15 +59,4 @@ def remember(path: str, run: Run, model: str, proof: str) -> None:
         "started_at": run.started_at,
         "passed": {**_passed(path, run), model: proof},
     }
-    descriptor, temporary = tempfile.mkstemp(prefix=os.path.basename(path) + ".", dir=folder)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(record, file, indent=1, sort_keys=True)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    write_atomically(path, f"{json.dumps(record, indent=1, sort_keys=True)}\n".encode())

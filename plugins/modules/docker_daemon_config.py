@@ -176,6 +176,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._daemon_config imp
     plan,
 )
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._files import stage, sync_directory
 
 NOT_WRITTEN = Fault(
     "docker.daemon_json_not_written",
@@ -236,21 +237,13 @@ def write(module: AnsibleModule, path: str, text: str, mode: int) -> None:
     folder = os.path.dirname(path)
     os.makedirs(folder, mode=0o755, exist_ok=True)
     is_new = not os.path.exists(path)
-    handle, staged = tempfile.mkstemp(prefix=".daemon.json.", dir=folder)
+    staged = stage(path, text.encode(), 0o600)
     module.add_cleanup_file(staged)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
     # Keeps mode, owner and SELinux context of a file that is replaced.
     module.atomic_move(staged, path)
     if is_new:
         os.chmod(path, mode)
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync_directory(folder)
 
 
 def is_open(path: str) -> bool:

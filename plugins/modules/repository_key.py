@@ -82,12 +82,12 @@ error_id:
 
 import os
 import re
-import tempfile
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._files import write_atomically
 from ansible_collections.mistralrs.stack.plugins.module_utils._openpgp import fingerprints, normalized
 
 UNREACHABLE = Fault(
@@ -150,21 +150,6 @@ def expected_keys(module: AnsibleModule) -> set[str]:
     return keys
 
 
-def write(module: AnsibleModule, path: str, data: bytes) -> None:
-    folder = os.path.dirname(path)
-    os.makedirs(folder, mode=0o755, exist_ok=True)
-    handle, staged = tempfile.mkstemp(prefix=".key.", dir=folder)
-    module.add_cleanup_file(staged)
-    with os.fdopen(handle, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    # apt reads it as a user of its own.
-    os.chmod(staged, 0o644)
-    module.atomic_move(staged, path)
-    os.chmod(path, 0o644)
-
-
 def run(module: AnsibleModule) -> dict[str, Any]:
     path, url = module.params["path"], module.params["url"]
     expected = expected_keys(module)
@@ -187,7 +172,9 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         }
     if not module.check_mode:
         try:
-            write(module, path, data)
+            os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+            # apt reads it as a user of its own.
+            write_atomically(path, data, 0o644)
         except OSError as error:
             raise StackError(NOT_WRITTEN, path=path, problem=error.strerror or str(error)) from error
     return result

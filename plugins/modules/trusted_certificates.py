@@ -120,6 +120,7 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mistralrs.stack.plugins.module_utils import _service_state
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._files import sync_directory, write_atomically
 from ansible_collections.mistralrs.stack.plugins.module_utils._trusted_certificates import (
     NOT_TAKEN_OVER,
     files,
@@ -143,44 +144,25 @@ def read(path: str) -> str:
         return ""
 
 
-def sync(folder: str) -> None:
-    """What was made, renamed or removed in the folder is on the disk when this returns."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def write(path: str, text: str) -> None:
-    staged = f"{path}.new"
-    with open(staged, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.chmod(staged, 0o644)
-    os.replace(staged, path)
-
-
 def install(module: AnsibleModule, folder: str, wanted: dict[str, str], added: list[str], removed: list[str]) -> None:
     if not os.path.isdir(folder):
         os.mkdir(folder, 0o755)
-        sync(os.path.dirname(folder) or ".")
+        sync_directory(os.path.dirname(folder) or ".")
     with open(os.path.join(folder, PENDING), "w", encoding="utf-8"):
         pass
-    sync(folder)
+    sync_directory(folder)
     for name in added:
-        write(os.path.join(folder, name), wanted[name])
+        write_atomically(os.path.join(folder, name), wanted[name].encode())
     for name in removed:
         os.unlink(os.path.join(folder, name))
-    sync(folder)
+    sync_directory(folder)
     command, bundle = module.params["command"], module.params["bundle"]
     module.run_command(command, check_rc=True)
     missing = missing_in_bundle(wanted, read(bundle))
     if missing:
         raise StackError(NOT_TAKEN_OVER, command=" ".join(command), names=", ".join(missing), bundle=bundle)
     os.unlink(os.path.join(folder, PENDING))
-    sync(folder)
+    sync_directory(folder)
 
 
 def outdated(module: AnsibleModule, folder: str) -> list[str]:
