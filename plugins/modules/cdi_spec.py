@@ -126,6 +126,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._cdi_spec import (
     stale_reasons,
 )
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._module import run_module
 from ansible_collections.mistralrs.stack.plugins.module_utils._toolkit_errors import explained
 
 MISSING = Fault(
@@ -346,14 +347,11 @@ def main() -> None:
         supports_check_mode=True,
     )
     spec = CdiSpec(module)
-    try:
-        result = spec.run()
-    except StackError as error:
-        module.fail_json(msg=str(error), error_id=error.id)
-    except OSError as problem:
-        fault = StackError(NOT_WRITTEN, path=problem.filename or spec.path, problem=problem.strerror or str(problem))
-        module.fail_json(msg=str(fault), error_id=fault.id)
-    module.exit_json(**result)
+    run_module(
+        module,
+        lambda _module: spec.run(),
+        lambda path, reason: StackError(NOT_WRITTEN, path=path or spec.path, problem=reason),
+    )
 
 
 if __name__ == "__main__":

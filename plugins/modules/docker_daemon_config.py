@@ -177,6 +177,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._daemon_config imp
 )
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._files import stage, sync_directory
+from ansible_collections.mistralrs.stack.plugins.module_utils._module import run_module
 
 NOT_WRITTEN = Fault(
     "docker.daemon_json_not_written",
@@ -287,6 +288,17 @@ def apply(module: AnsibleModule, path: str, wanted: Plan) -> dict[str, object]:
     return result
 
 
+def run(module: AnsibleModule) -> dict[str, object]:
+    params = module.params
+    path = os.path.realpath(params["path"])
+    settings = merge(params["settings"], params["secret_settings"])
+    wanted = plan(read(path), path, settings, params["absent"], params["lists"] == "append")
+    # What Ansible says of the module's options shows no password either.
+    secrets = re.findall(r"://[^/\s:@\"]*:([^\s@\"]+)@", json.dumps(params["settings"]))
+    module.no_log_values.update(secrets)
+    return apply(module, path, wanted)
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -302,21 +314,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    params = module.params
-    path = os.path.realpath(params["path"])
-    try:
-        settings = merge(params["settings"], params["secret_settings"])
-        wanted = plan(read(path), path, settings, params["absent"], params["lists"] == "append")
-        # What Ansible says of the module's options shows no password either.
-        secrets = re.findall(r"://[^/\s:@\"]*:([^\s@\"]+)@", json.dumps(params["settings"]))
-        module.no_log_values.update(secrets)
-        result = apply(module, path, wanted)
-    except StackError as error:
-        module.fail_json(msg=str(error), error_id=error.id)
-    except OSError as problem:
-        fault = StackError(NOT_WRITTEN, path=path, problem=problem.strerror or str(problem))
-        module.fail_json(msg=str(fault), error_id=fault.id)
-    module.exit_json(**result)
+    path = os.path.realpath(module.params["path"])
+    run_module(module, run, lambda _path, reason: StackError(NOT_WRITTEN, path=path, problem=reason))
 
 
 if __name__ == "__main__":

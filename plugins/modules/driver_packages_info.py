@@ -166,6 +166,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils import _driver_pla
 from ansible_collections.mistralrs.stack.plugins.module_utils import _gpu_host
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._gpu_pci import Tree
+from ansible_collections.mistralrs.stack.plugins.module_utils._module import run_module
 
 LISTS = "/var/lib/apt/lists"
 INSTALL = ["--no-install-recommends", "--allow-downgrades", "--allow-change-held-packages", "install"]
@@ -477,6 +478,16 @@ def absent(host: Host, params: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def run(module: AnsibleModule) -> dict[str, Any]:
+    temporary = tempfile.mkdtemp(prefix="driver_packages_info.")
+    try:
+        host = Host(module, temporary)
+        result = (present if module.params["state"] == "present" else absent)(host, module.params)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return {"changed": False, **result}
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -493,15 +504,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    temporary = tempfile.mkdtemp(prefix="driver_packages_info.")
-    try:
-        host = Host(module, temporary)
-        result = (present if module.params["state"] == "present" else absent)(host, module.params)
-    except StackError as error:
-        module.fail_json(msg=str(error), error_id=error.id)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    module.exit_json(changed=False, **result)
+    run_module(module, run)
 
 
 if __name__ == "__main__":

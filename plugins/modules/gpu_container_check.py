@@ -96,6 +96,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._module import run_module
 from ansible_collections.mistralrs.stack.plugins.module_utils._toolkit_errors import explained
 
 INCOMPLETE = Fault(
@@ -207,13 +208,7 @@ def main() -> None:
         },
         supports_check_mode=False,
     )
-    try:
-        module.exit_json(**run(module))
-    except StackError as error:
-        module.fail_json(msg=str(error), error_id=error.id)
-    except OSError as problem:
-        fault = StackError(NO_IMAGE, problem=f"{problem.filename or ''} {problem.strerror or problem}".strip())
-        module.fail_json(msg=str(fault), error_id=fault.id)
+    run_module(module, run, lambda path, reason: StackError(NO_IMAGE, problem=f"{path} {reason}".strip()))
 
 
 if __name__ == "__main__":

@@ -80,16 +80,38 @@ error_id:
 """
 
 import os
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mistralrs.stack.plugins.module_utils import _link_tree
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._module import run_module
 
 NOT_WRITTEN = Fault(
     "links.not_written",
     "The links in {root} could not be changed: {path}: {problem}.",
     "Check that the folder above it exists and that the disk has space and can be written to.",
 )
+
+
+def run(module: AnsibleModule) -> dict[str, Any]:
+    root = module.params["path"]
+    wanted = {str(name): str(target) for name, target in module.params["links"].items()}
+    _link_tree.check_names(root, wanted)
+    tree = _link_tree.read(root)
+    steps = _link_tree.plan(root, tree, wanted)
+    changed = bool(steps) or not os.path.isdir(root)
+    if changed and not module.check_mode:
+        _link_tree.apply(root, steps)
+    identity = _link_tree.identity([*wanted.values(), *module.params["files"]])
+    diff = {
+        "before_header": root,
+        "after_header": root,
+        "before": _link_tree.shown(root, tree.links),
+        "after": _link_tree.shown(root, wanted),
+    }
+    linked = [name for name, target in steps.link]
+    return {"changed": changed, "diff": diff, "linked": linked, "unlinked": steps.unlink, "identity": identity}
 
 
 def main() -> None:
@@ -101,30 +123,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    root = module.params["path"].rstrip("/") or "/"
-    wanted = {str(name): str(target) for name, target in module.params["links"].items()}
-    try:
-        _link_tree.check_names(root, wanted)
-        tree = _link_tree.read(root)
-        steps = _link_tree.plan(root, tree, wanted)
-        changed = bool(steps) or not os.path.isdir(root)
-        if changed and not module.check_mode:
-            _link_tree.apply(root, steps)
-        identity = _link_tree.identity([*wanted.values(), *module.params["files"]])
-    except StackError as error:
-        module.fail_json(msg=str(error), error_id=error.id)
-    except OSError as problem:
-        words = problem.strerror or str(problem)
-        fault = StackError(NOT_WRITTEN, root=root, path=problem.filename or root, problem=words)
-        module.fail_json(msg=str(fault), error_id=fault.id)
-    diff = {
-        "before_header": root,
-        "after_header": root,
-        "before": _link_tree.shown(root, tree.links),
-        "after": _link_tree.shown(root, wanted),
-    }
-    linked = [name for name, target in steps.link]
-    module.exit_json(changed=changed, diff=diff, linked=linked, unlinked=steps.unlink, identity=identity)
+    root = module.params["path"] = module.params["path"].rstrip("/") or "/"
+    run_module(module, run, lambda path, reason: StackError(NOT_WRITTEN, root=root, path=path or root, problem=reason))
 
 
 if __name__ == "__main__":

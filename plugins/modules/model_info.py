@@ -149,7 +149,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mistralrs.stack.plugins.module_utils import _model_access, _model_present, _model_store
-from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._module import run_module
 from ansible_collections.mistralrs.stack.plugins.module_utils._source import Remote, Source, parse_source, redact
 
 
@@ -187,6 +187,19 @@ def _remote(source: Source, quantization: str, access: _model_present.Access) ->
     }
 
 
+def run(module: AnsibleModule) -> dict[str, Any]:
+    params = module.params
+    given = params["source"]
+    params["source"] = redact(given)
+    if params["source"] == given:
+        module.no_log_values.discard(given)
+    if not given:
+        return {"changed": False, **_model_store.listing(params["path"])}
+    source = parse_source("of 'source'", given, params["revision"])
+    remote = _remote(source, params["quantization"], _model_access.access(module))
+    return {"changed": False, "remote": remote}
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -199,20 +212,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    params = module.params
-    given = params["source"]
-    params["source"] = redact(given)
-    if params["source"] == given:
-        module.no_log_values.discard(given)
-    try:
-        if given:
-            source = parse_source("of 'source'", given, params["revision"])
-            result = {"remote": _remote(source, params["quantization"], _model_access.access(module))}
-        else:
-            result = _model_store.listing(params["path"])
-    except StackError as error:
-        module.fail_json(msg=str(error), error_id=error.id)
-    module.exit_json(changed=False, **result)
+    run_module(module, run)
 
 
 if __name__ == "__main__":

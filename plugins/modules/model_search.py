@@ -112,6 +112,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils import (
     _quantization_names,
 )
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._module import run_module
 from ansible_collections.mistralrs.stack.plugins.module_utils._source import parse_source
 
 # Of what the hub finds by words some is dropped by the other conditions.
@@ -167,6 +168,10 @@ def search(params: dict[str, Any], access: _model_present.Access) -> list[dict[s
     return found
 
 
+def run(module: AnsibleModule) -> dict[str, Any]:
+    return {"changed": False, "models": search(module.params, _model_access.access(module))}
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -180,11 +185,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    try:
-        models = search(module.params, _model_access.access(module))
-    except StackError as error:
-        module.fail_json(msg=str(error), error_id=error.id)
-    module.exit_json(changed=False, models=models)
+    run_module(module, run)
 
 
 if __name__ == "__main__":

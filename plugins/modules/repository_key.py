@@ -88,6 +88,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._files import write_atomically
+from ansible_collections.mistralrs.stack.plugins.module_utils._module import run_module
 from ansible_collections.mistralrs.stack.plugins.module_utils._openpgp import fingerprints, normalized
 
 UNREACHABLE = Fault(
@@ -190,10 +191,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    try:
-        module.exit_json(**run(module))
-    except StackError as error:
-        module.fail_json(msg=str(error), error_id=error.id)
+    run_module(module, run)
 
 
 if __name__ == "__main__":

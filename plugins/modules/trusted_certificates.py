@@ -116,11 +116,13 @@ error_id:
 """
 
 import os
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mistralrs.stack.plugins.module_utils import _service_state
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._files import sync_directory, write_atomically
+from ansible_collections.mistralrs.stack.plugins.module_utils._module import run_module
 from ansible_collections.mistralrs.stack.plugins.module_utils._trusted_certificates import (
     NOT_TAKEN_OVER,
     files,
@@ -177,6 +179,32 @@ def outdated(module: AnsibleModule, folder: str) -> list[str]:
     return found
 
 
+def run(module: AnsibleModule) -> dict[str, Any]:
+    folder, bundle, command = (module.params[name] for name in ("folder", "bundle", "command"))
+    wanted = files([(entry["name"], entry["content"]) for entry in module.params["certificates"]])
+    present = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    pending = PENDING in present
+    present = [name for name in present if name != PENDING]
+    added = [name for name in wanted if read(os.path.join(folder, name)) != wanted[name]]
+    removed = [name for name in present if name not in wanted]
+    changed = bool(pending or added or removed or missing_in_bundle(wanted, read(bundle)))
+    if changed and not module.check_mode:
+        install(module, folder, wanted, added, removed)
+    return {
+        "changed": changed,
+        "added": added,
+        "removed": removed,
+        "outdated_services": outdated(module, folder),
+        "command_installed": module.get_bin_path(command[0]) is not None,
+        "diff": {
+            "before_header": folder,
+            "after_header": folder,
+            "before": "".join(f"{name}\n" for name in present),
+            "after": "".join(f"{name}\n" for name in sorted(wanted)),
+        },
+    }
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -196,38 +224,11 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    folder, bundle, command = (module.params[name] for name in ("folder", "bundle", "command"))
-    try:
-        wanted = files([(entry["name"], entry["content"]) for entry in module.params["certificates"]])
-        present = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-        pending = PENDING in present
-        present = [name for name in present if name != PENDING]
-        added = [name for name in wanted if read(os.path.join(folder, name)) != wanted[name]]
-        removed = [name for name in present if name not in wanted]
-        changed = bool(pending or added or removed or missing_in_bundle(wanted, read(bundle)))
-        if changed and not module.check_mode:
-            install(module, folder, wanted, added, removed)
-        outdated_services = outdated(module, folder)
-    except StackError as error:
-        module.fail_json(msg=str(error), error_id=error.id)
-    except OSError as problem:
-        fault = StackError(
-            NOT_WRITTEN, folder=folder, path=problem.filename or folder, problem=problem.strerror or str(problem)
-        )
-        module.fail_json(msg=str(fault), error_id=fault.id)
-    diff = {
-        "before_header": folder,
-        "after_header": folder,
-        "before": "".join(f"{name}\n" for name in present),
-        "after": "".join(f"{name}\n" for name in sorted(wanted)),
-    }
-    module.exit_json(
-        changed=changed,
-        added=added,
-        removed=removed,
-        outdated_services=outdated_services,
-        command_installed=module.get_bin_path(command[0]) is not None,
-        diff=diff,
+    folder = module.params["folder"]
+    run_module(
+        module,
+        run,
+        lambda path, reason: StackError(NOT_WRITTEN, folder=folder, path=path or folder, problem=reason),
     )
 
 
