@@ -181,7 +181,8 @@ _value:
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.mistralrs.stack.plugins.module_utils._engine_plan import PlanError, engine_plan
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine_plan import engine_plan
+from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
 
 
 def _filter(
@@ -191,7 +192,7 @@ def _filter(
         raise AnsibleFilterError(f"engine_plan needs the settings as a dictionary, not as {type(config).__name__}")
     try:
         plan = engine_plan(config, str(version), gpus or [], models or [], str(default_model or ""), **variables)
-    except PlanError as error:
+    except StackError as error:
         if fail:
             raise AnsibleFilterError(str(error)) from error
         return {"errors": [str(one) for one in error.errors]}

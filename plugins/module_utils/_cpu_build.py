@@ -15,9 +15,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ansible_collections.mistralrs.stack.plugins.module_utils._cuda_choice import ChoiceError, unknown_features
+from ansible_collections.mistralrs.stack.plugins.module_utils._cuda_choice import unknown_features
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine_versions import EngineVersion
-from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError, StackErrors
 from ansible_collections.mistralrs.stack.plugins.module_utils._image_values import (
     VALUE_INVALID,
     list_of,
@@ -106,7 +106,7 @@ def _tells(value: Any) -> bool:
 def cpu_build(settings: Mapping[str, Any], engine: EngineVersion) -> CpuBuild:
     """What to build the engine upon and for.
 
-    Raises StackError C(image.base_distribution_unknown), C(image.feature_needs_cuda) and, as ChoiceError,
+    Raises StackError C(image.base_distribution_unknown), C(image.feature_needs_cuda) and, as StackErrors,
     C(image.feature_unsupported).
     """
     features = words_of(settings, "features")
@@ -115,7 +115,7 @@ def cpu_build(settings: Mapping[str, Any], engine: EngineVersion) -> CpuBuild:
             raise StackError(FEATURE_NEEDS_CUDA, feature=feature)
     unknown = unknown_features(engine, features)
     if unknown:
-        raise ChoiceError(unknown)
+        raise StackErrors(unknown)
     own = [text_of(settings, key) for key in ("devel_base", "runtime_base")]
     distribution = text_of(settings, "base_distribution")
     if not all(own) and distribution not in DISTRIBUTIONS:

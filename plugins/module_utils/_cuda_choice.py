@@ -216,10 +216,6 @@ class PublishedImage(NamedTuple):
     warnings: tuple[str, ...]
 
 
-class ChoiceError(StackErrors):
-    """Everything that is in the way of a choice, one conflict each."""
-
-
 class Release(NamedTuple):
     """One row of TOOLKIT_DRIVERS."""
 
@@ -582,7 +578,7 @@ def cuda_choice(
     empty, the newest CUDA and the capability of the GPUs are taken. C(distribution) and C(architecture) are the
     image's, C(features) the Cargo features that the engine is built with.
 
-    Raises ChoiceError, a StackError that has one error for each conflict in C(errors).
+    Raises StackErrors, a StackError that has one error for each conflict in C(errors).
     """
     errors: list[StackError] = unknown_features(engine_version, features)
     warnings: list[str] = list(engine_version.warnings)
@@ -620,7 +616,7 @@ def cuda_choice(
                 "that run the image. Set mistral_image_cuda_version if they have an older one."
             )
     if errors:
-        raise ChoiceError(errors)
+        raise StackErrors(errors)
     number = _numbers(version)
     if number[:2] < _pair(DISTRIBUTIONS[distribution]):
         warnings.append(
@@ -717,14 +713,14 @@ def published_tag(
 ) -> PublishedImage:
     """Upstream's image for the hosts; the arguments are those of cuda_choice.
 
-    Without a driver it is the one of the oldest CUDA, which runs on most. Raises ChoiceError with
+    Without a driver it is the one of the oldest CUDA, which runs on most. Raises StackErrors with
     C(image.no_published_image), whose sentence names the reason, and with the errors of cuda_choice about GPUs and
     driver.
     """
     errors: list[StackError] = []
     version = engine_version.version
     if architecture not in ARCHITECTURES:
-        raise ChoiceError([StackError(ARCHITECTURE_UNSUPPORTED, architecture=architecture, known="x86_64 or aarch64")])
+        raise StackErrors([StackError(ARCHITECTURE_UNSUPPORTED, architecture=architecture, known="x86_64 or aarch64")])
     try:
         runs_on = driver_of(driver, driver_cuda)
     except StackError as error:
@@ -732,10 +728,10 @@ def published_tag(
         runs_on = Driver()
     gpu = _the_capability(compute_capabilities, compute_capability, "0.0", engine_version, errors)
     if errors or gpu.target is None:
-        raise ChoiceError(errors)
+        raise StackErrors(errors)
 
-    def none(reason: str, way_out: str = "Set mistral_image_source: build.") -> ChoiceError:
-        return ChoiceError([StackError(NO_PUBLISHED_IMAGE, engine=version, reason=reason, way_out=way_out)])
+    def none(reason: str, way_out: str = "Set mistral_image_source: build.") -> StackErrors:
+        return StackErrors([StackError(NO_PUBLISHED_IMAGE, engine=version, reason=reason, way_out=way_out)])
 
     number = number_of(version)
     if len(number) > 3:

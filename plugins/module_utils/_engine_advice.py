@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.mistralrs.stack.plugins.module_utils._cuda_choice import ChoiceError, oldest, published_tag
+from ansible_collections.mistralrs.stack.plugins.module_utils._cuda_choice import oldest, published_tag
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine_number import parse, text_of
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine_versions import (
     COMMITS,
@@ -25,6 +25,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._engine_versions i
     engine_version,
     number_of,
 )
+from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackErrors
 
 _CPU_MINUTES = 58
 # What one crate waits for another can't be done at once, however many cores there are.
@@ -69,7 +70,7 @@ def quick_way(engine: EngineVersion, plan: Mapping[str, Any], settings: Mapping[
             str(settings.get("architecture") or ""),
             driver_cuda=oldest(settings.get("driver_cuda")),
         )
-    except ChoiceError:
+    except StackErrors:
         return ""
     cores = int(settings.get("cores") or 0)
     on = f" on {cores} cores" if cores > 1 else " on one core" if cores else ""

@@ -32,19 +32,10 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._engine_settings i
     fill_in,
 )
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine_table import Engine, engine_of
-from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError, StackErrors
 from ansible_collections.mistralrs.stack.plugins.module_utils._toml import dumps
 
 CONFIGURATION_PATH = "/etc/mistral/engine.toml"
-
-
-class PlanError(Exception):
-    """Everything that is wrong with a configuration, one line each."""
-
-    def __init__(self, errors: Sequence[StackError]) -> None:
-        self.errors = list(errors)
-        self.id = self.errors[0].id
-        super().__init__("\n".join(str(error) for error in errors))
 
 
 def _links(engine: Engine, entry: Mapping[str, Any]) -> dict[str, str]:
@@ -254,7 +245,7 @@ def engine_plan(
     try:
         engine = engine_of(version)
     except StackError as error:
-        raise PlanError([*errors, error]) from error
+        raise StackErrors([*errors, error]) from error
     version = version.lstrip("v")
     variables = {
         "server.host": ("mistral_server_host", host),
@@ -276,14 +267,11 @@ def engine_plan(
             )
         )
     if errors or default is None:
-        raise PlanError(errors)
+        raise StackErrors(errors)
 
     cpu = not gpus
     fill_in(settings, cpu)
-    try:
-        memory_each = _memory_each(version, engine, entries, settings, gpus)
-    except StackError as error:
-        raise PlanError([error]) from error
+    memory_each = _memory_each(version, engine, entries, settings, gpus)
     configuration = _configuration(engine, entries, default["id"], settings, cpu, memory_each) if engine.toml else {}
     links: dict[str, str] = {}
     for entry in entries:

@@ -42,7 +42,7 @@ def plain(value: object, limit: int = _MAX_VALUE) -> object:
 
 
 class StackError(Exception):
-    """A fault that happened; its text is one line: sentence, remedy, id."""
+    """A fault that happened; its text is one line: sentence, remedy, id. C(errors) has only itself."""
 
     def __init__(self, fault: Fault, **values: object) -> None:
         shown = {key: plain(value) for key, value in values.items()}
@@ -50,11 +50,12 @@ class StackError(Exception):
         self.id = fault.id
         self.sentence = fault.sentence.format(**shown)
         self.remedy = fault.remedy.format(**shown)
+        self.errors: list[StackError] = [self]
         super().__init__(f"{self.sentence} {self.remedy} [{self.id}]")
 
 
 class StackErrors(StackError):
-    """Several at once, a line each; C(id) is the first one's."""
+    """Several at once, C(errors), a line each; C(id) is the first one's."""
 
     def __init__(self, errors: Sequence[StackError]) -> None:
         first = errors[0]

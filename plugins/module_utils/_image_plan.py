@@ -30,7 +30,6 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._cuda_choice impor
     ARCHITECTURE_UNSUPPORTED,
     ARCHITECTURES,
     NEWEST_PUBLISHED,
-    ChoiceError,
     cuda_choice,
     oldest,
     published_tag,
@@ -402,7 +401,7 @@ def image_plan(source: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     C(settings) are the role's variables without C(mistral_image_) before their names, C(version) and C(architecture)
     besides. Beside what the source needs the plan has C(engine_version), C(reported_version) (what the program calls
     itself), C(command_generation), C(tag) (of the image, without the hash), C(cuda_version), C(compute_capabilities),
-    C(quick_way) (what saves a build, or nothing) and C(warnings). Raises StackError; a ChoiceError has several in
+    C(quick_way) (what saves a build, or nothing) and C(warnings). Raises StackError; a StackErrors has several in
     C(errors). Of C(evaluation) there are only version and warnings.
     """
     if source == "evaluation":
@@ -458,4 +457,4 @@ def image_result(inspected: Mapping[str, Any], reference: str) -> dict[str, Any]
 
 def image_errors(error: StackError) -> list[str]:
     """The lines of an error, one for each thing that is wrong."""
-    return [str(one) for one in (error.errors if isinstance(error, ChoiceError) else [error])]
+    return [str(one) for one in error.errors]

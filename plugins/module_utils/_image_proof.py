@@ -20,11 +20,10 @@ from typing import Any, Callable, NamedTuple
 from ansible_collections.mistralrs.stack.plugins.module_utils import _engine_log
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine_plan import (
     CONFIGURATION_PATH,
-    PlanError,
     engine_plan,
 )
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine_table import engine_of
-from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError, StackErrors
 from ansible_collections.mistralrs.stack.plugins.module_utils._model_names import MADE, model_id
 
 MODEL_UNUSABLE = Fault(
@@ -121,7 +120,7 @@ def _arguments(subject: Subject, folder: str) -> list[str]:
     config: dict[str, Any] = {"gpu": {"allow_growth": True}} if subject.gpu else {}
     try:
         plan = engine_plan(config, subject.version, [{"index": 0}] if subject.gpu else [], [entry])
-    except PlanError as error:
+    except StackErrors as error:
         raise error.errors[0] from None
     mounts = {f"{plan['working_directory']}/{name}": path for name, path in plan["links"].items()}
     if plan["toml"]:

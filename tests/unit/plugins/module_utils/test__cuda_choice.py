@@ -13,7 +13,6 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._cuda_choice impor
     NEWEST_PUBLISHED,
     PUBLISHED,
     TOOLKIT_DRIVERS,
-    ChoiceError,
     CudaChoice,
     as_data,
     capability,
@@ -29,6 +28,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._engine_versions i
     EngineVersion,
     engine_version,
 )
+from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackErrors
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -54,7 +54,7 @@ def choose(driver: str, gpus: list[str], version: str, wanted: str = "", **more:
 
 def refused(driver: str, gpus: list[str], version: str, wanted: str = "", **more: Any) -> list[str]:
     """The ids of what is wrong."""
-    with pytest.raises(ChoiceError) as caught:
+    with pytest.raises(StackErrors) as caught:
         choose(driver, gpus, version, wanted, **more)
     assert str(caught.value) == "\n".join(str(one) for one in caught.value.errors)
     assert caught.value.id == caught.value.errors[0].id
@@ -182,7 +182,7 @@ def test_any_driver(parts: tuple[int, int, int], gpu: str) -> None:
     driver = ".".join(str(part) for part in parts)
     try:
         choice = choose(driver, [gpu], "0.9.2")
-    except ChoiceError as error:
+    except StackErrors as error:
         ids = [one.id for one in error.errors]
     else:
         ids = []
@@ -385,7 +385,7 @@ def test_the_default_features_build_wherever_the_engine_does() -> None:
     ],
 )
 def test_features_that_can_not_be_built(gpu: str, version: str, wanted: str, feature: str, reason: str) -> None:
-    with pytest.raises(ChoiceError, match=reason) as caught:
+    with pytest.raises(StackErrors, match=reason) as caught:
         choose("615.10", [gpu], version, wanted, features=["cuda", feature])
     assert [one.id for one in caught.value.errors] == ["image.feature_unsupported"]
 
@@ -437,7 +437,7 @@ def test_gpus_of_one_family_can_share_an_image() -> None:
     ],
 )
 def test_the_way_out_of_different_gpus(gpus: list[str], way_out: str) -> None:
-    with pytest.raises(ChoiceError, match=way_out):
+    with pytest.raises(StackErrors, match=way_out):
         choose("615.10", gpus, "0.9.2")
 
 
@@ -575,7 +575,7 @@ def test_published_of_other_versions(version: str, driver: str, gpu: str, tag: s
     ],
 )
 def test_nothing_published(version: str, driver: str, gpu: str, architecture: str, reason: str) -> None:
-    with pytest.raises(ChoiceError, match=reason) as caught:
+    with pytest.raises(StackErrors, match=reason) as caught:
         published(driver, [gpu], version, architecture=architecture)
     assert [one.id for one in caught.value.errors] == ["image.no_published_image"]
 
@@ -590,7 +590,7 @@ def test_nothing_published(version: str, driver: str, gpu: str, architecture: st
     ],
 )
 def test_published_refuses(driver: str, gpus: list[str], architecture: str, ids: list[str]) -> None:
-    with pytest.raises(ChoiceError) as caught:
+    with pytest.raises(StackErrors) as caught:
         published(driver, gpus, "0.9.2", architecture=architecture)
     assert [one.id for one in caught.value.errors] == ids
 
@@ -624,7 +624,7 @@ def test_nothing_else_is_raised(gpus: list[str], driver: str, wanted: str, repor
     ):
         try:
             call()
-        except ChoiceError as error:
+        except StackErrors as error:
             problems = error.errors
         else:
             problems = []

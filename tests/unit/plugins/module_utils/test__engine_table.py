@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 import tomllib
-from ansible_collections.mistralrs.stack.plugins.module_utils._engine_plan import PlanError, engine_plan
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine_plan import engine_plan
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine_table import ENGINES, engine_of
-from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError, StackErrors
 
 GIB = 1 << 30
 RECORDINGS = Path(__file__).parents[3] / "recordings"
@@ -241,7 +241,7 @@ def test_the_tokenizer_that_was_made_is_used(version: str) -> None:
 def test_a_tokenizer_without_its_configuration_is_refused(version: str) -> None:
     """v0.6.0 panics without tokenizer_config.json, the others know no end of an answer."""
     entry = {**GGUF, "tokenizer_config": ""}
-    with pytest.raises(PlanError) as caught:
+    with pytest.raises(StackErrors) as caught:
         engine_plan({}, version, [GPU], [entry])
     (error,) = caught.value.errors
     assert error.id == "config.tokenizer_config_missing"

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils import _gpu_share
-from ansible_collections.mistralrs.stack.plugins.module_utils._engine_plan import PlanError, engine_of, engine_plan
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine_plan import engine_of, engine_plan
+from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
 
 GIB = 1 << 30
 MIB = 1 << 20
@@ -225,7 +226,7 @@ def test_the_keys_act(fraction: float, devices: list[str] | None, expected: str 
 def test_what_cannot_start_is_refused(
     gpu: dict[str, Any], models: list[dict[str, Any]], config: dict[str, Any], expected: str
 ) -> None:
-    with pytest.raises(PlanError) as caught:
+    with pytest.raises(StackError) as caught:
         engine_plan(config, "0.9.2", [gpu], models)
     (error,) = caught.value.errors
     assert re.match(expected, f"{error.id}: {error}")
@@ -234,7 +235,7 @@ def test_what_cannot_start_is_refused(
 def test_a_model_that_two_gpus_hardly_hold() -> None:
     """42.5 GB on two GPUs with 24 GB: only a part more of their memory leaves enough for a context."""
     gpus = [{**RTX_4090, "index": number, "uuid": f"GPU-{number}"} for number in range(2)]
-    with pytest.raises(PlanError, match="takes 1.3 GB more.*raise gpu.memory_fraction"):
+    with pytest.raises(StackError, match="takes 1.3 GB more.*raise gpu.memory_fraction"):
         engine_plan({}, "0.9.2", gpus, [LLAMA_70B])
     engine_plan({"gpu": {"memory_fraction": 0.95}}, "0.9.2", gpus, [LLAMA_70B])
 
@@ -254,7 +255,7 @@ def test_models_that_are_not_in_the_store_can_be_checked() -> None:
 
 def test_only_one_mig_device_is_seen() -> None:
     migs = [{"uuid": f"MIG-{number}", "memory": 20 * GIB} for number in range(4)]
-    with pytest.raises(PlanError, match="config.no_room_for_models"):
+    with pytest.raises(StackError, match="config.no_room_for_models"):
         engine_plan({}, "0.9.2", migs, [QWEN_7B, QWEN_32B])
 
 

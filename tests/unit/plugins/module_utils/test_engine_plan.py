@@ -8,8 +8,9 @@ import re
 from typing import Any
 
 import pytest
-from ansible_collections.mistralrs.stack.plugins.module_utils._engine_plan import PlanError, engine_plan
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine_plan import engine_plan
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine_settings import SCHEMA
+from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackErrors
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -73,7 +74,7 @@ def acting(plan: dict[str, Any]) -> dict[str, Any]:
 
 
 def errors_of(config: Any, version: str = "0.9.5", gpus: Any = (), models: Any = (MISTRAL,), **more: Any) -> list[str]:
-    with pytest.raises(PlanError) as caught:
+    with pytest.raises(StackErrors) as caught:
         engine_plan(config, version, gpus, models, **more)
     return [f"{error.id}: {error}" for error in caught.value.errors]
 
@@ -421,7 +422,7 @@ def test_any_value_acts_or_is_refused(name: str, value: Any, version: str) -> No
     plan, refused = None, ""
     try:
         plan = engine_plan(config_of(name, value), version, GPUS, [STORED])
-    except PlanError as error:
+    except StackErrors as error:
         refused = str(error)
     if plan is None:
         assert name in refused
