@@ -203,11 +203,11 @@ def ranges(versions: list[str]) -> str:
 
 
 def engine_versions_page() -> str:
-    versions, cuda = plugin("module_utils._engine_versions"), plugin("module_utils._cuda_choice")
+    versions, cuda = plugin("module_utils._engine_versions"), plugin("module_utils._cuda_releases")
     lines = [
         "# Versions of mistral.rs, CUDA and GPUs",
         "",
-        GENERATED.replace("the source it names", "plugins/module_utils/_engine_versions.py and _cuda_choice.py"),
+        GENERATED.replace("the source it names", "plugins/module_utils/_engine_versions.py and _cuda_releases.py"),
         "",
         "What `mistral_image_source: build` can build. The newest CUDA is chosen that the version builds with, that",
         "compiles for the GPUs and that the driver runs in full; `mistral_image_cuda_version` sets another one, within",
@@ -277,7 +277,9 @@ def engine_versions_page() -> str:
         "| compute capability | CUDA, at least |",
         "|---|---|",
     ]
-    lines += [f"| {one} | {minimum} |" for one, minimum in cuda.CAPABILITY_CUDA.items()]
+    lines += [
+        f"| {one} | {minimum} |" for one, minimum in plugin("module_utils._compute_capability").CAPABILITY_CUDA.items()
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.mistralrs.stack.plugins.module_utils._cuda_choice import oldest, published_tag
+from ansible_collections.mistralrs.stack.plugins.module_utils._cuda_releases import oldest
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine_number import parse, text_of
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine_versions import (
     COMMITS,
@@ -26,6 +26,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._engine_versions i
     number_of,
 )
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackErrors
+from ansible_collections.mistralrs.stack.plugins.module_utils._published_image import published_tag
 
 _CPU_MINUTES = 58
 # What one crate waits for another can't be done at once, however many cores there are.

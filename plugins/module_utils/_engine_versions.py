@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine_defects import DEFECTS, warnings_of
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine_number import Number, parse, text_of
@@ -289,11 +289,6 @@ def engine_version(version: str, commit: str = "") -> EngineVersion:
 
 # The versions that are built without a commit of the operator's, oldest first.
 ENGINE_VERSIONS = tuple(engine_version(version) for version in COMMITS)
-
-
-def as_data(version: EngineVersion) -> dict[str, Any]:
-    """The same as plain data for roles."""
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in version._asdict().items()}
 
 
 class Crate(NamedTuple):

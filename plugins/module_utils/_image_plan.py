@@ -29,11 +29,9 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._cpu_build import 
 from ansible_collections.mistralrs.stack.plugins.module_utils._cuda_choice import (
     ARCHITECTURE_UNSUPPORTED,
     ARCHITECTURES,
-    NEWEST_PUBLISHED,
     cuda_choice,
-    oldest,
-    published_tag,
 )
+from ansible_collections.mistralrs.stack.plugins.module_utils._cuda_releases import oldest
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine_advice import evaluation_warnings, quick_way
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine_number import tag_of
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine_number import text_of as number_text
@@ -60,6 +58,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._image_values impo
     text_of,
     words_of,
 )
+from ansible_collections.mistralrs.stack.plugins.module_utils._published_image import NEWEST_PUBLISHED, published_tag
 
 BASE_FAMILY_UNKNOWN = Fault(
     "image.base_family_unknown",

@@ -6,21 +6,14 @@ import itertools
 from typing import Any
 
 import pytest
-from ansible_collections.mistralrs.stack.plugins.module_utils._cuda_choice import (
-    CAPABILITY_CUDA,
-    DISTRIBUTIONS,
+from ansible_collections.mistralrs.stack.plugins.module_utils._compute_capability import CAPABILITY_CUDA, capability
+from ansible_collections.mistralrs.stack.plugins.module_utils._cuda_choice import DISTRIBUTIONS, CudaChoice, cuda_choice
+from ansible_collections.mistralrs.stack.plugins.module_utils._cuda_releases import (
     MAJOR_DRIVERS,
-    NEWEST_PUBLISHED,
-    PUBLISHED,
     TOOLKIT_DRIVERS,
-    CudaChoice,
-    as_data,
-    capability,
-    cuda_choice,
     driver_of,
     newest_cuda,
     oldest,
-    published_tag,
 )
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine_versions import (
     COMMITS,
@@ -29,6 +22,11 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._engine_versions i
     engine_version,
 )
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackErrors
+from ansible_collections.mistralrs.stack.plugins.module_utils._published_image import (
+    NEWEST_PUBLISHED,
+    PUBLISHED,
+    published_tag,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -629,9 +627,3 @@ def test_nothing_else_is_raised(gpus: list[str], driver: str, wanted: str, repor
         else:
             problems = []
         assert all(one.id.startswith("image.") for one in problems)
-
-
-def test_data_for_roles() -> None:
-    data = as_data(choose("580.95.05", ["8.9"], "0.9.2"))
-    assert data["capabilities"] == ["89"]
-    assert not any(isinstance(value, tuple) for value in data.values())

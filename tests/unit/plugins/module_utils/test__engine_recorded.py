@@ -11,13 +11,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from ansible_collections.mistralrs.stack.plugins.module_utils._cuda_choice import (
-    _CUTLASS_SINCE,
-    PUBLISHED,
-    published_tag,
-)
+from ansible_collections.mistralrs.stack.plugins.module_utils._cuda_choice import _CUTLASS_SINCE
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine_number import parse
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine_versions import COMMITS, engine_version
+from ansible_collections.mistralrs.stack.plugins.module_utils._published_image import PUBLISHED, published_tag
 
 RECORDED = Path(__file__).resolve().parents[3] / "recordings" / "mistralrs-source"
 

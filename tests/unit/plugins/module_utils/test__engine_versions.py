@@ -15,7 +15,6 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._engine_versions i
     KNOWN,
     LINES,
     UNTAGGED,
-    as_data,
     engine_version,
     ranges,
 )
@@ -231,10 +230,3 @@ def test_no_commit(commit: str) -> None:
 def test_nothing_else_is_raised(version: str, commit: str) -> None:
     with contextlib.suppress(StackError):
         assert engine_version(version, commit).binary.startswith("mistralrs")
-
-
-def test_data_for_roles() -> None:
-    data = as_data(engine_version("0.9.2"))
-    assert data["cuda_versions"][-1] == "13.3"
-    assert data["features"] == ["cuda", "flash-attn"]
-    assert not any(isinstance(value, tuple) for value in data.values())
