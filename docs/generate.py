@@ -202,12 +202,17 @@ def ranges(versions: list[str]) -> str:
     return ", ".join(part[0] if len(part) == 1 else f"{part[0]} to {part[-1]}" for part in parts)
 
 
+def made_from(*sources: str) -> str:
+    """The first line of a page that is made from these files."""
+    return GENERATED.replace("the source it names", " and ".join(sources))
+
+
 def engine_versions_page() -> str:
     versions, cuda = plugin("module_utils._engine_versions"), plugin("module_utils._cuda_releases")
     lines = [
         "# Versions of mistral.rs, CUDA and GPUs",
         "",
-        GENERATED.replace("the source it names", "plugins/module_utils/_engine_versions.py and _cuda_releases.py"),
+        made_from("plugins/module_utils/_engine_versions.py", "plugins/module_utils/_cuda_releases.py"),
         "",
         "What `mistral_image_source: build` can build. The newest CUDA is chosen that the version builds with, that",
         "compiles for the GPUs and that the driver runs in full; `mistral_image_cuda_version` sets another one, within",
@@ -277,9 +282,8 @@ def engine_versions_page() -> str:
         "| compute capability | CUDA, at least |",
         "|---|---|",
     ]
-    lines += [
-        f"| {one} | {minimum} |" for one, minimum in plugin("module_utils._compute_capability").CAPABILITY_CUDA.items()
-    ]
+    first_cuda = plugin("module_utils._compute_capability").CAPABILITY_CUDA
+    lines += [f"| {one} | {minimum} |" for one, minimum in first_cuda.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -287,7 +291,7 @@ def catalog_page() -> str:
     lines = [
         "# Models that are known by name",
         "",
-        GENERATED.replace("the source it names", "plugins/module_utils/_catalog.yml"),
+        made_from("plugins/module_utils/_catalog.yml"),
         "",
         "For these `mistral_models` needs only a `name`, and a `quantization` where the default is not wanted. An",
         "inventory adds its own with `mistral_models_catalog_extra`.",

@@ -150,9 +150,8 @@ def test_mxfp4_is_for_one_architecture() -> None:
     assert _model_support.is_loadable_label("MXFP4", "gpt-oss")
     assert not _model_support.is_loadable_label("mxfp4_moe", "qwen3moe")
     # It is the smallest one here, and must not be chosen for what it does not fit.
-    four, moe = (
-        _fit.Candidate(label, size, {"architecture": "qwen3moe"}) for label, size in (("Q4_K_M", 9), ("MXFP4_MOE", 8))
-    )
+    mixture = {"architecture": "qwen3moe"}
+    four, moe = _fit.Candidate("Q4_K_M", 9, mixture), _fit.Candidate("MXFP4_MOE", 8, mixture)
     assert _fit.choose([four, moe], [], 0, 1, "m").label == "Q4_K_M"
     with pytest.raises(StackError, match="no_quantization"):
         _fit.choose([moe], [], 0, 1, "m")

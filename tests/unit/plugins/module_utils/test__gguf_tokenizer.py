@@ -74,7 +74,8 @@ def test_settings_of_the_vocabulary(gguf: Any) -> None:
 @pytest.mark.parametrize("model", ["llama", "replit", "gemma", "gpt2", "bert"])
 def test_only_some_are_affected(gguf: Any, model: str) -> None:
     data = gguf.sentencepiece(model=model)
-    assert subject.is_affected(_gguf.parse_header(data, len(data), "m")) == (model in ("llama", "replit", "gemma"))
+    header = _gguf.parse_header(data, len(data), "m")
+    assert subject.is_affected(header) == (model in ("llama", "replit", "gemma"))
 
 
 @pytest.mark.parametrize(
