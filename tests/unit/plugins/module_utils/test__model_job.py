@@ -176,7 +176,7 @@ def test_an_unexpected_error_is_said_with_its_kind_and_place_but_without_its_tex
     job.start_or_attach(work)
     error = job.wait(10).result["error"]
     assert error["id"] == "model.job_failed"
-    assert "ValueError at test__model_job.py:" in error["msg"]
+    assert f"ValueError at {Path(__file__).name}:" in error["msg"]
     for name in files(job):
         assert "hf_secret" not in Path(job._directory, name).read_text()
 
@@ -396,7 +396,7 @@ def test_cancelling_without_a_job_does_nothing(job: subject.Job) -> None:
 MODULE = """
 import os, sys
 sys.path.insert(0, sys.argv[1])
-from ansible_collections.mistralrs.stack.plugins.module_utils import _model_job
+from ansible_collections.mistralrs.stack.plugins.module_utils._model_job import Job
 
 def work(report):
     while os.path.exists(sys.argv[1]):
@@ -408,7 +408,7 @@ def work(report):
         return {"late": str(error)}
     return {"late": "imported"}
 
-_model_job.Job(sys.argv[2], "0123456789abcdef").start_or_attach(work)
+Job(sys.argv[2], "0123456789abcdef").start_or_attach(work)
 print("started")
 os.unlink(sys.argv[1])
 """
@@ -416,13 +416,13 @@ os.unlink(sys.argv[1])
 
 def test_a_job_outlives_the_archive_that_its_code_came_from(job: subject.Job, tmp_path: Path) -> None:
     archive = tmp_path / "ansible_model_payload.zip"
-    folder = "ansible_collections/mistralrs/stack/plugins/module_utils"
+    names = [module.__name__.replace(".", "/") for module in (subject, _errors, _process)]
+    packages = {str(parent) for name in names for parent in Path(name).parents if str(parent) != "."}
     with zipfile.ZipFile(archive, "w") as file:
-        parts = folder.split("/")
-        for depth in range(len(parts)):
-            file.writestr("/".join([*parts[: depth + 1], "__init__.py"]), "")
-        for module in (subject, _errors, _process):
-            file.write(str(module.__file__), f"{folder}/{Path(str(module.__file__)).name}")
+        for package in sorted(packages):
+            file.writestr(f"{package}/__init__.py", "")
+        for name, module in zip(names, (subject, _errors, _process)):
+            file.write(str(module.__file__), f"{name}.py")
     command = [sys.executable, "-c", MODULE, str(archive), job._store]
     # The pipes are closed at once, although the job goes on.
     done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
