@@ -7,6 +7,7 @@ The layout of a crate (one folder, Cargo.toml beside Cargo.lock) and the lines o
 from __future__ import annotations
 
 import functools
+import gzip
 import hashlib
 import http.server
 import io
@@ -62,14 +63,14 @@ VENDORED = SWAGGER.replace("utoipa-swagger-ui", "utoipa-swagger-ui-vendored").re
 
 
 def packed(files: dict[str, bytes]) -> bytes:
-    """Files as a crate has them: a gzipped tar archive."""
+    """Files as a crate has them: a gzipped tar archive, the same bytes each time."""
     target = io.BytesIO()
-    with tarfile.open(fileobj=target, mode="w:gz") as archive:
+    with tarfile.open(fileobj=target, mode="w") as archive:
         for name, content in files.items():
             about = tarfile.TarInfo(name)
             about.size = len(content)
             archive.addfile(about, io.BytesIO(content))
-    return target.getvalue()
+    return gzip.compress(target.getvalue(), mtime=0)
 
 
 def sha256(content: bytes) -> str:
