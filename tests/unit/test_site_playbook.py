@@ -31,6 +31,20 @@ DRIVER = """
   ansible.builtin.set_fact:
     nvidia_driver_turn: "{{ batch if inventory_hostname in changing else '' }}"
 """
+SERVER = """
+- name: Say what the gateway is to do
+  ansible.builtin.set_fact:
+    mistral_server_expected_gateway: {default_model: "of {{ inventory_hostname }}"}
+"""
+GATEWAY = """
+- name: Write down what the gateway's checks know
+  ansible.builtin.lineinfile:
+    path: "{{ journal }}"
+    line: "gateway_knows {{ mistral_gateway_plan.default_model }}"
+    create: true
+    mode: "0600"
+"""
+PREFLIGHT = {"nvidia_driver": DRIVER, "mistral_server": SERVER, "mistral_gateway": GATEWAY}
 FAIL = """
 - name: Fail where that is asked for
   ansible.builtin.assert:
@@ -50,7 +64,7 @@ def collections(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tasks = stack / "roles" / role.name / "tasks"
         tasks.mkdir(parents=True)
         is_driver = role.name == "nvidia_driver"
-        (tasks / "preflight.yml").write_text("---" + (DRIVER if is_driver else "\n[]\n"))
+        (tasks / "preflight.yml").write_text("---" + PREFLIGHT.get(role.name, "\n[]\n"))
         (tasks / "main.yml").write_text("---" + NOTE % role.name + (FAIL if is_driver else ""))
     return path
 
@@ -92,6 +106,11 @@ def of(role: str, lines: list[str]) -> list[str]:
 @pytest.fixture
 def journal(tmp_path: Path) -> Path:
     return tmp_path / "journal"
+
+
+def test_the_gateways_checks_know_what_it_will_be_asked_to_do(collections: Path, journal: Path) -> None:
+    _status, lines = run(collections, journal)
+    assert lines[0] == "gateway_knows of h1"
 
 
 def test_drivers_that_stay_are_looked_at_all_at_once(collections: Path, journal: Path) -> None:
