@@ -27,6 +27,7 @@ from contextlib import suppress
 from email.message import Message
 from typing import Any, NamedTuple
 
+from ansible_collections.mistralrs.stack.plugins.module_utils import _model_store
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._http import (
     HTTP_ANSWER,
@@ -35,6 +36,8 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._http import (
     NOT_A_MODEL,
     OFFLINE,
     PROXY_REFUSED,
+    PROXY_UNREACHABLE,
+    PROXY_UNUSABLE,
     RATE_LIMITED,
     SOURCE_UNREACHABLE,
     SOURCE_UNTRUSTED,
@@ -59,7 +62,12 @@ SIZE_MISMATCH = Fault(
 STALLED = Fault(
     "model.stalled",
     "Model {name}: {source} sent too little for {seconds} s, at byte {at}.",
-    "Run again: what has arrived is kept. Raise 'timeout' if the line is that slow.",
+    "Run again: it goes on there if the source can. Raise 'timeout' if the line is that slow.",
+)
+DISK_RESERVED = Fault(
+    "model.disk_reserved",
+    "Model {name}: {source} has sent {got} bytes, and the last {spare} of the disk of {path} are not used up.",
+    "Make room or put 'mistral_models_path' on a larger disk; if the model is not that large, its source is at fault.",
 )
 PART_UNSAFE = Fault(
     "model.part_unsafe",
@@ -74,14 +82,19 @@ _KEPT = (
     SOURCE_UNREACHABLE.id,
     SOURCE_UNTRUSTED.id,
     PROXY_REFUSED.id,
+    PROXY_UNREACHABLE.id,
+    PROXY_UNUSABLE.id,
     HTTP_STATUS.id,
     HTTP_ANSWER.id,
     RATE_LIMITED.id,
     OFFLINE.id,
+    DISK_RESERVED.id,
 )
 # Small enough to stay in the processor's cache between the copy from the socket, the write and the hash.
 _BUFFER = 1 << 19
 _BUFFERS = 6
+# So many bytes are written at most before the free space is looked at again.
+_LOOK = 16 << 20
 # What each of several connections fetches at once.
 _SEGMENT = 32 << 20
 # Below this many bytes in 'timeout' seconds a connection is given up, and a new one is made.
@@ -207,8 +220,10 @@ class _Segment(threading.Thread):
         work, limit = self.work, self.work.client.settings.rate_limit // self.work.client.settings.connections
         buffer = memoryview(bytearray(1 << 18))
         begun, first, pace = time.monotonic(), self.position, _Pace(work.client.settings.timeout)
+        room = _Room(self.descriptor)
         while self.position < self.end and not work.stopped.is_set():
             count, problem = work.fill(answer, buffer, min(len(buffer), self.end - self.position), self.position)
+            work.check_room(room, count, self.position)
             write_all(self.descriptor, buffer[:count])
             self.position += count
             if problem is not None:
@@ -318,6 +333,25 @@ class _Pace:
         return slow
 
 
+class _Room:
+    """Sees to it that a download leaves something free on its disk."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._left = 0
+
+    def spare(self, count: int) -> int:
+        """The bytes that stay free, if so many more would take from them; else 0."""
+        self._left -= count
+        if self._left >= 0:
+            return 0
+        status = os.fstatvfs(self._descriptor)
+        spare = _model_store.reserve(status)
+        free = status.f_bavail * status.f_frsize - spare
+        self._left = min(_LOOK, free) - count
+        return spare if free < count else 0
+
+
 class _Download:
     """The state of one download."""
 
@@ -347,6 +381,7 @@ class _Download:
         self.resumed_from = 0
         self.hasher = self._new_hasher()
         self.stopped = threading.Event()
+        self.room = _Room(part.descriptor)
 
     def _new_hasher(self) -> _Hasher:
         return _Hasher(self.remote.size if self.remote.git_sha1 and not self.sha256 else None)
@@ -354,6 +389,17 @@ class _Download:
     def fault(self, fault: Fault, **fields: Any) -> StackError:
         """A fault about the source."""
         return StackError(fault, name=self.name, source=redact(self.remote.url), **fields)
+
+    def check_room(self, room: _Room, count: int, got: int) -> None:
+        """Refuse to write so many bytes more if they would take what stays free on the disk."""
+        spare = room.spare(count)
+        if spare:
+            path = os.path.dirname(self.part.path)
+            raise self.fault(DISK_RESERVED, got=got, spare=_model_store.readable(spare), path=path)
+
+    def can_go_on(self) -> bool:
+        """Whether something would tell, later, that the rest is of the same content."""
+        return bool(self.etag or self.sha256 or self.remote.git_sha1)
 
     def promise(self) -> dict[str, Any]:
         """What tells this content from any other, as far as it is known without asking."""
@@ -462,6 +508,7 @@ class _Download:
         if count:
             if self.part.offset == 0:
                 self.check_start(bytes(buffer[: min(count, 512)]))
+            self.check_room(self.room, count, self.part.offset)
             write_all(self.part.descriptor, buffer[:count])
             write_behind(self.part.descriptor, self.part.offset, count)
         self.hasher.put(buffer, count)
@@ -499,8 +546,7 @@ class _Download:
     def request(self) -> Answer | None:
         """One request for what is missing; the answer if it brought no bytes and is to be judged."""
         headers = {}
-        if self.part.offset and not (self.etag or self.sha256 or self.remote.git_sha1):
-            # Nothing would tell that the rest is of another content.
+        if self.part.offset and not self.can_go_on():
             self.restart()
         if self.part.offset:
             headers["Range"] = f"bytes={self.part.offset}-"
@@ -631,7 +677,8 @@ def download(
 ) -> Received:
     """Have the file complete, checked and synced at C(part); what is there of it is used.
 
-    Raises StackError; an interruption leaves the part, wrong content removes it. OSError of the disk passes through.
+    Raises StackError. An interruption leaves a part that can go on later, wrong content removes it. OSError of the disk
+    passes through.
     """
     file = _Part(part, name)
     try:
@@ -642,9 +689,9 @@ def download(
                 if work.total is not None and not work.part.offset and not work.total:
                     check_start(b"")
                 work.run()
-            except StackError as error:
-                # What was refused by its content is of no use later.
-                if error.id not in _KEPT:
+            except BaseException as error:
+                # What was refused by its content is of no use later, and neither is what can't go on.
+                if (isinstance(error, StackError) and error.id not in _KEPT) or not work.can_go_on():
                     file.remove()
                 raise
             finally:

@@ -10,21 +10,21 @@ A token is sent to the origin that it was given for (scheme, host and port), nev
 
 from __future__ import annotations
 
-import base64
 import email.utils
 import http.client
 import json
+import os
 import re
 import socket
 import ssl
 import time
 import urllib.parse
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from email.message import Message
 from typing import Any, NamedTuple, Union
 
+from ansible_collections.mistralrs.stack.plugins.module_utils import _proxy
 from ansible_collections.mistralrs.stack.plugins.module_utils._connect import Connector
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._source import is_loopback, redact
@@ -57,7 +57,19 @@ SOURCE_UNREACHABLE = Fault(
 PROXY_REFUSED = Fault(
     "model.proxy_refused",
     "Model {name}: the proxy {proxy} refuses to connect to {source}: {why}.",
-    "Give the proxy's user and password in https_proxy (http://user:password@host:port), or add the host to no_proxy.",
+    "After HTTP 407 give the proxy's user and password (http://user:password@host:port) in the host's https_proxy or "
+    "http_proxy; otherwise have the proxy allow it, or add the source's host to no_proxy.",
+)
+PROXY_UNREACHABLE = Fault(
+    "model.proxy_unreachable",
+    "Model {name}: the proxy {proxy} on the way to {source} can't be reached: {why}.",
+    "Correct https_proxy or http_proxy on this host, or add the source's host to no_proxy.",
+)
+PROXY_UNUSABLE = Fault(
+    "model.proxy_unusable",
+    "Model {name}: the proxy {proxy} on the way to {source} can't be used: {why}.",
+    "Correct https_proxy, http_proxy or all_proxy on this host (http://user:password@host:port), or add the source's "
+    "host to no_proxy.",
 )
 CA_UNREADABLE = Fault(
     "model.ca_unreadable",
@@ -72,7 +84,7 @@ NOT_A_MODEL = Fault(
 INTERRUPTED = Fault(
     "model.interrupted",
     "Model {name}: {source} ended after {got} of {want} bytes{why}.",
-    "Run again: what has arrived is kept. If it happens again, the source or the network is at fault.",
+    "Run again: it goes on there if the source can. If it happens again, the source or the network is at fault.",
 )
 RATE_LIMITED = Fault(
     "model.rate_limited",
@@ -114,6 +126,22 @@ class Settings(NamedTuple):
     offline: bool = False
     token: str = ""
     token_origin: str = ""
+
+
+class _Tunnel(http.client.HTTPSConnection):
+    """A connection through a proxy, which is opened in two steps: what goes wrong in the first is the proxy's."""
+
+    def __init__(self, host: str, port: int, timeout: float, context: ssl.SSLContext) -> None:
+        super().__init__(host, port, timeout=timeout, context=context)
+        self._authorities = context
+
+    def connect(self) -> None:
+        """Have the proxy connect to the server."""
+        http.client.HTTPConnection.connect(self)
+
+    def secure(self, host: str) -> None:
+        """Speak TLS with the server."""
+        self.sock = self._authorities.wrap_socket(self.sock, server_hostname=host)
 
 
 class TransportError(Exception):
@@ -252,33 +280,55 @@ class Client:
             self._context = context
         return self._context
 
-    def _connection(self, parts: urllib.parse.SplitResult) -> tuple[http.client.HTTPConnection, str, dict[str, str]]:
-        """A connection that is not yet open, what to ask for, and the headers for a proxy."""
+    def _way(self, url: str, parts: urllib.parse.SplitResult) -> _proxy.Proxy | None:
+        """The proxy on the way to an address. Raises C(model.proxy_unusable)."""
+        if not self.settings.use_proxy or is_loopback(parts.hostname or ""):
+            return None
+        try:
+            return _proxy.choose(parts, _proxy.settings(os.environ))
+        except ValueError as error:
+            why, shown = error.args
+            raise self.fault(PROXY_UNUSABLE, url, proxy=shown, why=why) from None
+
+    def _connection(self, parts: urllib.parse.SplitResult, proxy: _proxy.Proxy | None) -> http.client.HTTPConnection:
+        """A connection that is not yet open."""
         secure = parts.scheme == "https"
         host, port = parts.hostname or "", parts.port or (443 if secure else 80)
-        target = urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
-        proxy = ""
-        if self.settings.use_proxy and not urllib.request.proxy_bypass(f"{host}:{port}") and not is_loopback(host):
-            proxies = urllib.request.getproxies()
-            proxy = proxies.get(parts.scheme) or proxies.get("all") or ""
         timeout = min(self.settings.timeout, _CONNECT_TIMEOUT)
-        if not proxy:
+        connection: http.client.HTTPConnection
+        if proxy is None:
             if secure:
-                return http.client.HTTPSConnection(host, port, timeout=timeout, context=self.context()), target, {}
-            return http.client.HTTPConnection(host, port, timeout=timeout), target, {}
-        via = urllib.parse.urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-        headers: dict[str, str] = {}
-        if via.username:
-            pair = f"{urllib.parse.unquote(via.username)}:{urllib.parse.unquote(via.password or '')}"
-            headers["Proxy-Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode("ascii")
-        if secure:
-            tunnel = http.client.HTTPSConnection(
-                via.hostname or "", via.port or 3128, timeout=timeout, context=self.context()
-            )
-            tunnel.set_tunnel(host, port, headers)
-            return tunnel, target, {}
-        plain = http.client.HTTPConnection(via.hostname or "", via.port or 3128, timeout=timeout)
-        return plain, urllib.parse.urlunsplit(parts), headers
+                connection = http.client.HTTPSConnection(host, port, timeout=timeout, context=self.context())
+            else:
+                connection = http.client.HTTPConnection(host, port, timeout=timeout)
+        elif secure:
+            connection = _Tunnel(proxy.host, proxy.port, timeout=timeout, context=self.context())
+            connection.set_tunnel(host, port, proxy.headers)
+        else:
+            connection = http.client.HTTPConnection(proxy.host, proxy.port, timeout=timeout)
+        # Where plain, encrypted and tunnelled connections all begin; a Python without it would only be slower.
+        connection._create_connection = self._connector.connect  # type: ignore[attr-defined]
+        return connection
+
+    def _refused(self, url: str, proxy: _proxy.Proxy, why: str) -> StackError:
+        return self.fault(PROXY_REFUSED, url, proxy=proxy.shown, why=why)
+
+    def _connect(self, connection: http.client.HTTPConnection, url: str, proxy: _proxy.Proxy | None) -> None:
+        """Open a connection as far as the proxy has a part in it; all of it, if there is none."""
+        try:
+            connection.connect()
+        except ssl.SSLCertVerificationError:
+            raise
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            if proxy is None:
+                raise
+            why = reason(error)
+            if "unnel connection failed" not in why:
+                raise TransportError(self.fault(PROXY_UNREACHABLE, url, proxy=proxy.shown, why=why)) from None
+            status = why.rpartition("failed:")[2].strip() or why
+            refused = self._refused(url, proxy, f"HTTP {status}")
+            # It may reach the source later.
+            raise (TransportError(refused) if status[:3] in ("502", "503", "504") else refused) from None
 
     def _send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
@@ -287,30 +337,36 @@ class Client:
         if self.settings.offline:
             raise self.fault(OFFLINE, url)
         parts = urllib.parse.urlsplit(url)
-        connection, target, extra = self._connection(parts)
-        # Where plain, encrypted and tunnelled connections all begin; a Python without it would only be slower.
-        connection._create_connection = self._connector.connect  # type: ignore[attr-defined]
-        sent = {"Accept": "*/*", "User-Agent": "mistralrs.stack", **headers, **extra, "Accept-Encoding": "identity"}
+        proxy = self._way(url, parts)
+        connection = self._connection(parts, proxy)
+        target = urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
+        sent = {"Accept": "*/*", "User-Agent": "mistralrs.stack", **headers, "Accept-Encoding": "identity"}
+        if proxy is not None and parts.scheme == "http":
+            target = urllib.parse.urlunsplit(parts)
+            sent.update(proxy.headers)
         token = self._tokens.get(origin(url))
         if token:
             sent["Authorization"] = f"Bearer {token}"
         try:
-            connection.connect()
+            self._connect(connection, url, proxy)
+            if isinstance(connection, _Tunnel):
+                connection.secure(parts.hostname or "")
             if connection.sock is not None:
                 connection.sock.settimeout(self.settings.timeout)
             connection.request(method, target, body=body, headers=sent)
-            return connection, Answer(connection.getresponse(), url)
+            answer = Answer(connection.getresponse(), url)
+            if proxy is not None and answer.status == 407:
+                raise self._refused(url, proxy, "HTTP 407")
+            return connection, answer
         except ssl.SSLCertVerificationError as error:
             connection.close()
             raise self.fault(SOURCE_UNTRUSTED, url, why=error.verify_message) from None
+        except (StackError, TransportError):
+            connection.close()
+            raise
         except (OSError, http.client.HTTPException, ValueError) as error:
             connection.close()
-            why = reason(error)
-            if "unnel connection failed" in why:
-                status = why.rpartition("failed:")[2].strip() or why
-                raise StackError(
-                    PROXY_REFUSED, name=self.name, proxy=connection.host, source=redact(url), why=f"HTTP {status}"
-                ) from None
+            why = reason(error) + (f" (through the proxy {proxy.shown})" if proxy else "")
             raise TransportError(self.fault(SOURCE_UNREACHABLE, url, why=why)) from None
 
     def redirected(self, url: str, location: str) -> str:

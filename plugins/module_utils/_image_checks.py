@@ -21,6 +21,7 @@ import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.mistralrs.stack.plugins.module_utils import _proxy
 from ansible_collections.mistralrs.stack.plugins.module_utils._build_log import (
     COMMIT_DIFFERS,
     COMMIT_MISSING,
@@ -45,13 +46,6 @@ _LARGEST = 32 << 20
 _WHOLE_COMMIT = re.compile(r"[0-9a-f]{40}\Z")
 
 
-def _bypasses(host: str, no_proxy: str) -> bool:
-    """Whether a host is reached without the proxy, as curl and Go read the variable: names and what ends with them."""
-    name = host.partition(":")[0].lower()
-    entries = [entry.strip().lower().lstrip(".") for entry in no_proxy.split(",")]
-    return any(entry == "*" or (entry and (name == entry or name.endswith(f".{entry}"))) for entry in entries)
-
-
 class Network:
     """Requests by HTTP, with the build's proxies and authorities."""
 
@@ -59,14 +53,7 @@ class Network:
         self._context = ssl.create_default_context()
         if authorities.strip():
             self._context.load_verify_locations(cadata=authorities.encode("ascii", "ignore").decode("ascii"))
-        proxies = {}
-        for scheme in ("http", "https"):
-            name = f"{scheme}_proxy"
-            proxy = environment.get(name) or environment.get(name.upper()) or os.environ.get(name)
-            if proxy:
-                proxies[scheme] = proxy
-        self._proxies = proxies
-        self._no_proxy = environment.get("no_proxy") or environment.get("NO_PROXY") or os.environ.get("no_proxy") or ""
+        self._proxies = _proxy.settings(os.environ, {name: value for name, value in environment.items() if value})
 
     def get(
         self, url: str, headers: Mapping[str, str] | None = None, most: int = _LARGEST, body: bytes | None = None
@@ -76,19 +63,24 @@ class Network:
         Raises OSError with the reason in words.
         """
         request = urllib.request.Request(url, data=body, headers=dict(headers or {}))
-        host = (request.host or "").rpartition("@")[2]
-        bypass = _bypasses(host, self._no_proxy)
+        parts = urllib.parse.urlsplit(url)
+        try:
+            proxy = _proxy.choose(parts, self._proxies)
+        except ValueError as error:
+            raise OSError(f"the proxy {error.args[-1]} can't be used: {error.args[0]}") from None
+        way = f" (through the proxy {proxy.shown})" if proxy else ""
         opener = urllib.request.build_opener(
-            urllib.request.ProxyHandler({} if bypass else self._proxies),
+            urllib.request.ProxyHandler({parts.scheme: proxy.url} if proxy else {}),
             urllib.request.HTTPSHandler(context=self._context),
         )
         try:
             with opener.open(request, timeout=_TIMEOUT) as answer:
                 return bytes(answer.read(most))
         except urllib.error.HTTPError as error:
-            raise OSError(f"the server answers {error.code} {error.reason}") from None
+            who = f"the proxy {proxy.shown}" if proxy and error.code == 407 else "the server"
+            raise OSError(f"{who} answers {error.code} {error.reason}") from None
         except urllib.error.URLError as error:
-            raise OSError(str(getattr(error.reason, "strerror", None) or error.reason)) from None
+            raise OSError(f"{getattr(error.reason, 'strerror', None) or error.reason}{way}") from None
         except ValueError as error:
             raise OSError(str(error)) from None
 

@@ -95,12 +95,14 @@ def opened(name: str, path: str) -> Iterator[tuple[int, os.stat_result]]:
         os.close(descriptor)
 
 
-def _read_through(descriptor: int, take: Callable[[memoryview], object], keep_cache: bool) -> int:
-    """Read a file in pieces from its start; its number of bytes."""
+def _read_through(
+    descriptor: int, take: Callable[[memoryview], object], keep_cache: bool, most: int | None = None
+) -> int:
+    """Read a file in pieces from its start, or C(most) bytes of it; their number."""
     buffer = memoryview(bytearray(_CHUNK))
     done = 0
     while True:
-        count = os.preadv(descriptor, [buffer], done)
+        count = os.preadv(descriptor, [buffer if most is None else buffer[: min(_CHUNK, most - done)]], done)
         if not count:
             return done
         take(buffer[:count])
@@ -205,10 +207,11 @@ def _reflink(source: int, target: int) -> bool:
     return True
 
 
-def copy(source: int, target: int, report: Callable[[int], None]) -> tuple[str, int]:
+def copy(source: int, target: int, most: int, report: Callable[[int], None]) -> tuple[str, int]:
     """Copy a file, by sharing its blocks where that is possible; the copy's sha256 and size.
 
-    C(report) is told the number of bytes done.
+    Not more than C(most) bytes are copied: a file that somebody still writes to would have no end. C(report) is told
+    the number of bytes done.
     """
     digest = hashlib.sha256()
     done = 0
@@ -224,7 +227,7 @@ def copy(source: int, target: int, report: Callable[[int], None]) -> tuple[str, 
 
     shared = _reflink(source, target)
     # The copy is hashed, not what it was made from.
-    size = _read_through(target if shared else source, take, keep_cache=False)
+    size = _read_through(target if shared else source, take, keep_cache=False, most=None if shared else most)
     return digest.hexdigest(), size
 
 

@@ -44,6 +44,13 @@ NOT_OF_SOURCE = Fault(
 _MODE = 0o644
 _MAX_CONFIG = 1 << 20
 _QUANTIZED = (".gguf", ".uqff")
+# After these nobody knows what the source has.
+_SILENT = (
+    _http.SOURCE_UNREACHABLE.id,
+    _http.PROXY_UNREACHABLE.id,
+    _http.PROXY_REFUSED.id,
+    _hub.UNAUTHORIZED.id,
+)
 _RESUMABLE = ("part", "part.json", "set")
 # Raised when content that was accepted before may be refused, or when a summary tells more: the headers of stored
 # models are then read once more.
@@ -411,7 +418,7 @@ def _compared(wanted: Wanted, source: Source, plan: Plan, client: _http.Client, 
     try:
         resolved = _hub.resolve(client, source, wanted.name, wanted.quantization, "", access.hub, to_read=False)
     except StackError as error:
-        if error.id in (_http.SOURCE_UNREACHABLE.id, _hub.UNAUTHORIZED.id):
+        if error.id in _SILENT:
             return None
         raise
     want = resolved.files[0].sha256
@@ -566,7 +573,10 @@ def _fetch_local(wanted: Wanted, source: Source, path: str, access: Access, repo
     with _local_file.opened(wanted.name, path) as (descriptor, status):
         with _model_store.incoming(wanted, "copy") as (target, written):
             sha256, size = _local_file.copy(
-                descriptor, written, lambda done: report(wanted.name, done, status.st_size, "copying")
+                descriptor,
+                written,
+                status.st_size + 1,
+                lambda done: report(wanted.name, done, status.st_size, "copying"),
             )
             if size != status.st_size:
                 raise StackError(
@@ -581,8 +591,15 @@ def _fetch_local(wanted: Wanted, source: Source, path: str, access: Access, repo
 def _copy(wanted: Wanted, path: str, part: str, report: Any) -> tuple[str, int]:
     """Copy a file of this host; the copy's sha256 and size."""
     with _local_file.opened(wanted.name, path) as (descriptor, status), open(part, "wb") as target:
-        copied = _local_file.copy(descriptor, target.fileno(), lambda done: report(done, status.st_size, "copying"))
-        os.fsync(target.fileno())
+        try:
+            copied = _local_file.copy(
+                descriptor, target.fileno(), status.st_size + 1, lambda done: report(done, status.st_size, "copying")
+            )
+            os.fsync(target.fileno())
+        except BaseException:
+            # It does not go on later.
+            _model_store.remove(part)
+            raise
     return copied
 
 
@@ -590,6 +607,7 @@ def _copied(wanted: Wanted, source: Source, remote: Remote, part: str, report: A
     """Copy one file of a directory of this host; its sha256."""
     sha256, size = _copy(wanted, remote.url, part, report)
     if size != remote.size:
+        _model_store.remove(part)
         raise StackError(_http.INTERRUPTED, name=wanted.name, source=source.shown, got=size, want=remote.size, why="")
     return sha256
 

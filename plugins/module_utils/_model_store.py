@@ -104,6 +104,7 @@ TEMPLATE_INVALID = Fault(
 )
 
 _SPARE = 64 << 20
+_MOST_SPARE = 1 << 30
 AUTO = "auto"
 _MODE = 0o644
 _MAX_SIDECAR = 8 << 20
@@ -283,19 +284,29 @@ def store_errors(wanted: Wanted) -> Iterator[None]:
         raise StackError(STORE_UNUSABLE, name=wanted.name, path=path, why=error.strerror or error) from None
 
 
-def free_bytes(path: str) -> int:
-    """Free space where a directory is or will be."""
+def _existing(path: str) -> str:
+    """Where a directory is or will be."""
     while not os.path.isdir(path) and path != "/":
         path = os.path.dirname(path)
-    status = os.statvfs(path)
+    return path
+
+
+def free_bytes(path: str) -> int:
+    """Free space where a directory is or will be."""
+    status = os.statvfs(_existing(path))
     return status.f_bavail * status.f_frsize
+
+
+def reserve(status: os.statvfs_result) -> int:
+    """The bytes of a file system that no download takes: a full one stops everything else on the host."""
+    return max(_SPARE, min(_MOST_SPARE, status.f_blocks * status.f_frsize // 50))
 
 
 def needed_space(wanted: Wanted, size: int | None) -> None:
     """Refuse what does not fit on the disk; C(size) is what is still to be written."""
-    free = free_bytes(wanted.store)
-    if size is not None and size + _SPARE > free:
-        need = readable(size + _SPARE)
+    free, spare = free_bytes(wanted.store), reserve(os.statvfs(_existing(wanted.store)))
+    if size is not None and size + spare > free:
+        need = readable(size + spare)
         raise StackError(NO_SPACE, name=wanted.name, path=wanted.store, free=readable(free), need=need)
 
 

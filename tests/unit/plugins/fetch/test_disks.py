@@ -22,6 +22,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils import (
     _download,
     _http,
     _hub,
+    _local_file,
     _model_companions,
     _model_present,
     _model_store,
@@ -61,17 +62,112 @@ def test_35_the_disk_is_full_in_the_middle(
     place: Place, disk: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk("size=600k")
-    monkeypatch.setattr(_model_store, "_SPARE", -(1 << 30))
+    monkeypatch.setattr(_model_store, "reserve", lambda _status: -(1 << 30))
     place.fails("no_space")
     assert len(place.bodies()) == 1
     place.check(there=False)
     # What has arrived is kept; there is room now.
     subprocess.run(["mount", "-o", "remount,size=64m", place.store], check=True)
-    monkeypatch.setattr(_model_store, "_SPARE", 0)
+    monkeypatch.setattr(_model_store, "reserve", lambda _status: 0)
     place.hub.cdn.log.clear()
     place.fetch()
     assert place.bodies()[0].startswith("bytes=")
     assert place.leftovers() == []
+
+
+ENDLESS = "/endless.gguf"
+
+
+def endless(place: Place, etag: str = "") -> str:
+    """A body of 500 MB that begins like a model and whose length nobody tells."""
+    path = place.root / "endless"
+    path.write_bytes(place.content)
+    os.truncate(path, 500 << 20)
+    place.plain.files[ENDLESS] = path
+    place.plain.headers[ENDLESS] = {"ETag": etag, "Last-Modified": ""}
+    place.plain.fault(ENDLESS, chunked=True, times=-1, method="HEAD")
+    place.plain.fault(ENDLESS, chunked=True, times=-1)
+    return f"{place.plain.url}{ENDLESS}"
+
+
+@pytest.mark.parametrize("etag", ["", '"one"'])
+def test_a_body_without_end_leaves_room_on_the_disk(place: Place, disk: Callable[..., None], etag: str) -> None:
+    disk("size=96m")
+    message = place.fails("disk_reserved", endless(place, etag))
+    assert "the last 67.1 MB of the disk" in message
+    assert "if the model is not that large, its source is at fault" in message
+    # What can't go on is of no use, and what can is kept.
+    assert place.part.exists() == bool(etag)
+    taken = place.part.stat().st_size if etag else 0
+    assert _model_store.free_bytes(str(place.store)) >= 64 << 20
+    assert taken <= 32 << 20
+    assert place.plain.sent < 48 << 20
+
+
+def test_it_leaves_more_on_a_larger_disk(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two parts of a hundred, but not more than a gigabyte."""
+    sizes = {1 << 30: 64 << 20, 10 << 30: (10 << 30) // 50, 1 << 40: 1 << 30}
+    for size, spare in sizes.items():
+        status = os.statvfs_result((4096, 4096, size // 4096, 0, 0, 0, 0, 0, 0, 255))
+        assert _model_store.reserve(status) == spare
+
+
+def test_a_disk_that_others_fill_meanwhile(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also over several connections; what has arrived goes on when there is room again."""
+    monkeypatch.setattr(_download, "_LOOK", 1 << 17)
+    monkeypatch.setattr(_download, "_SEGMENT", 1 << 16)
+    reserve, looks = _model_store.reserve, []
+
+    def filled(status: os.statvfs_result) -> int:
+        looks.append(1)
+        return reserve(status) if len(looks) < 3 else 1 << 62
+
+    for connections in (1, 2):
+        with monkeypatch.context() as patch:
+            patch.setattr(_model_store, "reserve", filled)
+            looks.clear()
+            place.fails("disk_reserved", connections=connections)
+    assert place.part.exists()
+    place.hub.cdn.log.clear()
+    place.fetch()
+    assert place.bodies()[0].startswith("bytes=")
+    place.check(there=True)
+    assert place.leftovers() == []
+
+
+@pytest.mark.parametrize("what", [{"cut_after": 500_000}, {"stall_after": 500_000}])
+def test_a_part_that_can_not_go_on_is_removed(place: Place, what: dict[str, int]) -> None:
+    """Nothing tells whether the server will still have the same content."""
+    place.plain.headers["/model.gguf"] = {"ETag": "", "Last-Modified": ""}
+    place.plain.fault("/model.gguf", times=-1, **what)
+    place.fails("stalled" if "stall_after" in what else "interrupted", f"{place.plain.url}/model.gguf", retries=0)
+    assert place.leftovers() == []
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_file_of_this_host_that_grows_without_end(
+    place: Place, several: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody still copies it there; each piece that is read is followed by another one."""
+    folder = place.root / "growing"
+    folder.mkdir()
+    path = folder / "m.gguf"
+    path.write_bytes(place.content)
+    write_all, written = _local_file.write_all, []
+
+    def followed(descriptor: int, data: Any) -> None:
+        written.append(len(data))
+        with path.open("ab") as file:
+            file.write(bytes(1 << 20))
+        if sum(written) > 50 << 20:
+            pytest.fail("it has no end")
+        write_all(descriptor, data)
+
+    monkeypatch.setattr(_local_file, "_reflink", lambda *_arguments: False)
+    monkeypatch.setattr(_local_file, "write_all", followed)
+    place.fails("interrupted", folder.as_uri() if several else path.as_uri())
+    assert sum(written) <= len(place.content) + 1
+    assert [each for each in place.leftovers() if ".part" in each or ".copy" in each] == []
 
 
 def test_35_no_inodes_left(place: Place, disk: Callable[..., None]) -> None:

@@ -13,7 +13,6 @@ import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._image_checks import (
     Network,
-    _bypasses,
     check_git,
     check_reach,
     parse_refs,
@@ -143,15 +142,3 @@ def test_reach(network: Network, commit: str) -> None:
     with pytest.raises(StackError, match="the Rust toolchain from") as caught:
         check_reach(network, "b1", {"Rust toolchain": "http://127.0.0.1:9/"})
     assert caught.value.id == "image.download_unreachable"
-
-
-@pytest.mark.parametrize(
-    ("host", "no_proxy", "bypassed"),
-    [
-        ("a.example.org:443", "b, .example.org", True),
-        ("example.org", "*", True),
-        ("anexample.org", "example.org", False),
-    ],
-)
-def test_proxies_are_bypassed(host: str, no_proxy: str, bypassed: bool) -> None:
-    assert _bypasses(host, no_proxy) is bypassed

@@ -319,11 +319,14 @@ def test_wrong_checksum(run: Run, server: Server, store: Path) -> None:
     assert files(store) == set()
 
 
-def test_stalled_server(run: Run, server: Server, store: Path) -> None:
-    failed = run("/stalls", timeout=1)
+@pytest.mark.parametrize("known", [True, False])
+def test_stalled_server(known: bool, run: Run, server: Server, store: Path) -> None:
+    """Without a sha256, and a server that says nothing of its content, the part is of no use later."""
+    digest = hashlib.sha256(server.content).hexdigest() if known else ""
+    failed = run("/stalls", timeout=1, sha256=digest)
     assert failed["error_id"] == "model.stalled"
     assert f"at byte {len(server.content) // 2}" in failed["msg"]
-    assert files(store) == PART
+    assert files(store) == (PART if known else set())
 
 
 def test_untrusted_certificate(run: Run, store: Path, tmp_path: Path, certificate: Path) -> None:
