@@ -90,6 +90,11 @@ def opened(name: str, path: str) -> Iterator[tuple[int, os.stat_result]]:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise StackError(SOURCE_UNREADABLE, name=name, path=path, why="it is not a regular file")
+        named = os.lstat(path)
+        # Its owner would have root copy what only root can read to where everybody can.
+        if not os.path.samestat(named, status) and named.st_uid not in (0, os.geteuid(), status.st_uid):
+            why = f"it is a link of the user {named.st_uid} to a file of the user {status.st_uid}"
+            raise StackError(SOURCE_UNREADABLE, name=name, path=path, why=why)
         yield descriptor, status
     finally:
         os.close(descriptor)

@@ -101,7 +101,10 @@ def choose(url: urllib.parse.SplitResult, variables: Mapping[str, str]) -> Proxy
 
     The error's second argument is the proxy, as far as it can be shown.
     """
-    port = url.port or (443 if url.scheme == "https" else 80)
+    try:
+        port = url.port or (443 if url.scheme == "https" else 80)
+    except ValueError:
+        port = 0
     text = variables.get(f"{url.scheme}_proxy") or variables.get("all_proxy") or ""
     if not text or bypasses(url.hostname or "", port, variables.get("no_proxy", "")):
         return None

@@ -236,3 +236,30 @@ def test_a_pipe_in_ollamas_store_does_not_stop_the_run(place: Place) -> None:
     os.mkfifo(path)
     source = _registry.Source("ollama", "", "", "registry.ollama.ai", "library/x", "latest")
     assert _registry._local_manifest(source, [str(place.root / "ollama")]) is None
+
+
+@root_only
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize(
+    ("owner", "target", "refused"), [(SOMEBODY, 0, True), (SOMEBODY, SOMEBODY, False), (0, 5, False)]
+)
+def test_a_link_of_somebody_else_gives_out_nothing_of_others(
+    place: Place, several: bool, owner: int, target: int, refused: bool
+) -> None:
+    """In a directory that another user fills, such as the container of a conversion; a hub's cache is full of links."""
+    folder = place.root / "somebodys"
+    folder.mkdir()
+    secret = place.root / "secret"
+    secret.write_bytes(place.content)
+    os.chown(secret, target, target)
+    link = folder / "model.gguf"
+    link.symlink_to(secret)
+    os.lchown(link, owner, owner)
+    source = folder.as_uri() if several else link.as_uri()
+    if refused:
+        assert f"it is a link of the user {SOMEBODY} to a file of the user 0" in place.fails(
+            "source_unreadable", source
+        )
+        assert not place.store.exists()
+    else:
+        assert place.fetch(source).changed
