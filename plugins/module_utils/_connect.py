@@ -1,7 +1,8 @@
 # Copyright (c) 2026, the mistralrs.stack maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""TCP connections to names with several addresses, some of which may never answer (Happy Eyeballs, RFC 8305).
+"""TCP connections to names with several addresses, some of which may never answer (Happy Eyeballs, RFC 8305), and
+short answers over them.
 
 Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 
@@ -11,6 +12,7 @@ A network that drops IPv6 instead of refusing it would otherwise cost the whole 
 from __future__ import annotations
 
 import errno
+import http.client
 import os
 import selectors
 import socket
@@ -20,8 +22,27 @@ from typing import Any
 
 # So long an address is tried alone before the next one is tried beside it, in seconds (RFC 8305, section 8).
 STAGGER = 0.25
+# So long an answer may take that is no file, in seconds.
+ANSWER_SECONDS = 300
 # What a host without IPv6, or without IPv4, says of every address of that kind; other errors tell more.
 _NO_ROUTE = (errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+
+
+def read_body(response: http.client.HTTPResponse, limit: int) -> bytes:
+    """The body of an answer, up to C(limit) bytes, that says something about files and so is short.
+
+    Raises OSError if it does not come to an end in time: a byte now and then is no silence.
+    """
+    until = time.monotonic() + ANSWER_SECONDS
+    content = bytearray()
+    try:
+        while len(content) < limit and (data := response.read1(min(1 << 16, limit - len(content)))):
+            content += data
+            if time.monotonic() > until:
+                raise OSError(f"it has sent {len(content)} bytes in {ANSWER_SECONDS} s, and they are not all")
+    except http.client.IncompleteRead as error:
+        content += error.partial
+    return bytes(content)
 
 
 def in_turn(found: list[Any]) -> list[Any]:

@@ -25,7 +25,7 @@ from email.message import Message
 from typing import Any, NamedTuple, Union
 
 from ansible_collections.mistralrs.stack.plugins.module_utils import _proxy
-from ansible_collections.mistralrs.stack.plugins.module_utils._connect import Connector
+from ansible_collections.mistralrs.stack.plugins.module_utils._connect import Connector, read_body
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._source import is_loopback, redact
 
@@ -183,11 +183,8 @@ class Answer:
         return count
 
     def read(self, limit: int) -> bytes:
-        """The body, up to C(limit) bytes."""
-        try:
-            return self._response.read(limit)
-        except http.client.IncompleteRead as error:
-            return error.partial
+        """The body, up to C(limit) bytes. Raises OSError if it does not come to an end in time."""
+        return read_body(self._response, limit)
 
     @property
     def length(self) -> int | None:

@@ -28,6 +28,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._build_log import 
     GIT_UNREACHABLE,
     TAG_MISSING,
 )
+from ansible_collections.mistralrs.stack.plugins.module_utils._connect import read_body
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 
 CRATE_INDEX_UNREACHABLE = Fault(
@@ -75,7 +76,7 @@ class Network:
         )
         try:
             with opener.open(request, timeout=_TIMEOUT) as answer:
-                return bytes(answer.read(most))
+                return read_body(answer, most)
         except urllib.error.HTTPError as error:
             who = f"the proxy {proxy.shown}" if proxy and error.code == 407 else "the server"
             raise OSError(f"{who} answers {error.code} {error.reason}") from None

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils import (
+    _connect,
     _gguf,
     _http,
     _hub,
@@ -19,6 +20,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils import (
     _safetensors,
 )
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError, StackErrors
+from ansible_collections.mistralrs.stack.plugins.module_utils._image_checks import Network
 from ansible_collections.mistralrs.stack.plugins.module_utils._model_names import store_file_name
 from ansible_collections.mistralrs.stack.plugins.module_utils._source import parse_source
 from ansible_collections.mistralrs.stack.plugins.modules import model
@@ -95,6 +97,19 @@ def test_the_largest_record_can_be_read_again(place: Place) -> None:
     _model_store.make_directories(wanted)
     _model_store.write_small(wanted, "json", _model_store.record_text(record), ".store", f"{wanted.file}.json")
     assert _model_store.read_sidecar(wanted) == record
+
+
+def test_an_answer_about_files_comes_to_an_end(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A byte now and then is no silence, and would go on for days."""
+    monkeypatch.setattr(_connect, "ANSWER_SECONDS", 1)
+    place.mirror = place.plain.url
+    place.plain.files["/.store/x.gguf.json"] = b"{" + b" " * 10_000 + b"}"
+    place.plain.fault("/.store/x.gguf.json", drip_seconds=0.1, times=-1)
+    message = place.fails("source_unreachable", "mirror://x", retries=1)
+    assert "in 1 s, and they are not all" in message
+    assert place.plain.asked() == ["/.store/x.gguf.json"] * 2
+    with pytest.raises(OSError, match="in 1 s, and they are not all"):
+        Network({}, "").get(f"{place.plain.url}/.store/x.gguf.json")
 
 
 # Two names, one file
