@@ -7,8 +7,15 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import containers  # noqa: E402
 
 On = Callable[..., str]
 URL = "http://127.0.0.1:11434"
@@ -27,21 +34,49 @@ def test_the_container_is_the_real_server_built_for_the_cpu(on_host: On) -> None
     assert doctor["system"]["build"]["cuda"] is False
 
 
-def test_asked_at_once_it_mixes_answers_up_and_the_proof_says_so(module: MODULE) -> None:
-    said = module(
-        "server_ready",
-        {"url": URL, "model": ID, "container": "mistral-engine", "timeout": 300, "concurrent_prompts": 6},
-    )
+def ready(module: MODULE, **options: Any) -> dict[str, Any]:
+    known = {"url": URL, "model": ID, "container": "mistral-engine", "timeout": 300, "concurrent_prompts": 0}
+    return module("server_ready", {**known, **options})
+
+
+@pytest.mark.parametrize("count", [2, 6])
+def test_asked_at_once_it_mixes_answers_up_and_the_proof_says_so(module: MODULE, count: int) -> None:
+    said = ready(module, concurrent_prompts=count)
     assert said["failed"], said
     assert "[server.answers_change_under_load]" in said["msg"]
+    assert "answers are wrong" in said["msg"]
 
 
 def test_without_that_question_it_is_ready(module: MODULE) -> None:
-    said = module(
-        "server_ready",
-        {"url": URL, "model": ID, "container": "mistral-engine", "timeout": 300, "concurrent_prompts": 0},
-    )
+    # Alone it is right again: nothing but the load shows the defect.
+    said = ready(module)
     assert not said["failed"], said
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("{% for m in messages %}{{ m.content }", "expected end of variable block"),
+        ("{{ raise_exception('roles must alternate') }}", "roles must alternate"),
+    ],
+    ids=["broken", "raising"],
+)
+def test_a_template_that_breaks_every_chat_is_named(module: MODULE, template: str, message: str) -> None:
+    with containers.shared_folder() as folder:
+        (folder / "template.jinja").write_text(template)
+        model = {
+            "name": ID,
+            "file": f"{ID}.gguf",
+            "path": str(containers.SHARED / f"{ID}.gguf"),
+            "chat_template": str(containers.seen(folder / "template.jinja")),
+        }
+        with containers.running(folder, [model]) as url:
+            own = {"url": url, "container": containers.NAME}
+            assert not ready(module, chat=False, **own)["failed"]
+            said = ready(module, chat=True, **own)
+            assert said["failed"], said
+            assert "[server.chat_failed]" in said["msg"]
+            assert message in said["msg"]
 
 
 # The last one: 0.8.1 does not load a model again that it was asked to unload.
