@@ -82,12 +82,14 @@ options:
     type: bool
     default: false
   service:
+    version_added: 0.2.0
     description:
       - The unit of systemd that runs this configuration. It is started or reloaded if it does not run these files, and
         restarted if its program or a module of it was replaced.
       - If not given, it is left alone.
     type: str
   loaded_file:
+    version_added: 0.2.0
     description:
       - A file below O(root) that the module writes after all others. The configuration has to include it in the server
         at which O(loaded_url) arrives. Its one location answers with a name for the files as they lay there when Nginx
@@ -95,10 +97,12 @@ options:
       - Required with O(service).
     type: str
   loaded_url:
+    version_added: 0.2.0
     description:
       - The address, without TLS, at which that location is asked.
     type: str
   error_log:
+    version_added: 0.2.0
     description:
       - Where Nginx says why it did not load a configuration.
     type: path
