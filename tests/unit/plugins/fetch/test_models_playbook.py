@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -54,3 +55,56 @@ def test_what_does_not_fit_the_gpus_is_not_fetched(place: Place) -> None:
     assert "[model.does_not_fit]" in said
     assert not place.store.exists()
     assert "failed=0" in run(place, **options, mistral_gpu_info=gpu(2000))
+
+
+def test_a_lora_adapter_is_refused_before_anything_is_changed(place: Place) -> None:
+    adapter = make_model(place.gguf, **{"general.type": "adapter", "adapter.type": "lora"})
+    place.hub.add(REPOSITORY, {"m-Q4_K_M.gguf": adapter})
+    options = {"model": "m", "quantization": "q4_k_m", "source": f"hf://{REPOSITORY}"}
+    said = " ".join(run(place, **options, mistral_gpu_info=gpu(2000)).split())
+    assert "Model m is a LoRA adapter" in said
+    assert "[model.no_model]" in said
+    assert not place.store.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_store_of_somebody_else_is_refused_instead_of_taken_over(place: Place) -> None:
+    place.store.mkdir()
+    os.chown(place.store, 12345, 12345)
+    place.hub.add(REPOSITORY, {"m-Q4_K_M.gguf": make_model(place.gguf)})
+    options = {"model": "m", "quantization": "q4_k_m", "source": f"hf://{REPOSITORY}"}
+    said = " ".join(run(place, **options, mistral_gpu_info=gpu(2000)).split())
+    assert "[model.store_untrusted]" in said
+    assert "it belongs to the user 12345" in said
+    assert (place.store.stat().st_uid, list(place.store.iterdir())) == (12345, [])
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_equal_tasks_in_the_background_are_all_told(place: Place, is_there: bool) -> None:
+    """With async the module waits for the job itself; here it does so on five hosts that share a store."""
+    if not is_there:
+        place.plain.fault("/model.gguf", stall_after=500_000, stall_seconds=1, times=-1)
+    hosts = {f"h{number}": {"ansible_connection": "local"} for number in range(5)}
+    inventory = place.root / "inventory.json"
+    inventory.write_text(json.dumps({"all": {"hosts": hosts, "vars": {"ansible_python_interpreter": sys.executable}}}))
+    task = {
+        "mistralrs.stack.model": {
+            "path": str(place.store),
+            "name": "m",
+            "source": f"{place.plain.url}/model.gguf",
+            "timeout": 2,
+            "retries": 0,
+        },
+        "async": 60,
+        "poll": 1,
+        "register": "done",
+    }
+    told = {"ansible.builtin.assert": {"that": ["done.model.size > 0", "done.model.sha256 | length == 64"]}}
+    playbook = place.root / "play.yml"
+    playbook.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": [task, told]}]))
+    command = ["ansible-playbook", "--forks", "5", "-i", str(inventory), str(playbook)]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    ends = [line for line in said.splitlines() if "failed=" in line]
+    assert len(ends) == 5
+    assert all(("failed=0" if is_there else "failed=1") in line for line in ends), said
+    assert (place.store / "m.gguf").exists() == is_there
