@@ -115,7 +115,7 @@ def test_the_table_has_no_row_without_a_test() -> None:
 def test_the_patterns_for_dnf_find_exactly_the_packages_of_a_version() -> None:
     known = variables("nvidia_container_toolkit")
     tasks = yaml.safe_load((ROOT / "roles/nvidia_container_toolkit/tasks/install_rpm.yml").read_text())
-    expression = tasks[1]["block"][0]["ansible.builtin.dnf"]["name"].strip("{} ")
+    expression = tasks[1]["block"][0]["mistralrs.stack.packages"]["name"].strip("{} ")
     patterns = templated({**known, "nvidia_container_toolkit_version": "1.19.1"}, expression)
     offered = [row[1] for row in recorded("container-toolkit") if row[1].endswith(".x86_64")]
     assert len(offered) == 4
