@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -99,3 +102,36 @@ def test_the_documentation_names_the_time() -> None:
     found = re.search(r'DOCUMENTATION = r"""(.*?)"""', text, re.DOTALL)
     assert found
     assert yaml.safe_load(found[1])["options"]["lock_timeout"]["default"] == _package_lock.TIMEOUT
+
+
+@pytest.mark.parametrize(
+    ("failed", "said"),
+    [
+        pytest.param({"stderr": FRONTEND, "stdout": ""}, "unattended-upgr (process 19569) installs", id="script"),
+        pytest.param({"msg": "x [packages.busy]", "error_id": "packages.busy"}, "x [packages.busy]", id="module"),
+        pytest.param({"stderr": "E: Unable to locate package x", "msg": "rc 100"}, "", id="another failure"),
+    ],
+)
+def test_the_driver_role_takes_nothing_back_when_somebody_is_in_the_way(
+    tmp_path: Path, failed: dict[str, str], said: str
+) -> None:
+    answer = tmp_path / "answer"
+    copy = {"content": "{{ __nvidia_driver_in_the_way }}", "dest": str(answer), "mode": "0600"}
+    files = [str(ROOT / "roles" / "nvidia_driver" / "vars" / "main.yml")]
+    play = {"hosts": "localhost", "gather_facts": False, "vars_files": files, "tasks": [{"ansible.builtin.copy": copy}]}
+    (tmp_path / "play.yml").write_text(json.dumps([play]))
+    given = {"ansible_failed_result": failed, "ansible_python_interpreter": sys.executable}
+    command = [
+        "ansible-playbook",
+        "-i",
+        "localhost,",
+        "-c",
+        "local",
+        str(tmp_path / "play.yml"),
+        "-e",
+        json.dumps(given),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert said in answer.read_text()
+    assert bool(said) is bool(answer.read_text())

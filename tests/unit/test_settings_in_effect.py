@@ -255,19 +255,19 @@ def test_a_repaired_file_makes_the_engine_start_anew(evaluate: Evaluate, tmp_pat
     # The settings lie elsewhere here.
     task = json.loads(json.dumps(task).replace("/etc/mistral/", f"{store}/"))
 
-    def inputs() -> str:
-        given = {
-            "mistral_server_plan": {"toml": "x", "links": links},
-            "__mistral_server_serve_path": f"{tmp_path}/serve",
-        }
-        files = {"mistral_server_config": {}, "mistral_server_models": []}
-        return str(evaluate("mistral_server", "__mistral_server_inputs", [task], **given, **files))
+    def inputs(**more: Any) -> str:
+        plan = {"toml": "x", "links": links}
+        given = {"mistral_server_plan": plan, "__mistral_server_serve_path": f"{tmp_path}/serve", **more}
+        return str(evaluate("mistral_server", "__mistral_server_inputs", [task], **given))
 
     first = inputs()
     assert inputs() == first
     if name:
         rewrite(store / name)
         assert inputs() != first
+    else:
+        # A container keeps the limits that Docker had when it was made.
+        assert inputs(docker_engine_ulimits={"nofile": 4096}) != first
     # The order: what is counted has been written, and what says the count comes last.
     written = [
         each["name"] for each in configure if {"ansible.builtin.template", "mistralrs.stack.link_tree"} & set(each)
