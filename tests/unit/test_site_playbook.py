@@ -69,13 +69,14 @@ def collections(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def run(
-    collections: Path, journal: Path, settings: dict[str, str] | None = None, **variables: Any
-) -> tuple[int, list[str]]:
-    """The status of a run and what it did, each as the role and the hosts that it was run on together.
-
-    C(settings) are those of the user's ansible.cfg, as environment variables.
-    """
+def play(
+    collections: Path,
+    journal: Path,
+    settings: dict[str, str] | None = None,
+    tags: str = "driver,docker",
+    **variables: Any,
+) -> subprocess.CompletedProcess[str]:
+    """Run site.yml; C(settings) are those of the user's ansible.cfg, as environment variables."""
     local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, "ansible_become": False}
     members = {"hosts": dict.fromkeys(HOSTS, local)}
     groups = {"gpu_hosts": members, "gateways": {"hosts": {"h1": None}}}
@@ -84,7 +85,7 @@ def run(
     given = {"journal": str(journal), "batch": "1", "changing": [], "broken": [], "refused": []}
     # Whoever runs the tests is not asked to be root for roles that do nothing.
     facts = {"ansible_facts": {"effective_user_id": 0, "pkg_mgr": ""}}
-    command = ["ansible-playbook", "-i", str(inventory), "mistralrs.stack.site", "--tags", "driver,docker"]
+    command = ["ansible-playbook", "-i", str(inventory), "mistralrs.stack.site", "--tags", tags]
     command += ["-e", json.dumps({**given, **variables, **facts})]
     environment = {
         **os.environ,
@@ -92,7 +93,14 @@ def run(
         "ANSIBLE_NOCOLOR": "1",
         **(settings or {}),
     }
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=journal.parent)
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=journal.parent)
+
+
+def run(
+    collections: Path, journal: Path, settings: dict[str, str] | None = None, **variables: Any
+) -> tuple[int, list[str]]:
+    """The status of a run and what it did, each as the role and the hosts that it was run on together."""
+    done = play(collections, journal, settings, **variables)
     assert "Traceback" not in done.stdout + done.stderr
     lines = journal.read_text().splitlines() if journal.exists() else []
     assert lines or variables.get("refused"), done.stdout[-3000:]
@@ -111,6 +119,14 @@ def journal(tmp_path: Path) -> Path:
 def test_the_gateways_checks_know_what_it_will_be_asked_to_do(collections: Path, journal: Path) -> None:
     _status, lines = run(collections, journal)
     assert lines[0] == "gateway_knows of h1"
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"), [("2001:db8::1", "[2001:db8::1]"), ("192.0.2.1", "192.0.2.1"), ("gate.lan", "gate.lan")]
+)
+def test_the_endpoint_that_is_shown(collections: Path, journal: Path, address: str, shown: str) -> None:
+    said = play(collections, journal, tags="untagged", ansible_host=address).stdout
+    assert f"Endpoint: https://{shown}:443/v1" in said
 
 
 def test_drivers_that_stay_are_looked_at_all_at_once(collections: Path, journal: Path) -> None:
