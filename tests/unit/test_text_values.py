@@ -194,7 +194,7 @@ GIVEN: list[tuple[str, dict[str, str], dict[str, Any], str]] = [
     (
         "mistral_monitor",
         {"mistral_monitor_minimum_free_gb": "0", "mistral_monitor_take_over": "true"},
-        {"mistral_monitor_listen_address": "127.0.0.1:39090"},
+        {"mistral_monitor_listen_address": "127.0.0.1:39090", "mistral_exporters_node_address": ":9100"},
         "",
     ),
     (
