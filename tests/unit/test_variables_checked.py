@@ -1,4 +1,4 @@
-"""Every variable of every role is checked before anything is changed: by kind, by choices, or by what is named here."""
+"""Every variable of every role is checked before anything is changed: by its kind, its choices or what is named."""
 
 from __future__ import annotations
 
