@@ -27,7 +27,6 @@ from contextlib import suppress
 from email.message import Message
 from typing import Any, NamedTuple
 
-from ansible_collections.mistralrs.stack.plugins.module_utils import _model_store
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._http import (
     HTTP_ANSWER,
@@ -46,7 +45,12 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._http import (
     TransportError,
     reason,
 )
-from ansible_collections.mistralrs.stack.plugins.module_utils._local_file import write_all, write_behind
+from ansible_collections.mistralrs.stack.plugins.module_utils._local_file import (
+    readable,
+    reserve,
+    write_all,
+    write_behind,
+)
 from ansible_collections.mistralrs.stack.plugins.module_utils._source import Remote, redact
 
 CHECKSUM_MISMATCH = Fault(
@@ -346,7 +350,7 @@ class _Room:
         if self._left >= 0:
             return 0
         status = os.fstatvfs(self._descriptor)
-        spare = _model_store.reserve(status)
+        spare = reserve(status)
         free = status.f_bavail * status.f_frsize - spare
         self._left = min(_LOOK, free) - count
         return spare if free < count else 0
@@ -395,7 +399,7 @@ class _Download:
         spare = room.spare(count)
         if spare:
             path = os.path.dirname(self.part.path)
-            raise self.fault(DISK_RESERVED, got=got, spare=_model_store.readable(spare), path=path)
+            raise self.fault(DISK_RESERVED, got=got, spare=readable(spare), path=path)
 
     def can_go_on(self) -> bool:
         """Whether something would tell, later, that the rest is of the same content."""

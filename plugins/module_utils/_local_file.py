@@ -56,6 +56,8 @@ if _sync_file_range is not None:
 _forking = threading.Lock()
 Seen = Callable[[int], None]
 _NOT_SUPPORTED = (errno.ENOTTY, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EXDEV, errno.EPERM)
+_SPARE = 64 << 20
+_MOST_SPARE = 1 << 30
 
 
 def identity(status: os.stat_result) -> dict[str, int]:
@@ -234,6 +236,20 @@ def copy(source: int, target: int, most: int, report: Callable[[int], None]) -> 
     # The copy is hashed, not what it was made from.
     size = _read_through(target if shared else source, take, keep_cache=False, most=None if shared else most)
     return digest.hexdigest(), size
+
+
+def readable(count: int) -> str:
+    """A number of bytes for people."""
+    amount, units = float(count), ["bytes", "KB", "MB", "GB", "TB"]
+    while amount >= 1000 and len(units) > 1:
+        amount /= 1000
+        units.pop(0)
+    return f"{amount:.3g} {units[0]}" if amount < 1000 else f"{amount:.0f} {units[0]}"
+
+
+def reserve(status: os.statvfs_result) -> int:
+    """The bytes of a file system that no download takes: a full one stops everything else on the host."""
+    return max(_SPARE, min(_MOST_SPARE, status.f_blocks * status.f_frsize // 50))
 
 
 def sync_directory(path: str) -> None:

@@ -41,6 +41,8 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fau
 from ansible_collections.mistralrs.stack.plugins.module_utils._local_file import (
     hash_file,
     identity,
+    readable,
+    reserve,
     sealed_digest,
     sync_directory,
 )
@@ -103,8 +105,6 @@ TEMPLATE_INVALID = Fault(
     "It must be the Jinja text that the model's publisher calls chat template.",
 )
 
-_SPARE = 64 << 20
-_MOST_SPARE = 1 << 30
 AUTO = "auto"
 _MODE = 0o644
 _MAX_SIDECAR = 8 << 20
@@ -190,15 +190,6 @@ def template_name(wanted: Wanted) -> str:
 def label(wanted: Wanted) -> str:
     """What messages call the model."""
     return f"Model {wanted.name}"
-
-
-def readable(count: int) -> str:
-    """A number of bytes for people."""
-    amount, units = float(count), ["bytes", "KB", "MB", "GB", "TB"]
-    while amount >= 1000 and len(units) > 1:
-        amount /= 1000
-        units.pop(0)
-    return f"{amount:.3g} {units[0]}" if amount < 1000 else f"{amount:.0f} {units[0]}"
 
 
 def _user(number: int) -> str:
@@ -295,11 +286,6 @@ def free_bytes(path: str) -> int:
     """Free space where a directory is or will be."""
     status = os.statvfs(_existing(path))
     return status.f_bavail * status.f_frsize
-
-
-def reserve(status: os.statvfs_result) -> int:
-    """The bytes of a file system that no download takes: a full one stops everything else on the host."""
-    return max(_SPARE, min(_MOST_SPARE, status.f_blocks * status.f_frsize // 50))
 
 
 def needed_space(wanted: Wanted, size: int | None) -> None:

@@ -17,7 +17,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-# What tests/recordings/mistralrs-0.8.1-cuda/ldd.txt names, but libcuda. An unoptimised build links libnvrtc as well, which
+# What tests/recordings/mistralrs-0.8.1-cuda/ldd.txt names, but libcuda. An unoptimised build links libnvrtc too, which
 # NVIDIA's runtime images have with the others (package cuda-libraries-13-0).
 RUNTIME = ("libcudart.so.13", "libcublas.so.13", "libcublasLt.so.13", "libcurand.so.10", "libnvrtc.so.13")
 DEVEL = """\

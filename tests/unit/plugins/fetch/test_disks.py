@@ -109,14 +109,14 @@ def test_it_leaves_more_on_a_larger_disk(place: Place, monkeypatch: pytest.Monke
     sizes = {1 << 30: 64 << 20, 10 << 30: (10 << 30) // 50, 1 << 40: 1 << 30}
     for size, spare in sizes.items():
         status = os.statvfs_result((4096, 4096, size // 4096, 0, 0, 0, 0, 0, 0, 255))
-        assert _model_store.reserve(status) == spare
+        assert _local_file.reserve(status) == spare
 
 
 def test_a_disk_that_others_fill_meanwhile(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also over several connections; what has arrived goes on when there is room again."""
     monkeypatch.setattr(_download, "_LOOK", 1 << 17)
     monkeypatch.setattr(_download, "_SEGMENT", 1 << 16)
-    reserve, looks = _model_store.reserve, []
+    reserve, looks = _local_file.reserve, []
 
     def filled(status: os.statvfs_result) -> int:
         looks.append(1)
@@ -124,7 +124,8 @@ def test_a_disk_that_others_fill_meanwhile(place: Place, monkeypatch: pytest.Mon
 
     for connections in (1, 2):
         with monkeypatch.context() as patch:
-            patch.setattr(_model_store, "reserve", filled)
+            for module in (_model_store, _download):
+                patch.setattr(module, "reserve", filled)
             looks.clear()
             place.fails("disk_reserved", connections=connections)
     assert place.part.exists()
