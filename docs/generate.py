@@ -208,11 +208,11 @@ def made_from(*sources: str) -> str:
 
 
 def engine_versions_page() -> str:
-    versions, cuda = plugin("module_utils._engine_versions"), plugin("module_utils._cuda_releases")
+    versions, cuda = plugin("plugin_utils._image.engine_versions"), plugin("plugin_utils._image.cuda_releases")
     lines = [
         "# Versions of mistral.rs, CUDA and GPUs",
         "",
-        made_from("plugins/module_utils/_engine_versions.py", "plugins/module_utils/_cuda_releases.py"),
+        made_from("plugins/plugin_utils/_image/engine_versions.py", "plugins/plugin_utils/_image/cuda_releases.py"),
         "",
         "What `mistral_image_source: build` can build. The newest CUDA is chosen that the version builds with, that",
         "compiles for the GPUs and that the driver runs in full; `mistral_image_cuda_version` sets another one, within",
@@ -256,7 +256,7 @@ def engine_versions_page() -> str:
         "The newest versions have some, too.",
         "",
     ]
-    text = plugin("module_utils._engine_number").text_of
+    text = plugin("module_utils._version_number").text_of
     for defect in versions.DEFECTS:
         until = f", fixed in {text(defect.fixed)}" if defect.fixed else ""
         lines.append(f"- From {text(defect.first)} on{until}: {defect.sentence}")
@@ -282,7 +282,7 @@ def engine_versions_page() -> str:
         "| compute capability | CUDA, at least |",
         "|---|---|",
     ]
-    first_cuda = plugin("module_utils._compute_capability").CAPABILITY_CUDA
+    first_cuda = plugin("plugin_utils._image.compute_capability").CAPABILITY_CUDA
     lines += [f"| {one} | {minimum} |" for one, minimum in first_cuda.items()]
     return "\n".join(lines) + "\n"
 
@@ -291,7 +291,7 @@ def catalog_page() -> str:
     lines = [
         "# Models that are known by name",
         "",
-        made_from("plugins/module_utils/_catalog.yml"),
+        made_from("plugins/plugin_utils/_models/catalog.yml"),
         "",
         "For these `mistral_models` needs only a `name`, and a `quantization` where the default is not wanted. An",
         "inventory adds its own with `mistral_models_catalog_extra`.",
@@ -299,7 +299,7 @@ def catalog_page() -> str:
         "| name | repository on Hugging Face | default quantization | licence |",
         "|---|---|---|---|",
     ]
-    for row in plugin("module_utils._catalog").rows():
+    for row in plugin("plugin_utils._models.catalog").rows():
         names = ", ".join(f"`{name}`" for name in row.names)
         lines.append(f"| {names} | {row.repository} | `{row.default}` | {row.license} |")
     return "\n".join(lines) + "\n"

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from ansible_collections.mistralrs.stack.plugins.module_utils._build_progress import BuildProgress
-from ansible_collections.mistralrs.stack.plugins.plugin_utils._followed import FollowedAction, Lines
+from ansible_collections.mistralrs.stack.plugins.plugin_utils._build_progress import BuildProgress
+from ansible_collections.mistralrs.stack.plugins.plugin_utils._job_action import FollowedAction, Lines
 
 
 class ActionModule(FollowedAction):

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.mistralrs.stack.plugins.module_utils._model_progress import Progress
-from ansible_collections.mistralrs.stack.plugins.plugin_utils._followed import FollowedAction, Lines
+from ansible_collections.mistralrs.stack.plugins.plugin_utils._job_action import FollowedAction, Lines
+from ansible_collections.mistralrs.stack.plugins.plugin_utils._progress import Progress
 
 
 class ActionModule(FollowedAction):

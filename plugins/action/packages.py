@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.mistralrs.stack.plugins.module_utils import _package_lock
+from ansible_collections.mistralrs.stack.plugins.module_utils._host import package_lock
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -20,15 +20,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         """Install, and name whoever has the lock."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         task_vars = task_vars or {}
-        arguments = {"lock_timeout": _package_lock.TIMEOUT, **self._task.args}
+        arguments = {"lock_timeout": package_lock.TIMEOUT, **self._task.args}
         name = f"ansible.builtin.{arguments.pop('use', 'apt')}"
         result.update(self._execute_module(module_name=name, module_args=arguments, task_vars=task_vars))
         if result.get("failed"):
             said = "\n".join(str(result.get(key, "")) for key in ("stdout", "stderr", "msg"))
             host = task_vars.get("inventory_hostname", "the host")
-            error = _package_lock.busy(
-                said, f"The packages of {host} cannot be changed", int(arguments["lock_timeout"])
-            )
+            error = package_lock.busy(said, f"The packages of {host} cannot be changed", int(arguments["lock_timeout"]))
             if error is not None:
                 result.update(msg=str(error), error_id=error.id)
         return result

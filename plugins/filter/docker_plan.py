@@ -73,7 +73,7 @@ _value:
 
 from typing import Any, Callable
 
-from ansible_collections.mistralrs.stack.plugins.module_utils._docker_plan import docker_plan
+from ansible_collections.mistralrs.stack.plugins.plugin_utils._docker_plan import docker_plan
 
 
 class FilterModule:

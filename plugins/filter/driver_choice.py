@@ -149,13 +149,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.mistralrs.stack.plugins.module_utils._driver_choice import (
+from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
+from ansible_collections.mistralrs.stack.plugins.plugin_utils._driver.choice import (
     Wanted,
     driver_choice,
     gpus_named,
     gpus_of,
 )
-from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
 
 
 def _filter(

@@ -181,7 +181,7 @@ _value:
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.mistralrs.stack.plugins.module_utils._engine_plan import engine_plan
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine.plan import engine_plan
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
 
 

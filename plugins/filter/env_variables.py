@@ -44,8 +44,8 @@ _value:
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.mistralrs.stack.plugins.module_utils._env_file import parse
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
+from ansible_collections.mistralrs.stack.plugins.plugin_utils._env_file import parse
 
 
 def _filter(text: Any, path: str = ".env") -> dict[str, str | int]:

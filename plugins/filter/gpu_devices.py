@@ -59,7 +59,7 @@ from collections.abc import Mapping
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.mistralrs.stack.plugins.module_utils._gpu_devices import devices
+from ansible_collections.mistralrs.stack.plugins.plugin_utils._gpu_devices import devices
 
 
 def _filter(gpu_info: Any) -> list[dict[str, Any]]:

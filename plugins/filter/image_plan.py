@@ -72,7 +72,7 @@ from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
-from ansible_collections.mistralrs.stack.plugins.module_utils._image_plan import image_errors, image_plan
+from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.plan import image_errors, image_plan
 
 
 def _filter(settings: Any, source: str) -> dict[str, Any]:

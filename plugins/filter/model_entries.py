@@ -69,8 +69,11 @@ from pathlib import Path
 from typing import Any, Callable
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
-from ansible_collections.mistralrs.stack.plugins.module_utils._model_entries import TEMPLATE_MISSING, model_entries
-from ansible_collections.mistralrs.stack.plugins.module_utils._model_store import TEMPLATE_INVALID, template_problem
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.model_store import (
+    TEMPLATE_INVALID,
+    template_problem,
+)
+from ansible_collections.mistralrs.stack.plugins.plugin_utils._models.entries import TEMPLATE_MISSING, model_entries
 
 
 def _read_template(entry: Mapping[str, Any], directory: str) -> str:

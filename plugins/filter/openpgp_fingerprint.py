@@ -50,7 +50,7 @@ from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
-from ansible_collections.mistralrs.stack.plugins.module_utils._openpgp import fingerprints
+from ansible_collections.mistralrs.stack.plugins.module_utils._trust.openpgp import fingerprints
 
 
 def _filter(key: Any, where: str = "The file") -> str:

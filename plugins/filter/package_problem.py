@@ -41,7 +41,7 @@ _value:
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.mistralrs.stack.plugins.module_utils._package_lock import busy
+from ansible_collections.mistralrs.stack.plugins.module_utils._host.package_lock import busy
 
 
 def package_problem(text: str, where: str) -> str:

@@ -70,7 +70,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.mistralrs.stack.plugins.module_utils import _fit
+from ansible_collections.mistralrs.stack.plugins.module_utils._model import fitting
 
 
 def _filter(
@@ -86,10 +86,10 @@ def _filter(
         raise AnsibleFilterError("quantization_fit: 'gpu_memory' has to be a list of whole numbers, each in MiB.")
     gpus = [size << 20 for size in gpu_memory]
     found = []
-    for label in _fit.BITS_PER_WEIGHT:
-        size = _fit.weights(parameters, label) or 0
-        candidate = _fit.Candidate(label, size, dict(model))
-        needs = _fit.estimate(candidate, gpus, int(context_length), int(batch_size)).total
+    for label in fitting.BITS_PER_WEIGHT:
+        size = fitting.weights(parameters, label) or 0
+        candidate = fitting.Candidate(label, size, dict(model))
+        needs = fitting.estimate(candidate, gpus, int(context_length), int(batch_size)).total
         found.append(
             {"label": label.lower(), "size": size, "needs": needs, "fits": needs <= sum(gpus) if gpus else None}
         )

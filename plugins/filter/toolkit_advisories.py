@@ -36,7 +36,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.mistralrs.stack.plugins.module_utils._toolkit_advisories import open_advisories
+from ansible_collections.mistralrs.stack.plugins.plugin_utils._toolkit_advisories import open_advisories
 
 
 def toolkit_advisories(version: str) -> list[dict[str, str]]:

@@ -40,7 +40,7 @@ _value:
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.mistralrs.stack.plugins.module_utils._toolkit_errors import explained
+from ansible_collections.mistralrs.stack.plugins.module_utils._toolkit.diagnose import explained
 
 
 def toolkit_problem(text: str, where: str) -> str:

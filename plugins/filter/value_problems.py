@@ -46,7 +46,7 @@ _value:
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.mistralrs.stack.plugins.module_utils._values import problems
+from ansible_collections.mistralrs.stack.plugins.plugin_utils._values import problems
 
 
 def value_problems(kinds: Mapping[str, str], values: Sequence[Any]) -> list[str]:

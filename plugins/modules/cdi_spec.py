@@ -117,7 +117,9 @@ import tempfile
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mistralrs.stack.plugins.module_utils._cdi_spec import (
+from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._module import run_module
+from ansible_collections.mistralrs.stack.plugins.module_utils._toolkit.cdi_spec import (
     KIND,
     foreign,
     listed,
@@ -125,9 +127,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._cdi_spec import (
     parse,
     stale_reasons,
 )
-from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
-from ansible_collections.mistralrs.stack.plugins.module_utils._module import run_module
-from ansible_collections.mistralrs.stack.plugins.module_utils._toolkit_errors import explained
+from ansible_collections.mistralrs.stack.plugins.module_utils._toolkit.diagnose import explained
 
 MISSING = Fault(
     "toolkit.not_installed",

@@ -80,8 +80,8 @@ error_id:
 import errno
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mistralrs.stack.plugins.module_utils._certificate import check
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._trust.x509 import check
 
 FILE_MISSING = Fault(
     "gateway.certificate_file_missing",

@@ -166,8 +166,7 @@ import re
 import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mistralrs.stack.plugins.module_utils import _service_state
-from ansible_collections.mistralrs.stack.plugins.module_utils._daemon_config import (
+from ansible_collections.mistralrs.stack.plugins.module_utils._docker.daemon_json import (
     INVALID,
     REFUSED,
     Plan,
@@ -176,7 +175,8 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._daemon_config imp
     plan,
 )
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
-from ansible_collections.mistralrs.stack.plugins.module_utils._files import stage, sync_directory
+from ansible_collections.mistralrs.stack.plugins.module_utils._files.atomic import stage, sync_directory
+from ansible_collections.mistralrs.stack.plugins.module_utils._host import service_state
 from ansible_collections.mistralrs.stack.plugins.module_utils._module import run_module
 
 NOT_WRITTEN = Fault(
@@ -204,8 +204,8 @@ def is_in_effect(module: AnsibleModule, path: str) -> bool:
     systemctl = module.get_bin_path("systemctl")
     if systemctl is None or not os.path.exists(path):
         return True
-    _status, shown, _err = module.run_command([systemctl, *_service_state.SHOW, module.params["service"]])
-    service = _service_state.parse(shown)
+    _status, shown, _err = module.run_command([systemctl, *service_state.SHOW, module.params["service"]])
+    service = service_state.parse(shown)
     if service is None:
         return True
     try:
@@ -215,7 +215,7 @@ def is_in_effect(module: AnsibleModule, path: str) -> bool:
         record = ""
     with open(path, "rb") as content:
         digest = hashlib.sha256(content.read()).hexdigest()
-    return _service_state.is_read(path, service, record, digest)
+    return service_state.is_read(path, service, record, digest)
 
 
 def check_with_docker(module: AnsibleModule, path: str, text: str) -> None:

@@ -162,10 +162,10 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mistralrs.stack.plugins.module_utils import _driver_plan as plan
-from ansible_collections.mistralrs.stack.plugins.module_utils import _gpu_host
+from ansible_collections.mistralrs.stack.plugins.module_utils._driver import apt as plan
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
-from ansible_collections.mistralrs.stack.plugins.module_utils._gpu_pci import Tree
+from ansible_collections.mistralrs.stack.plugins.module_utils._gpu import host_state
+from ansible_collections.mistralrs.stack.plugins.module_utils._gpu.pci import Tree
 from ansible_collections.mistralrs.stack.plugins.module_utils._module import run_module
 
 LISTS = "/var/lib/apt/lists"
@@ -339,7 +339,7 @@ def present(host: Host, params: dict[str, Any]) -> dict[str, Any]:
     choice = params["choice"]
     packages = host.packages()
     tree = Tree("/")
-    _registered, builds = _gpu_host.dkms(tree)
+    _registered, builds = host_state.dkms(tree)
     errors = {name: builds[0].error or "see " + builds[0].log for name in packages if builds and "dkms" in name}
     plan.check_state(packages, choice["source"], choice["foreign"], errors)
     for path in UNINSTALLERS:

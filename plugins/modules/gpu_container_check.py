@@ -97,7 +97,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._module import run_module
-from ansible_collections.mistralrs.stack.plugins.module_utils._toolkit_errors import explained
+from ansible_collections.mistralrs.stack.plugins.module_utils._toolkit.diagnose import explained
 
 INCOMPLETE = Fault(
     "toolkit.container_without_gpus",

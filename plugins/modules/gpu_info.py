@@ -305,8 +305,8 @@ gpu_info:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
-from ansible_collections.mistralrs.stack.plugins.module_utils._gpu_info import ask_program, gpu_info
-from ansible_collections.mistralrs.stack.plugins.module_utils._gpu_pci import Tree
+from ansible_collections.mistralrs.stack.plugins.module_utils._gpu.facts import ask_program, gpu_info
+from ansible_collections.mistralrs.stack.plugins.module_utils._gpu.pci import Tree
 
 TIMEOUT_INVALID = Fault(
     "driver.timeout_invalid",

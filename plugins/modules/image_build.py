@@ -210,7 +210,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
-from ansible_collections.mistralrs.stack.plugins.module_utils._image_build import CANCELLED, Builder, Wanted
+from ansible_collections.mistralrs.stack.plugins.module_utils._image.builder import CANCELLED, Builder, Wanted
 
 INPUTS_INVALID = Fault(
     "image.inputs_invalid",

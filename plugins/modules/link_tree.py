@@ -83,8 +83,8 @@ import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mistralrs.stack.plugins.module_utils import _link_tree
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._files import link_tree
 from ansible_collections.mistralrs.stack.plugins.module_utils._module import run_module
 
 NOT_WRITTEN = Fault(
@@ -97,18 +97,18 @@ NOT_WRITTEN = Fault(
 def run(module: AnsibleModule) -> dict[str, Any]:
     root = module.params["path"]
     wanted = {str(name): str(target) for name, target in module.params["links"].items()}
-    _link_tree.check_names(root, wanted)
-    tree = _link_tree.read(root)
-    steps = _link_tree.plan(root, tree, wanted)
+    link_tree.check_names(root, wanted)
+    tree = link_tree.read(root)
+    steps = link_tree.plan(root, tree, wanted)
     changed = bool(steps) or not os.path.isdir(root)
     if changed and not module.check_mode:
-        _link_tree.apply(root, steps)
-    identity = _link_tree.identity([*wanted.values(), *module.params["files"]])
+        link_tree.apply(root, steps)
+    identity = link_tree.identity([*wanted.values(), *module.params["files"]])
     diff = {
         "before_header": root,
         "after_header": root,
-        "before": _link_tree.shown(root, tree.links),
-        "after": _link_tree.shown(root, wanted),
+        "before": link_tree.shown(root, tree.links),
+        "after": link_tree.shown(root, wanted),
     }
     linked = [name for name, target in steps.link]
     return {"changed": changed, "diff": diff, "linked": linked, "unlinked": steps.unlink, "identity": identity}

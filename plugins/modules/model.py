@@ -388,16 +388,17 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mistralrs.stack.plugins.module_utils import (
-    _model_access,
-    _model_job,
-    _model_present,
-    _model_store,
-)
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
-from ansible_collections.mistralrs.stack.plugins.module_utils._model_names import check_distinct, store_file_name
-from ansible_collections.mistralrs.stack.plugins.module_utils._model_store import Outcome, Wanted
-from ansible_collections.mistralrs.stack.plugins.module_utils._source import Source, parse_sha256, parse_source, redact
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import (
+    Source,
+    parse_sha256,
+    parse_source,
+    redact,
+)
+from ansible_collections.mistralrs.stack.plugins.module_utils._jobs import detached
+from ansible_collections.mistralrs.stack.plugins.module_utils._model.naming import check_distinct, store_file_name
+from ansible_collections.mistralrs.stack.plugins.module_utils._store import access_options, model_store, present
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.model_store import Outcome, Wanted
 
 NAME_MISSING = Fault(
     "model.name_missing",
@@ -435,26 +436,26 @@ def _wanted(module: AnsibleModule, model: dict[str, str]) -> Wanted:
     wanted = Wanted(
         store=module.params["path"],
         name=name,
-        quantization=quantization.lower() if quantization.lower() == _model_store.AUTO else quantization,
+        quantization=quantization.lower() if quantization.lower() == model_store.AUTO else quantization,
         file=store_file_name(name, quantization),
         sha256=parse_sha256(name, model["sha256"]),
         chat_template=model["chat_template"],
     )
-    _model_store.check_store(wanted)
+    model_store.check_store(wanted)
     return wanted
 
 
 def _prepared(
-    wanted: list[Wanted], sources: list[Source], access: _model_present.Access, check: bool
-) -> list[_model_present.Prepared]:
+    wanted: list[Wanted], sources: list[Source], access: present.Access, check: bool
+) -> list[present.Prepared]:
     """Everything that can be known before the first byte of the first model, also that all of them fit on the disk."""
-    prepared = [_model_present.prepare(each, source, access, check) for each, source in zip(wanted, sources)]
+    prepared = [present.prepare(each, source, access, check) for each, source in zip(wanted, sources)]
     # What 'auto' has chosen may be what another one is.
     check_distinct((each.wanted.name, each.wanted.file) for each in prepared)
     size = sum(each.size for each in prepared if each.plan.fetch)
     if size:
         largest = max(prepared, key=lambda each: each.size)
-        _model_store.needed_space(largest.wanted, size)
+        model_store.needed_space(largest.wanted, size)
     return prepared
 
 
@@ -462,23 +463,23 @@ def _present(
     module: AnsibleModule, given: list[dict[str, str]], wanted: list[Wanted], sources: list[Source]
 ) -> dict[str, Any]:
     """Have the models in the store; the module's result."""
-    access = _model_access.access(module)
+    access = access_options.access(module)
     if module.check_mode:
         planned = _prepared(wanted, sources, access, check=True)
-        predicted = [_model_present.predict(each) for each in planned]
+        predicted = [present.predict(each) for each in planned]
         return _result(module, [each.wanted for each in planned], predicted, access.fit)
-    prepared: list[_model_present.Prepared] = []
+    prepared: list[present.Prepared] = []
 
     def done(report: Any = None) -> dict[str, Any]:
         if not prepared:
-            _model_store.read_ahead(wanted, report)
+            model_store.read_ahead(wanted, report)
             prepared[:] = _prepared(wanted, sources, access, check=False)
         now = [each.wanted for each in prepared]
         arguments = (access, report) if report else (access,)
-        return _result(module, now, [_model_present.apply(each, *arguments) for each in prepared], access.fit)
+        return _result(module, now, [present.apply(each, *arguments) for each in prepared], access.fit)
 
     def quick() -> dict[str, Any] | None:
-        if sum(_model_store.bytes_to_read(each) for each in wanted) >= _LONG:
+        if sum(model_store.bytes_to_read(each) for each in wanted) >= _LONG:
             return None
         prepared[:] = _prepared(wanted, sources, access, check=False)
         is_long = any(each.plan.fetch or each.plan.adopt for each in prepared)
@@ -493,10 +494,10 @@ def _verified(module: AnsibleModule, given: list[dict[str, str]], wanted: list[W
     is_plain = module.check_mode or not os.access(module.params["path"], os.W_OK)
 
     def done(report: Any = None) -> dict[str, Any]:
-        return _result(module, wanted, _model_store.verified_all(wanted, module.check_mode, report))
+        return _result(module, wanted, model_store.verified_all(wanted, module.check_mode, report))
 
     def quick() -> dict[str, Any] | None:
-        return None if sum(_model_store.bytes_to_read(each, rehash=True) for each in wanted) >= _LONG else done()
+        return None if sum(model_store.bytes_to_read(each, rehash=True) for each in wanted) >= _LONG else done()
 
     return done() if is_plain else _as_job(module, given, done, quick)
 
@@ -510,8 +511,8 @@ def _as_job(
     """Do what takes long in a job; the module's result."""
     params = module.params
     # As they were given: addresses may differ in nothing but what is not shown of them.
-    job = _model_job.Job(params["path"], _model_job.job_id({**params, "models": given}))
-    status = _model_job.run(job, params["job"], lambda reporter: done(reporter.update), quick)
+    job = detached.Job(params["path"], detached.job_id({**params, "models": given}))
+    status = detached.run(job, params["job"], lambda reporter: done(reporter.update), quick)
     if params["job"] == "cancel" or status.state == "running":
         return {"changed": False, "job": status.shown()}
     if "error" in status.result:
@@ -524,7 +525,7 @@ def _as_job(
 
 
 def _result(
-    module: AnsibleModule, wanted: list[Wanted], outcomes: list[Outcome], fit: _model_present.Fit | None = None
+    module: AnsibleModule, wanted: list[Wanted], outcomes: list[Outcome], fit: present.Fit | None = None
 ) -> dict[str, Any]:
     """What the module returns, with C(models) always as a list."""
     prunable = _pruned(module, wanted) if module.params["state"] == "present" else []
@@ -555,10 +556,10 @@ def _result(
 def _pruned(module: AnsibleModule, wanted: list[Wanted]) -> list[dict[str, Any]]:
     """The models that are not named; with O(prune) they are removed."""
     store = module.params["path"]
-    surplus = _model_store.surplus(store, [each.file for each in wanted])
+    surplus = model_store.surplus(store, [each.file for each in wanted])
     if module.params["prune"] and not module.check_mode:
         for file, found in surplus.items():
-            _model_store.absent(Wanted(store, found["file"], "", file, "", ""), check=False)
+            model_store.absent(Wanted(store, found["file"], "", file, "", ""), check=False)
     return list(surplus.values())
 
 
@@ -576,9 +577,9 @@ def _unsealed(module: AnsibleModule, outcomes: list[Outcome]) -> list[str]:
     ]
 
 
-def _doubts(outcomes: list[Outcome], fit: _model_present.Fit | None) -> list[str]:
+def _doubts(outcomes: list[Outcome], fit: present.Fit | None) -> list[str]:
     """What to say of stored models that the engine will not load: since they came, settings or GPUs have changed."""
-    found = [_model_present.doubt(outcome.facts, fit) for outcome in outcomes] if fit else []
+    found = [present.doubt(outcome.facts, fit) for outcome in outcomes] if fit else []
     return [f"{error} It is in the store and stays there, but the engine will not load it." for error in found if error]
 
 
@@ -597,11 +598,11 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     wanted = [
         found
         for each in wanted
-        for found in ((_model_store.chosen(each) if each.quantization == _model_store.AUTO else []) or [each])
+        for found in ((model_store.chosen(each) if each.quantization == model_store.AUTO else []) or [each])
     ]
     if state == "verified":
         return _verified(module, given, wanted)
-    return _result(module, wanted, [_model_store.absent(each, module.check_mode) for each in wanted])
+    return _result(module, wanted, [model_store.absent(each, module.check_mode) for each in wanted])
 
 
 def main() -> None:
@@ -618,8 +619,8 @@ def main() -> None:
             "state": {"type": "str", "choices": ["present", "verified", "absent"], "default": "present"},
             "prune": {"type": "bool", "default": False},
             "seal": {"type": "bool", "default": False},
-            **_model_access.FIT_OPTIONS,
-            **_model_access.ACCESS_OPTIONS,
+            **access_options.FIT_OPTIONS,
+            **access_options.ACCESS_OPTIONS,
             "connections": {"type": "int", "default": 1},
             "rate_limit": {"type": "int", "default": 0},
             "offline": {"type": "bool", "default": False},

@@ -148,25 +148,30 @@ error_id:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mistralrs.stack.plugins.module_utils import _model_access, _model_present, _model_store
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import (
+    Remote,
+    Source,
+    parse_source,
+    redact,
+)
 from ansible_collections.mistralrs.stack.plugins.module_utils._module import run_module
-from ansible_collections.mistralrs.stack.plugins.module_utils._source import Remote, Source, parse_source, redact
+from ansible_collections.mistralrs.stack.plugins.module_utils._store import access_options, model_store, present
 
 
 def _file(remote: Remote) -> dict[str, Any]:
     return {"name": remote.name, "size": remote.size, "sha256": remote.sha256}
 
 
-def _remote(source: Source, quantization: str, access: _model_present.Access) -> dict[str, Any]:
+def _remote(source: Source, quantization: str, access: present.Access) -> dict[str, Any]:
     """What a source has."""
     name = source.repository or source.shown
     is_repository = source.kind == "hf" and not source.path and not quantization
-    offered, summary = _model_present.offers(source, name, access) if is_repository else ([], {})
+    offered, summary = present.offers(source, name, access) if is_repository else ([], {})
     if offered:
         files = [_file(remote) for offer in offered for remote in offer.files]
         revision = offered[0].files[0].commit
     else:
-        resolved, summary = _model_present.inspect_remote(source, name, quantization, access)
+        resolved, summary = present.inspect_remote(source, name, quantization, access)
         files, revision = [_file(remote) for remote in resolved.files], resolved.revision
     return {
         "revision": revision,
@@ -194,9 +199,9 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     if params["source"] == given:
         module.no_log_values.discard(given)
     if not given:
-        return {"changed": False, **_model_store.listing(params["path"])}
+        return {"changed": False, **model_store.listing(params["path"])}
     source = parse_source("of 'source'", given, params["revision"])
-    remote = _remote(source, params["quantization"], _model_access.access(module))
+    remote = _remote(source, params["quantization"], access_options.access(module))
     return {"changed": False, "remote": remote}
 
 
@@ -207,8 +212,8 @@ def main() -> None:
             "source": {"type": "str", "default": "", "no_log": True},
             "revision": {"type": "str", "default": ""},
             "quantization": {"type": "str", "default": ""},
-            **_model_access.FIT_OPTIONS,
-            **_model_access.ACCESS_OPTIONS,
+            **access_options.FIT_OPTIONS,
+            **access_options.ACCESS_OPTIONS,
         },
         supports_check_mode=True,
     )

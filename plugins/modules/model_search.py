@@ -104,16 +104,11 @@ import re
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mistralrs.stack.plugins.module_utils import (
-    _http,
-    _hub,
-    _model_access,
-    _model_present,
-    _quantization_names,
-)
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import http, huggingface, quantization_names
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import parse_source
 from ansible_collections.mistralrs.stack.plugins.module_utils._module import run_module
-from ansible_collections.mistralrs.stack.plugins.module_utils._source import parse_source
+from ansible_collections.mistralrs.stack.plugins.module_utils._store import access_options, present
 
 # Of what the hub finds by words some is dropped by the other conditions.
 _MARGIN = 5
@@ -133,7 +128,7 @@ def _described(entry: dict[str, Any]) -> dict[str, Any]:
     repository = str(entry.get("id") or entry.get("modelId") or "")
     siblings = entry.get("siblings") or []
     files = [str(each.get("rfilename", "")) for each in siblings if isinstance(each, dict)]
-    labels = {_quantization_names.label_of(paths[0]).lower() for paths in _quantization_names.models(files).values()}
+    labels = {quantization_names.label_of(paths[0]).lower() for paths in quantization_names.models(files).values()}
     tags = [str(tag) for tag in entry.get("tags") or []]
     return {
         "repository": repository,
@@ -146,21 +141,21 @@ def _described(entry: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _fitting(found: dict[str, Any], access: _model_present.Access) -> list[str]:
+def _fitting(found: dict[str, Any], access: present.Access) -> list[str]:
     """The quantizations of a repository that fit, the best first; none if it can't be looked into."""
     try:
         source = parse_source(found["repository"], found["source"])
-        offered, _summary = _model_present.offers(source, found["repository"], access)
+        offered, _summary = present.offers(source, found["repository"], access)
     except StackError:
         # Gated, for example: what was found is told all the same.
         return []
     return [offer.label.lower() for offer in reversed(offered) if offer.fits and offer.loadable]
 
 
-def search(params: dict[str, Any], access: _model_present.Access) -> list[dict[str, Any]]:
+def search(params: dict[str, Any], access: present.Access) -> list[dict[str, Any]]:
     """What is found, the most downloaded first."""
-    client = _http.Client(params["query"], access.http)
-    entries = _hub.search(client, access.hub, params["query"], params["limit"] * _MARGIN)
+    client = http.Client(params["query"], access.http)
+    entries = huggingface.search(client, access.hub, params["query"], params["limit"] * _MARGIN)
     found = [each for each in map(_described, entries) if _is_wanted(each, params)][: params["limit"]]
     if access.fit.gpu_memory:
         for each in found:
@@ -169,7 +164,7 @@ def search(params: dict[str, Any], access: _model_present.Access) -> list[dict[s
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
-    return {"changed": False, "models": search(module.params, _model_access.access(module))}
+    return {"changed": False, "models": search(module.params, access_options.access(module))}
 
 
 def main() -> None:
@@ -180,8 +175,8 @@ def main() -> None:
             "size": {"type": "str", "default": ""},
             "quantization": {"type": "str", "default": ""},
             "limit": {"type": "int", "default": 10},
-            **_model_access.FIT_OPTIONS,
-            **_model_access.ACCESS_OPTIONS,
+            **access_options.FIT_OPTIONS,
+            **access_options.ACCESS_OPTIONS,
         },
         supports_check_mode=True,
     )

@@ -168,8 +168,7 @@ from urllib.parse import urlsplit
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
-from ansible_collections.mistralrs.stack.plugins.module_utils._nginx_service import Running, look, take_up
-from ansible_collections.mistralrs.stack.plugins.module_utils._staged_tree import (
+from ansible_collections.mistralrs.stack.plugins.module_utils._files.staged_tree import (
     NOT_WRITTEN,
     Change,
     Wanted,
@@ -181,6 +180,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._staged_tree impor
     stage_copy,
     sweep,
 )
+from ansible_collections.mistralrs.stack.plugins.module_utils._nginx.service import Running, look, take_up
 
 MISSING = Fault(
     "gateway.nginx_missing",

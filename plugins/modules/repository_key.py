@@ -87,9 +87,9 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
-from ansible_collections.mistralrs.stack.plugins.module_utils._files import write_atomically
+from ansible_collections.mistralrs.stack.plugins.module_utils._files.atomic import write_atomically
 from ansible_collections.mistralrs.stack.plugins.module_utils._module import run_module
-from ansible_collections.mistralrs.stack.plugins.module_utils._openpgp import fingerprints, normalized
+from ansible_collections.mistralrs.stack.plugins.module_utils._trust.openpgp import fingerprints, normalized
 
 UNREACHABLE = Fault(
     "repository.key_unreachable",

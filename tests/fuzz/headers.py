@@ -20,18 +20,22 @@ with atheris.instrument_imports(include=["ansible_collections.mistralrs"]):
     assert specification is not None
     assert specification.loader is not None
     specification.loader.exec_module(importlib.util.module_from_spec(specification))
-    from ansible_collections.mistralrs.stack.plugins.module_utils import _gguf, _gguf_tokenizer, _safetensors
     from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
+    from ansible_collections.mistralrs.stack.plugins.module_utils._formats import (
+        gguf_header,
+        gguf_tokenizer,
+        safetensors_header,
+    )
 
 
 def gguf(data: bytes) -> None:
     """All that is done with a GGUF's header."""
     try:
-        header = _gguf.parse_header(data, len(data), "m")
-        _gguf.merged([_gguf.summarize(header, data, "m")], "m")
-        if _gguf_tokenizer.is_affected(header):
-            vocabulary = _gguf_tokenizer.read_vocabulary(header, data, "m")
-            _gguf_tokenizer.count_tokens(vocabulary, _gguf_tokenizer.PROMPT)
+        header = gguf_header.parse_header(data, len(data), "m")
+        gguf_header.merged([gguf_header.summarize(header, data, "m")], "m")
+        if gguf_tokenizer.is_affected(header):
+            vocabulary = gguf_tokenizer.read_vocabulary(header, data, "m")
+            gguf_tokenizer.count_tokens(vocabulary, gguf_tokenizer.PROMPT)
     except StackError:
         pass
 
@@ -41,8 +45,8 @@ def safetensors(data: bytes) -> None:
     text = data[8 : data.rfind(b"}") + 1]
     for content in (data, len(text).to_bytes(8, "little") + text + data[8 + len(text) :]):
         try:
-            header = _safetensors.read_header(len(content), lambda start, end, of=content: of[start:end], "m")
-            _safetensors.summarize([header], {}, has_template=False)
+            header = safetensors_header.read_header(len(content), lambda start, end, of=content: of[start:end], "m")
+            safetensors_header.summarize([header], {}, has_template=False)
         except StackError:
             pass
 

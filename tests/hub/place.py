@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.mistralrs.stack.plugins.module_utils import _http, _hub, _model_present
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
-from ansible_collections.mistralrs.stack.plugins.module_utils._model_names import store_file_name
-from ansible_collections.mistralrs.stack.plugins.module_utils._model_store import Outcome, Wanted
-from ansible_collections.mistralrs.stack.plugins.module_utils._source import parse_source
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import http, huggingface
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import parse_source
+from ansible_collections.mistralrs.stack.plugins.module_utils._model.naming import store_file_name
+from ansible_collections.mistralrs.stack.plugins.module_utils._store import present
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.model_store import Outcome, Wanted
 from hub import TOKEN, Hub, Server
 
 REPOSITORY = "org/model"
@@ -43,7 +44,7 @@ class Place:
         self.settings: dict[str, Any] = {"timeout": 1, "retries": 3, "token": TOKEN}
         self.sleeps: list[float] = []
         self.messages: list[str] = []
-        self.fit = _model_present.Fit()
+        self.fit = present.Fit()
         self.ollama: tuple[str, ...] = ()
         self.mirror = ""
         hub.add(REPOSITORY, {REMOTE: self.content, "config.json": b"{}"})
@@ -78,13 +79,13 @@ class Place:
     ) -> Outcome:
         """Have the model in the store."""
         options = {"token_origin": self.hub.url, **self.settings, **settings}
-        access = _model_present.Access(
-            http=_http.Settings(**options),
-            hub=_hub.HubSettings(endpoint=self.hub.url, ollama_models=self.ollama, mirror_url=self.mirror),
+        access = present.Access(
+            http=http.Settings(**options),
+            hub=huggingface.HubSettings(endpoint=self.hub.url, ollama_models=self.ollama, mirror_url=self.mirror),
             fit=self.fit,
         )
         wanted = Wanted(str(self.store), "m", label, store_file_name("m", label), sha256, "")
-        return _model_present.present(wanted, parse_source("m", source or self.source, "", sha256), access, check)
+        return present.present(wanted, parse_source("m", source or self.source, "", sha256), access, check)
 
     def fails(self, error: str, *arguments: Any, **options: Any) -> str:
         """The message of a fetch that fails with that error."""

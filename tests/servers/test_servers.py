@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.mistralrs.stack.plugins.module_utils import _download, _http, _hub, _model_present
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
-from ansible_collections.mistralrs.stack.plugins.module_utils._model_store import Outcome, Wanted
-from ansible_collections.mistralrs.stack.plugins.module_utils._source import parse_source
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import downloader, http, huggingface
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import parse_source
+from ansible_collections.mistralrs.stack.plugins.module_utils._store import present
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.model_store import Outcome, Wanted
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests" / "servers"), str(ROOT / "tests" / "unit" / "plugins")]
@@ -37,9 +38,9 @@ class Store:
     def fetch(self, source: str, sha256: str = "", **settings: object) -> Outcome:
         """Have the model in the store."""
         options = {"timeout": 10, "retries": 0, **settings}
-        access = _model_present.Access(http=_http.Settings(**options), hub=_hub.HubSettings())  # type: ignore[arg-type]
+        access = present.Access(http=http.Settings(**options), hub=huggingface.HubSettings())  # type: ignore[arg-type]
         wanted = Wanted(str(self.path), "m", "", "m.gguf", sha256, "")
-        return _model_present.present(wanted, parse_source("m", source, "", sha256), access, check=False)
+        return present.present(wanted, parse_source("m", source, "", sha256), access, check=False)
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, P
 
 def interrupted(store: Store, source: str, monkeypatch: pytest.MonkeyPatch, **settings: object) -> int:
     """Have a fetch end after two buffers, as a kill does; the bytes that have arrived."""
-    write_all, written = _download.write_all, []
+    write_all, written = downloader.write_all, []
 
     def failing(descriptor: int, data: memoryview) -> None:
         if len(written) == 2:
@@ -79,8 +80,8 @@ def interrupted(store: Store, source: str, monkeypatch: pytest.MonkeyPatch, **se
         write_all(descriptor, data)
 
     with monkeypatch.context() as patch:
-        patch.setattr(_download, "write_all", failing)
-        patch.setattr(_download, "_BUFFER", 1 << 20)
+        patch.setattr(downloader, "write_all", failing)
+        patch.setattr(downloader, "_BUFFER", 1 << 20)
         with pytest.raises(StackError, match="store_unusable"):
             store.fetch(source, **settings)
     assert store.part.stat().st_size == sum(written) < SIZE
@@ -95,9 +96,9 @@ def test_nginx_goes_on(tls: bool, store: Store, served: tuple[Served, Path], mon
     settings = {"ca_path": server.authority} if tls else {}
     source = f"{server.tls if tls else server.plain}/m.gguf"
     arrived = interrupted(store, source, monkeypatch, **settings)
-    received: list[_download.Received] = []
-    download = _download.download
-    monkeypatch.setattr(_download, "download", lambda *given: received.append(download(*given)) or received[-1])
+    received: list[downloader.Received] = []
+    download = downloader.download
+    monkeypatch.setattr(downloader, "download", lambda *given: received.append(download(*given)) or received[-1])
     assert store.fetch(source, **settings).changed
     assert (received[0].resumed_from, received[0].received) == (arrived, len(content) - arrived)
     assert store.final.read_bytes() == content

@@ -235,8 +235,8 @@ def test_all_other_containers_have_no_network() -> None:
     assert starting == {
         "plugins/modules/gpu_container_check.py",
         "roles/mistral_models/vars/main.yml",
-        "plugins/module_utils/_image_verification.py",
-        "plugins/module_utils/_image_proof.py",
+        "plugins/module_utils/_image/verification.py",
+        "plugins/module_utils/_image/smoke_test.py",
     }
     with_network = {name for name in starting if not closed.search(texts[name])}
-    assert with_network == {"plugins/module_utils/_image_proof.py"}
+    assert with_network == {"plugins/module_utils/_image/smoke_test.py"}

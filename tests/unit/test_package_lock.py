@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.mistralrs.stack.plugins.action import packages
-from ansible_collections.mistralrs.stack.plugins.module_utils import _package_lock
+from ansible_collections.mistralrs.stack.plugins.module_utils._host import package_lock
 
 ROOT = Path(__file__).resolve().parents[2]
 # As apt 2.6 on Debian 12 and Ansible's module apt said it.
@@ -40,7 +40,7 @@ FRONTEND = (
     ],
 )
 def test_the_holder_is_named(text: str, holder: str) -> None:
-    error = _package_lock.busy(text, "h: it")
+    error = package_lock.busy(text, "h: it")
     assert error is not None
     assert str(error).startswith(f"h: it: {holder} installs or updates packages and did not end within 600 s. ")
     assert error.id == "packages.busy"
@@ -48,7 +48,7 @@ def test_the_holder_is_named(text: str, holder: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "E: Unable to locate package x", f"{WAITED}\nE: Unable to locate package x"])
 def test_another_failure_is_none_of_it(text: str) -> None:
-    assert _package_lock.busy(text, "x") is None
+    assert package_lock.busy(text, "x") is None
 
 
 def test_nobody_waits_for_another_time() -> None:
@@ -57,7 +57,7 @@ def test_nobody_waits_for_another_time() -> None:
     ]
     texts = {path: path.read_text() for path in files}
     waits = {(path.name, time) for path, text in texts.items() for time in re.findall(r"Lock::Timeout=(\S+)", text)}
-    assert {time for _name, time in waits} == {str(_package_lock.TIMEOUT)}
+    assert {time for _name, time in waits} == {str(package_lock.TIMEOUT)}
     for path, text in texts.items():
         # No task uses Ansible's own modules past the one that names the holder, and no script apt-get without the time.
         assert not re.search(r"ansible\.builtin\.(apt|dnf|package):", text), path
@@ -101,7 +101,7 @@ def test_the_documentation_names_the_time() -> None:
     text = (ROOT / "plugins" / "modules" / "packages.py").read_text()
     found = re.search(r'DOCUMENTATION = r"""(.*?)"""', text, re.DOTALL)
     assert found
-    assert yaml.safe_load(found[1])["options"]["lock_timeout"]["default"] == _package_lock.TIMEOUT
+    assert yaml.safe_load(found[1])["options"]["lock_timeout"]["default"] == package_lock.TIMEOUT
 
 
 @pytest.mark.parametrize(

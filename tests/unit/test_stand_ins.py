@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.mistralrs.stack.plugins.module_utils._gguf_tokenizer import PROMPT
-from ansible_collections.mistralrs.stack.plugins.module_utils._image_doctor import report_of, verdict
+from ansible_collections.mistralrs.stack.plugins.module_utils._formats.gguf_tokenizer import PROMPT
+from ansible_collections.mistralrs.stack.plugins.module_utils._image.doctor import report_of, verdict
 
 TESTS = Path(__file__).resolve().parents[1]
 RECORDED = TESTS / "recordings" / "mistralrs-0.9.2+7"

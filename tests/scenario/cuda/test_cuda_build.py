@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ansible_collections.mistralrs.stack.plugins.module_utils._image_doctor import report_of, verdict
+from ansible_collections.mistralrs.stack.plugins.module_utils._image.doctor import report_of, verdict
 
 On = Callable[..., str]
 ROOT = Path(__file__).resolve().parents[3]

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.mistralrs.stack.plugins.module_utils._engine_plan import engine_plan
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine.plan import engine_plan
 from ingredients import PLACE
 
 SHARED = Path("/srv/engine")

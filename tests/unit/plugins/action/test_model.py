@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleConnectionFailure
 from ansible_collections.mistralrs.stack.plugins.action import model
-from ansible_collections.mistralrs.stack.plugins.plugin_utils import _followed as subject
+from ansible_collections.mistralrs.stack.plugins.plugin_utils import _job_action as subject
 
 DONE = {"changed": True, "model": {"name": "m"}, "job": {"state": "finished"}}
 

@@ -18,17 +18,11 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from ansible_collections.mistralrs.stack.plugins.module_utils import (
-    _download,
-    _http,
-    _hub,
-    _local_file,
-    _model_companions,
-    _model_present,
-    _model_store,
-)
-from ansible_collections.mistralrs.stack.plugins.module_utils._model_store import Wanted
-from ansible_collections.mistralrs.stack.plugins.module_utils._source import parse_source
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import downloader, http, huggingface
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import parse_source
+from ansible_collections.mistralrs.stack.plugins.module_utils._files import local
+from ansible_collections.mistralrs.stack.plugins.module_utils._store import companion_files, model_store, present
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.model_store import Wanted
 from place import LABEL, REPOSITORY, Place, make_model
 
 HUB = Path(__file__).resolve().parents[3] / "hub" / "hub.py"
@@ -62,13 +56,13 @@ def test_35_the_disk_is_full_in_the_middle(
     place: Place, disk: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk("size=600k")
-    monkeypatch.setattr(_model_store, "reserve", lambda _status: -(1 << 30))
+    monkeypatch.setattr(model_store, "reserve", lambda _status: -(1 << 30))
     place.fails("no_space")
     assert len(place.bodies()) == 1
     place.check(there=False)
     # What has arrived is kept; there is room now.
     subprocess.run(["mount", "-o", "remount,size=64m", place.store], check=True)
-    monkeypatch.setattr(_model_store, "reserve", lambda _status: 0)
+    monkeypatch.setattr(model_store, "reserve", lambda _status: 0)
     place.hub.cdn.log.clear()
     place.fetch()
     assert place.bodies()[0].startswith("bytes=")
@@ -99,7 +93,7 @@ def test_a_body_without_end_leaves_room_on_the_disk(place: Place, disk: Callable
     # What can't go on is of no use, and what can is kept.
     assert place.part.exists() == bool(etag)
     taken = place.part.stat().st_size if etag else 0
-    assert _model_store.free_bytes(str(place.store)) >= 64 << 20
+    assert model_store.free_bytes(str(place.store)) >= 64 << 20
     assert taken <= 32 << 20
     assert place.plain.sent < 48 << 20
 
@@ -109,14 +103,14 @@ def test_it_leaves_more_on_a_larger_disk(place: Place, monkeypatch: pytest.Monke
     sizes = {1 << 30: 64 << 20, 10 << 30: (10 << 30) // 50, 1 << 40: 1 << 30}
     for size, spare in sizes.items():
         status = os.statvfs_result((4096, 4096, size // 4096, 0, 0, 0, 0, 0, 0, 255))
-        assert _local_file.reserve(status) == spare
+        assert local.reserve(status) == spare
 
 
 def test_a_disk_that_others_fill_meanwhile(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also over several connections; what has arrived goes on when there is room again."""
-    monkeypatch.setattr(_download, "_LOOK", 1 << 17)
-    monkeypatch.setattr(_download, "_SEGMENT", 1 << 16)
-    reserve, looks = _local_file.reserve, []
+    monkeypatch.setattr(downloader, "_LOOK", 1 << 17)
+    monkeypatch.setattr(downloader, "_SEGMENT", 1 << 16)
+    reserve, looks = local.reserve, []
 
     def filled(status: os.statvfs_result) -> int:
         looks.append(1)
@@ -124,7 +118,7 @@ def test_a_disk_that_others_fill_meanwhile(place: Place, monkeypatch: pytest.Mon
 
     for connections in (1, 2):
         with monkeypatch.context() as patch:
-            for module in (_model_store, _download):
+            for module in (model_store, downloader):
                 patch.setattr(module, "reserve", filled)
             looks.clear()
             place.fails("disk_reserved", connections=connections)
@@ -154,7 +148,7 @@ def test_a_file_of_this_host_that_grows_without_end(
     folder.mkdir()
     path = folder / "m.gguf"
     path.write_bytes(place.content)
-    write_all, written = _local_file.write_all, []
+    write_all, written = local.write_all, []
 
     def followed(descriptor: int, data: Any) -> None:
         written.append(len(data))
@@ -164,8 +158,8 @@ def test_a_file_of_this_host_that_grows_without_end(
             pytest.fail("it has no end")
         write_all(descriptor, data)
 
-    monkeypatch.setattr(_local_file, "_reflink", lambda *_arguments: False)
-    monkeypatch.setattr(_local_file, "write_all", followed)
+    monkeypatch.setattr(local, "_reflink", lambda *_arguments: False)
+    monkeypatch.setattr(local, "write_all", followed)
     place.fails("interrupted", folder.as_uri() if several else path.as_uri())
     assert sum(written) <= len(place.content) + 1
     assert [each for each in place.leftovers() if ".part" in each or ".copy" in each] == []
@@ -197,7 +191,7 @@ def test_35_a_store_of_somebody_else(place: Place) -> None:
 
 
 def test_35_an_error_while_writing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_all, calls = _download.write_all, []
+    write_all, calls = downloader.write_all, []
 
     def failing(descriptor: int, data: Any) -> None:
         calls.append(len(data))
@@ -205,8 +199,8 @@ def test_35_an_error_while_writing(place: Place, monkeypatch: pytest.MonkeyPatch
             raise OSError(5, "Input/output error")
         write_all(descriptor, data)
 
-    monkeypatch.setattr(_download, "write_all", failing)
-    monkeypatch.setattr(_download, "_BUFFER", 1 << 18)
+    monkeypatch.setattr(downloader, "write_all", failing)
+    monkeypatch.setattr(downloader, "_BUFFER", 1 << 18)
     assert "Input/output error" in place.fails("store_unusable")
     place.hub.cdn.log.clear()
     place.fetch()
@@ -273,11 +267,11 @@ class Origin:
         assert self.process.stdout is not None
         self.source = parse_source("m", self.process.stdout.readline().strip() + "/model.gguf")
 
-    def fetch(self, rate_limit: int = 0, report: _model_present.Report = _model_present._no_report) -> bool:
+    def fetch(self, rate_limit: int = 0, report: present.Report = present._no_report) -> bool:
         """Have the model in the store; whether that changed anything."""
-        settings = _http.Settings(timeout=5, retries=0, rate_limit=rate_limit)
-        access = _model_present.Access(http=settings, hub=_hub.HubSettings())
-        return _model_present.present(self.wanted, self.source, access, False, report).changed
+        settings = http.Settings(timeout=5, retries=0, rate_limit=rate_limit)
+        access = present.Access(http=settings, hub=huggingface.HubSettings())
+        return present.present(self.wanted, self.source, access, False, report).changed
 
     def fork(self, rate_limit: int = 0, before: Callable[[], None] = lambda: None) -> int:
         """Fetch in another process."""
@@ -318,7 +312,7 @@ def test_38_a_lock_that_does_not_lock(origin: Origin) -> None:
     """On some network file systems everybody gets every lock; then the name in the lock's file counts."""
 
     def unlocked() -> None:
-        _model_store.fcntl.flock = lambda *_arguments: None
+        model_store.fcntl.flock = lambda *_arguments: None
 
     processes = [origin.fork(rate_limit=2 << 20, before=unlocked) for _index in range(4)]
     assert [os.waitpid(process, 0)[1] for process in processes] == [0] * 4
@@ -370,19 +364,19 @@ def killed_at(module: Any, name: str, call: int, after: bool) -> None:
         (os, "ftruncate", 1, True),
         (os, "replace", 1, False),
         (os, "replace", 1, True),
-        (_download, "write_all", 1, False),
-        (_download, "write_all", 1, True),
+        (downloader, "write_all", 1, False),
+        (downloader, "write_all", 1, True),
         (os, "fsync", 1, False),
-        (_model_present._gguf, "inspect", 1, True),
+        (present.gguf_header, "inspect", 1, True),
         (os, "rename", 1, False),
         (os, "rename", 1, True),
-        (_model_store, "sync_directory", 1, True),
-        (_model_companions, "stage", 1, True),
-        (_model_companions, "publish", 1, False),
-        (_model_companions, "publish", 1, True),
+        (model_store, "sync_directory", 1, True),
+        (companion_files, "stage", 1, True),
+        (companion_files, "publish", 1, False),
+        (companion_files, "publish", 1, True),
         (os, "rename", 2, False),
         (os, "rename", 2, True),
-        (_model_store, "clean", 2, False),
+        (model_store, "clean", 2, False),
         (os, "unlink", 1, False),
     ],
 )
@@ -411,7 +405,7 @@ def test_39_two_hundred_kills(origin: Origin) -> None:
         if part.exists():
             sizes.add(part.stat().st_size)
         if (origin.store / origin.wanted.file).exists() and chance.random() < 0.5:
-            _model_store.absent(origin.wanted, check=False)
+            model_store.absent(origin.wanted, check=False)
     # The kills came in many different moments.
     assert len(sizes) > 3
     origin.fetch()
@@ -426,7 +420,7 @@ def test_37_names_that_would_leave_the_store(place: Place) -> None:
 
 
 def test_35_a_disk_quota(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_all, calls = _download.write_all, []
+    write_all, calls = downloader.write_all, []
 
     def limited(descriptor: int, data: Any) -> None:
         calls.append(len(data))
@@ -435,8 +429,8 @@ def test_35_a_disk_quota(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
         write_all(descriptor, data)
 
     with monkeypatch.context() as patch:
-        patch.setattr(_download, "write_all", limited)
-        patch.setattr(_download, "_BUFFER", 1 << 18)
+        patch.setattr(downloader, "write_all", limited)
+        patch.setattr(downloader, "_BUFFER", 1 << 18)
         assert "the disk quota for" in place.fails("quota_exceeded")
     place.check(there=False)
     # What has arrived is kept; the quota was raised.

@@ -15,7 +15,7 @@ from email.utils import formatdate
 from typing import Any
 
 import pytest
-from ansible_collections.mistralrs.stack.plugins.module_utils import _download
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import downloader
 from certificate import make as make_certificate
 from hub import COMMIT, TOKEN, Fault, Server, running
 from place import LABEL, REMOTE, REPOSITORY, Place, make_model
@@ -527,7 +527,7 @@ def test_40_a_proxy_that_refuses(place: Place, monkeypatch: pytest.MonkeyPatch) 
 @pytest.fixture
 def several(place: Place, monkeypatch: pytest.MonkeyPatch) -> Place:
     """Four connections, each for 100,000 bytes at a time."""
-    monkeypatch.setattr(_download, "_SEGMENT", 100_000)
+    monkeypatch.setattr(downloader, "_SEGMENT", 100_000)
     place.settings["connections"] = 4
     return place
 

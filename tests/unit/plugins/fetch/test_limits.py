@@ -9,20 +9,14 @@ import json
 from typing import Any
 
 import pytest
-from ansible_collections.mistralrs.stack.plugins.module_utils import (
-    _connect,
-    _gguf,
-    _http,
-    _hub,
-    _model_present,
-    _model_record,
-    _model_store,
-    _safetensors,
-)
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError, StackErrors
-from ansible_collections.mistralrs.stack.plugins.module_utils._image_checks import Network
-from ansible_collections.mistralrs.stack.plugins.module_utils._model_names import store_file_name
-from ansible_collections.mistralrs.stack.plugins.module_utils._source import parse_source
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import happy_eyeballs, http, huggingface
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import parse_source
+from ansible_collections.mistralrs.stack.plugins.module_utils._formats import gguf_header, safetensors_header
+from ansible_collections.mistralrs.stack.plugins.module_utils._image.preflight import Network
+from ansible_collections.mistralrs.stack.plugins.module_utils._model import record as _model_record
+from ansible_collections.mistralrs.stack.plugins.module_utils._model.naming import store_file_name
+from ansible_collections.mistralrs.stack.plugins.module_utils._store import model_store, present
 from ansible_collections.mistralrs.stack.plugins.modules import model
 from place import LABEL, REMOTE, REPOSITORY, Place, make_model
 
@@ -39,7 +33,7 @@ def test_tensors_of_many_types(gguf: Any) -> None:
     }
     content = safetensors(entries, 60_000)
     with pytest.raises(StackError, match="more types of tensors") as caught:
-        _safetensors.read_header(len(content), lambda start, end: content[start:end], "m")
+        safetensors_header.read_header(len(content), lambda start, end: content[start:end], "m")
     assert caught.value.id == "model.safetensors_malformed"
 
 
@@ -48,18 +42,18 @@ def test_tensors_larger_than_any_file(gguf: Any, kind: int) -> None:
     """Also of a type whose size is not known, which no other check refuses."""
     content = gguf.build(tensors={"t": ([1 << 62, 1 << 62], kind, 0)})
     with pytest.raises(StackError, match="is larger than any file"):
-        _gguf.parse_header(content, len(content), "m")
+        gguf_header.parse_header(content, len(content), "m")
 
 
 def test_texts_of_a_header_are_short_and_printable(gguf: Any) -> None:
     text = "\x1b]0;title\x07\n" + "x" * 900
     content = gguf.build({"general.architecture": text, "general.name": text, "tokenizer.ggml.model": text})
-    summary = _gguf.summarize(_gguf.parse_header(content, len(content), "m"), content, "m")
+    summary = gguf_header.summarize(gguf_header.parse_header(content, len(content), "m"), content, "m")
     for key in ("architecture", "name", "tokenizer"):
         assert str(summary[key]).isprintable()
         assert len(str(summary[key])) < 250
     config = {"model_type": text, "quantization_config": {"quant_method": text * 1000}}
-    summary = _safetensors.summarize([], config, False)
+    summary = safetensors_header.summarize([], config, False)
     for key in ("architecture", "quantization"):
         assert str(summary[key]).isprintable()
         assert len(str(summary[key])) < 100
@@ -93,15 +87,15 @@ def test_the_largest_record_can_be_read_again(place: Place) -> None:
     known = {"size": (1 << 63) - 1, "mtime_ns": (1 << 63) - 1, "inode": (1 << 63) - 1, "sha256": "0" * 64}
     files = {f"{number:0255}": known for number in range(_model_record.MAX_FILES)}
     record = {"format": 1, "checks": 1, "sha256": "0" * 64, "size": 1, "gguf": {}, "files": files}
-    wanted = _model_store.Wanted(str(place.store), "m", LABEL, place.final.name, "", "")
-    _model_store.make_directories(wanted)
-    _model_store.write_small(wanted, "json", _model_store.record_text(record), ".store", f"{wanted.file}.json")
-    assert _model_store.read_sidecar(wanted) == record
+    wanted = model_store.Wanted(str(place.store), "m", LABEL, place.final.name, "", "")
+    model_store.make_directories(wanted)
+    model_store.write_small(wanted, "json", model_store.record_text(record), ".store", f"{wanted.file}.json")
+    assert model_store.read_sidecar(wanted) == record
 
 
 def test_an_answer_about_files_comes_to_an_end(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """A byte now and then is no silence, and would go on for days."""
-    monkeypatch.setattr(_connect, "ANSWER_SECONDS", 1)
+    monkeypatch.setattr(happy_eyeballs, "ANSWER_SECONDS", 1)
     place.mirror = place.plain.url
     place.plain.files["/.store/x.gguf.json"] = b"{" + b" " * 10_000 + b"}"
     place.plain.fault("/.store/x.gguf.json", drip_seconds=0.1, times=-1)
@@ -152,11 +146,11 @@ def test_layers_of_a_registry_with_one_name(place: Place) -> None:
 
 def test_what_auto_chooses_may_be_another_model_of_the_list(place: Place) -> None:
     place.hub.add(REPOSITORY, {REMOTE: place.content})
-    access = _model_present.Access(
-        http=_http.Settings(timeout=1, retries=0), hub=_hub.HubSettings(endpoint=place.hub.url)
+    access = present.Access(
+        http=http.Settings(timeout=1, retries=0), hub=huggingface.HubSettings(endpoint=place.hub.url)
     )
     wanted = [
-        _model_store.Wanted(str(place.store), "m", label, store_file_name("m", label), "", "")
+        model_store.Wanted(str(place.store), "m", label, store_file_name("m", label), "", "")
         for label in ("auto", "q4_k_m")
     ]
     source = parse_source("m", place.source)

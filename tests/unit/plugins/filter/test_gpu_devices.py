@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.mistralrs.stack.plugins.filter.gpu_devices import FilterModule as Devices
-from ansible_collections.mistralrs.stack.plugins.module_utils._gpu_info import Answer, gpu_info
-from ansible_collections.mistralrs.stack.plugins.module_utils._gpu_pci import Tree
+from ansible_collections.mistralrs.stack.plugins.module_utils._gpu.facts import Answer, gpu_info
+from ansible_collections.mistralrs.stack.plugins.module_utils._gpu.pci import Tree
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "nvidia"))
 import recording  # noqa: E402

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from ansible_collections.mistralrs.stack.plugins.module_utils._cuda_choice import _CUTLASS_SINCE
-from ansible_collections.mistralrs.stack.plugins.module_utils._engine_number import parse
-from ansible_collections.mistralrs.stack.plugins.module_utils._engine_versions import COMMITS, engine_version
-from ansible_collections.mistralrs.stack.plugins.module_utils._published_image import PUBLISHED, published_tag
+from ansible_collections.mistralrs.stack.plugins.module_utils._version_number import parse
+from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.cuda import _CUTLASS_SINCE
+from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.engine_versions import COMMITS, engine_version
+from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.published import PUBLISHED, published_tag
 
 RECORDED = Path(__file__).resolve().parents[3] / "recordings" / "mistralrs-source"
 

@@ -11,16 +11,11 @@ import struct
 from pathlib import Path
 
 import pytest
-from ansible_collections.mistralrs.stack.plugins.module_utils import (
-    _http,
-    _hub,
-    _model_present,
-    _model_store,
-    _source,
-)
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import http, huggingface, model_source
+from ansible_collections.mistralrs.stack.plugins.module_utils._store import model_store, present
 
-ACCESS = _model_present.Access(_http.Settings(timeout=10), _hub.HubSettings())
+ACCESS = present.Access(http.Settings(timeout=10), huggingface.HubSettings())
 CONFIG = json.dumps({"model_type": "qwen2", "num_hidden_layers": 2}).encode()
 
 
@@ -49,10 +44,10 @@ def fill(folder: Path, files: dict[str, bytes]) -> None:
         (folder / name).write_bytes(content)
 
 
-def run(folder: Path, check: bool = False, sha256: str = "") -> _model_store.Outcome:
-    wanted = _model_store.Wanted(str(folder.parent / "models"), "tiny", "q4k", "tiny-q4k.gguf", sha256, "")
-    source = _source.parse_source("tiny", folder.as_uri(), "", sha256)
-    return _model_present.present(wanted, source, ACCESS, check)
+def run(folder: Path, check: bool = False, sha256: str = "") -> model_store.Outcome:
+    wanted = model_store.Wanted(str(folder.parent / "models"), "tiny", "q4k", "tiny-q4k.gguf", sha256, "")
+    source = model_source.parse_source("tiny", folder.as_uri(), "", sha256)
+    return present.present(wanted, source, ACCESS, check)
 
 
 def error(folder: Path) -> str:

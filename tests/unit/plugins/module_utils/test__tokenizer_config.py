@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.mistralrs.stack.plugins.module_utils._gguf import parse_header
-from ansible_collections.mistralrs.stack.plugins.module_utils._gguf_config import tokenizer_config
-from ansible_collections.mistralrs.stack.plugins.module_utils._gguf_tokenizer import read_vocabulary
+from ansible_collections.mistralrs.stack.plugins.module_utils._formats.gguf_config import tokenizer_config
+from ansible_collections.mistralrs.stack.plugins.module_utils._formats.gguf_header import parse_header
+from ansible_collections.mistralrs.stack.plugins.module_utils._formats.gguf_tokenizer import read_vocabulary
 
 TEMPLATE = "{{ bos_token }}{% for m in messages %}{{ m.content }}{% endfor %}"
 

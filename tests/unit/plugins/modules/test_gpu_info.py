@@ -11,8 +11,8 @@ from typing import Any, Callable, NamedTuple
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.mistralrs.stack.plugins.module_utils import _gpu_problems
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault
+from ansible_collections.mistralrs.stack.plugins.module_utils._gpu import gpu_problems
 from ansible_collections.mistralrs.stack.plugins.modules import gpu_info
 
 NVIDIA = Path(__file__).resolve().parents[3] / "nvidia"
@@ -403,7 +403,7 @@ def test_problem(run: Run, case: Case) -> None:
 
 
 def test_every_fault_is_produced_by_a_case() -> None:
-    faults = {fault.id for fault in vars(_gpu_problems).values() if isinstance(fault, Fault)}
+    faults = {fault.id for fault in vars(gpu_problems).values() if isinstance(fault, Fault)}
     elsewhere = {"driver.smi_missing", "driver.smi_hangs"}
     assert faults == {case.id for case in CASES} | elsewhere
 

@@ -16,7 +16,7 @@ def test_a_folder_that_cannot_be_made(
     def full(_root: str, _steps: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(link_tree._link_tree, "apply", full)
+    monkeypatch.setattr(link_tree.link_tree, "apply", full)
     root = tmp_path / "serve"
     with patch_module_args({"path": str(root), "links": {"a": "/b"}}), pytest.raises(SystemExit):
         link_tree.main()

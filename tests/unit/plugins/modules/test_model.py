@@ -497,13 +497,13 @@ def test_a_store_of_somebody_else_is_refused(state: str, check: bool, run: Run, 
 def test_what_takes_long_to_read_is_a_job(run: Run, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files that were put there by hand, and whatever is verified."""
     jobs: list[str] = []
-    begin = subject._model_job.Job.start_or_attach
+    begin = subject.detached.Job.start_or_attach
 
     def start_or_attach(job: Any, work: Any) -> None:
         jobs.append(job.id)
         begin(job, work)
 
-    monkeypatch.setattr(subject._model_job.Job, "start_or_attach", start_or_attach)
+    monkeypatch.setattr(subject.detached.Job, "start_or_attach", start_or_attach)
     monkeypatch.setattr(subject, "_LONG", 100)
     run("/good")
     (store / "other.gguf").write_bytes((store / FILE).read_bytes())
@@ -540,7 +540,7 @@ def test_states_of_what_auto_chose(run: Run, store: Path) -> None:
 @pytest.mark.parametrize("digest", ["", "sha256:00"])
 def test_what_should_be_sealed(digest: str, run: Run, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever asked for it is told each time where it can't be had."""
-    monkeypatch.setattr(subject._model_present._local_file, "seal", lambda _path: digest)
+    monkeypatch.setattr(subject.present.local, "seal", lambda _path: digest)
     warned: list[str] = []
     monkeypatch.setattr(subject.AnsibleModule, "warn", lambda _module, text: warned.append(text))
     for changed in (True, False):

@@ -6,7 +6,7 @@ from typing import Any, Callable
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.mistralrs.stack.plugins.module_utils._staged_tree import Change, Wanted
+from ansible_collections.mistralrs.stack.plugins.module_utils._files.staged_tree import Change, Wanted
 from ansible_collections.mistralrs.stack.plugins.modules import nginx_config
 from ansible_collections.mistralrs.stack.plugins.modules.nginx_config import difference
 

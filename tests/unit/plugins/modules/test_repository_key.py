@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.mistralrs.stack.plugins.module_utils._openpgp import fingerprints
+from ansible_collections.mistralrs.stack.plugins.module_utils._trust.openpgp import fingerprints
 from ansible_collections.mistralrs.stack.plugins.modules import repository_key
 
 KEYS = Path(__file__).resolve().parents[1] / "openpgp_keys"

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine.ready import Answer, ContainerState
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
-from ansible_collections.mistralrs.stack.plugins.module_utils._server_ready import Answer, ContainerState
 from ansible_collections.mistralrs.stack.plugins.modules import server_ready
 
 

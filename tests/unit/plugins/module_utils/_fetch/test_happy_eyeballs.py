@@ -1,0 +1,151 @@
+# Copyright (c) 2026, the mistralrs.stack maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Connections to names of which some addresses refuse, and others never answer."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import happy_eyeballs as subject
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[4] / "hub"))
+from silent import Silent  # noqa: E402
+
+NAME = ("model.example", 443)
+Resolve = Callable[..., None]
+
+
+def entry(host: str, port: int) -> Any:
+    if ":" in host:
+        return (socket.AF_INET6, socket.SOCK_STREAM, 6, "", (host, port, 0, 0))
+    return (socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port))
+
+
+@pytest.fixture
+def resolve(monkeypatch: pytest.MonkeyPatch) -> Resolve:
+    def to(*addresses: tuple[str, int]) -> None:
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_given: [entry(*address) for address in addresses])
+
+    return to
+
+
+@pytest.fixture
+def open_files() -> Iterator[None]:
+    """No attempt is left open."""
+    before = set(os.listdir("/proc/self/fd"))
+    yield
+    assert set(os.listdir("/proc/self/fd")) <= before
+
+
+@pytest.fixture
+def listening() -> Iterator[tuple[str, int]]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()
+
+
+@pytest.fixture
+def refusing() -> tuple[str, int]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[0], server.getsockname()[1]
+
+
+@pytest.fixture
+def silent() -> Iterator[Silent]:
+    with Silent() as made:
+        yield made
+
+
+def timed(connector: subject.Connector, timeout: float = 5) -> tuple[tuple[str, int], float]:
+    """Who answers, and after how many seconds."""
+    start = time.monotonic()
+    with connector.connect(NAME, timeout) as connected:
+        assert connected.gettimeout() == timeout
+        return connected.getpeername(), time.monotonic() - start
+
+
+def test_an_address_that_never_answers(
+    open_files: None,
+    resolve: Resolve,
+    silent: Silent,
+    listening: tuple[str, int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    resolve(silent.address, listening)
+    connector = subject.Connector()
+    answered, seconds = timed(connector)
+    assert answered == listening
+    assert subject.STAGGER <= seconds < 2.5
+    # The next time it begins with the one that answered.
+    monkeypatch.setattr(subject, "STAGGER", 3)
+    answered, seconds = timed(connector)
+    assert (answered, seconds < 3) == (listening, True)
+
+
+def test_an_address_that_refuses(
+    open_files: None,
+    resolve: Resolve,
+    refusing: tuple[str, int],
+    listening: tuple[str, int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(subject, "STAGGER", 3)
+    resolve(refusing, listening)
+    answered, seconds = timed(subject.Connector())
+    assert (answered, seconds < 3) == (listening, True)
+
+
+def test_a_slow_address_is_not_given_up(
+    open_files: None, resolve: Resolve, silent: Silent, refusing: tuple[str, int]
+) -> None:
+    """The second one refuses while the first one is still being tried: its answer comes after a second."""
+    resolve(silent.address, refusing)
+    threading.Timer(subject.STAGGER * 2, silent.wake).start()
+    answered, seconds = timed(subject.Connector())
+    assert (answered, seconds > subject.STAGGER) == (silent.address, True)
+
+
+def test_nobody_answers(open_files: None, resolve: Resolve, silent: Silent) -> None:
+    """Each has the whole time, but they have it at the same time."""
+    resolve(silent.address, silent.address, silent.address)
+    start = time.monotonic()
+    with pytest.raises(socket.timeout):
+        subject.Connector().connect(NAME, 1.0)
+    assert 1.0 + 2 * subject.STAGGER <= time.monotonic() - start < 2.5
+
+
+def test_the_error_that_tells_most(
+    open_files: None, resolve: Resolve, refusing: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host without IPv6 says so of each such address, which is not what is wrong."""
+    resolve(("2001:db8::1", 443), refusing, ("2001:db8::2", 443))
+    create = socket.socket
+
+    def without(family: int, *arguments: Any) -> socket.socket:
+        if family == socket.AF_INET6:
+            raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+        return create(family, *arguments)
+
+    monkeypatch.setattr(socket, "socket", without)
+    with pytest.raises(ConnectionRefusedError):
+        subject.Connector().connect(NAME, 1.0)
+
+
+def test_a_name_that_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(socket.gaierror):
+        subject.Connector().connect(("model.invalid", 443), 1.0)
+
+
+def test_the_families_take_turns() -> None:
+    hosts = ["2001:db8::1", "2001:db8::2", "2001:db8::3", "192.0.2.1", "192.0.2.2"]
+    order = [each[4][0] for each in subject.in_turn([entry(host, 443) for host in hosts])]
+    assert order == ["2001:db8::1", "192.0.2.1", "2001:db8::2", "192.0.2.2", "2001:db8::3"]
