@@ -1,0 +1,61 @@
+"""The layout of the code: what decides and what acts are apart, and rooms import only rooms below them."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
+PACKAGE = "ansible_collections.mistralrs.stack.plugins."
+# From the ground up: each may import those before it.
+FLOORS = [
+    ["_errors"],
+    ["_process", "_module", "_version_number"],
+    ["_files", "_formats", "_docker", "_trust", "_host", "_nginx", "_gpu", "_jobs"],
+    ["_driver", "_toolkit", "_model"],
+    ["_fetch", "_engine"],
+    ["_store", "_image"],
+]
+FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+
+
+def imported(path: Path) -> set[str]:
+    """The files of this collection that a file imports, as C(module_utils._files.atomic)."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(PACKAGE):
+            whole = node.module.removeprefix(PACKAGE)
+            found |= {f"{whole}.{alias.name}" for alias in node.names}
+    return found
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PLUGINS / "module_utils").parts[0].removesuffix(".py")
+
+
+HOST_FILES = sorted([*PLUGINS.glob("module_utils/**/*.py"), *PLUGINS.glob("modules/*.py")])
+
+
+def test_there_are_files_to_look_at() -> None:
+    assert len(HOST_FILES) > 60
+
+
+def test_every_room_has_a_floor() -> None:
+    assert {room_of(path) for path in PLUGINS.glob("module_utils/**/*.py")} == set(FLOOR)
+
+
+@pytest.mark.parametrize("path", HOST_FILES, ids=lambda path: str(path.relative_to(PLUGINS)))
+def test_what_acts_on_the_host_does_not_import_what_decides(path: Path) -> None:
+    assert not [name for name in imported(path) if not name.startswith("module_utils.")]
+
+
+@pytest.mark.parametrize(
+    "path", sorted(PLUGINS.glob("module_utils/**/*.py")), ids=lambda path: str(path.relative_to(PLUGINS))
+)
+def test_a_room_imports_only_rooms_below(path: Path) -> None:
+    own = room_of(path)
+    for name in imported(path):
+        room = name.split(".")[1]
+        assert room == own or FLOOR[room] < FLOOR[own], f"{path.name} imports {name}"
