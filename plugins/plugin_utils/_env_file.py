@@ -9,6 +9,7 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 from __future__ import annotations
 
 import difflib
+import posixpath
 import re
 from collections.abc import Mapping
 
@@ -40,6 +41,12 @@ NOT_EXPANDED = Fault(
     "env.not_expanded",
     "{path}, line {line}: {key} has {reference!r}, {why}.",
     "Write the value itself ($$ or single quotes stand for a plain $).",
+)
+# Compose starts at the folder of its own file, which no host of this collection has.
+PATH_RELATIVE = Fault(
+    "env.path_relative",
+    "{path}, line {line}: {key} is {value!r}, a relative path.",
+    "Write where on the hosts this is, such as {example}, or remove the line to get the default.",
 )
 
 VARIABLES: Mapping[str, str] = {
@@ -169,6 +176,9 @@ def parse(text: str, path: str) -> dict[str, str | int]:
         values[key] = value
         if not value:
             raise StackError(BAD_VALUE, path=path, line=number, key=key, value=value, expected="something")
+        if key in _OF_THE_HOST and not value.startswith("/"):
+            example = posixpath.normpath(f"/opt/mistral/{value}")
+            raise StackError(PATH_RELATIVE, path=path, line=number, key=key, value=value, example=example)
         shape, expected = _SHAPES.get(key, ("", ""))
         if not re.match(shape, value):
             raise StackError(BAD_VALUE, path=path, line=number, key=key, value=value, expected=expected)

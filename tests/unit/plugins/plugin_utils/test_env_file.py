@@ -25,8 +25,13 @@ MISTRAL_HOST=0.0.0.0                       # Bind address
 
 
 def test_the_seeds_file() -> None:
-    assert parse(SEED, ".env") == {
-        "mistral_models_path": "./data/mistral-models",
+    with pytest.raises(
+        StackError,
+        match=r"line 2: MISTRAL_MODELS_PATH .* relative .*/opt/mistral/data/mistral-models.*env\.path_relative",
+    ):
+        parse(SEED, ".env")
+    assert parse(SEED.replace("=./data", "=/srv/data"), ".env") == {
+        "mistral_models_path": "/srv/data/mistral-models",
         "mistral_server_model_path": "/models",
         "mistral_server_default_model": "mistral-7b-instruct",
         "mistral_server_memory_limit": "64G",
@@ -69,6 +74,11 @@ def test_versions() -> None:
             "\n\nMISTRAL_PROT=1",
             r"\.env, line 3: MISTRAL_PROT is unknown .*Did you mean MISTRAL_PORT\? \[env\.unknown_key\]",
         ),
+        (
+            "MISTRAL_MODELS_PATH=models",
+            r"line 1: MISTRAL_MODELS_PATH .*such as /opt/mistral/models.*env\.path_relative",
+        ),
+        ("MISTRAL_MODEL_PATH=../m", r"line 1: MISTRAL_MODEL_PATH .*such as /opt/m, .*_relative"),
         ("PATH=/bin", r"line 1: PATH is unknown .*Remove the line"),
         ("# c\nCUDA_VERSION=latest", r"line 2: CUDA_VERSION is 'latest', but must be a version.*env\.bad_value"),
         ("CUDA_VERSION=12", r"line 1: CUDA_VERSION .*env\.bad_value"),
