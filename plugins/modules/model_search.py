@@ -105,7 +105,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import http, huggingface, quantization_names
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import http_client, huggingface, quantization_names
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import parse_source
 from ansible_collections.mistralrs.stack.plugins.module_utils._module import run_module
 from ansible_collections.mistralrs.stack.plugins.module_utils._store import access_options, present
@@ -154,7 +154,7 @@ def _fitting(found: dict[str, Any], access: present.Access) -> list[str]:
 
 def search(params: dict[str, Any], access: present.Access) -> list[dict[str, Any]]:
     """What is found, the most downloaded first."""
-    client = http.Client(params["query"], access.http)
+    client = http_client.Client(params["query"], access.http)
     entries = huggingface.search(client, access.hub, params["query"], params["limit"] * _MARGIN)
     found = [each for each in map(_described, entries) if _is_wanted(each, params)][: params["limit"]]
     if access.fit.gpu_memory:

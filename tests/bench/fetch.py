@@ -39,7 +39,7 @@ def peak():
 FETCH = (
     RUN
     + """
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import http as _http
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import http_client as _http
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import huggingface as _hub
 from ansible_collections.mistralrs.stack.plugins.module_utils._store import present as _model_present
 from ansible_collections.mistralrs.stack.plugins.module_utils._store import model_store as _model_store

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import http, huggingface
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import http_client, huggingface
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import parse_source
 from ansible_collections.mistralrs.stack.plugins.module_utils._model.naming import store_file_name
 from ansible_collections.mistralrs.stack.plugins.module_utils._store import present
@@ -80,7 +80,7 @@ class Place:
         """Have the model in the store."""
         options = {"token_origin": self.hub.url, **self.settings, **settings}
         access = present.Access(
-            http=http.Settings(**options),
+            http=http_client.Settings(**options),
             hub=huggingface.HubSettings(endpoint=self.hub.url, ollama_models=self.ollama, mirror_url=self.mirror),
             fit=self.fit,
         )

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import downloader, http, huggingface
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import downloader, http_client, huggingface
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import parse_source
 from ansible_collections.mistralrs.stack.plugins.module_utils._store import present
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.model_store import Outcome, Wanted
@@ -38,7 +38,7 @@ class Store:
     def fetch(self, source: str, sha256: str = "", **settings: object) -> Outcome:
         """Have the model in the store."""
         options = {"timeout": 10, "retries": 0, **settings}
-        access = present.Access(http=http.Settings(**options), hub=huggingface.HubSettings())  # type: ignore[arg-type]
+        access = present.Access(http=http_client.Settings(**options), hub=huggingface.HubSettings())  # type: ignore[arg-type]
         wanted = Wanted(str(self.path), "m", "", "m.gguf", sha256, "")
         return present.present(wanted, parse_source("m", source, "", sha256), access, check=False)
 

@@ -28,7 +28,7 @@ from email.message import Message
 from typing import Any, NamedTuple
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.http import (
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.http_client import (
     HTTP_ANSWER,
     HTTP_STATUS,
     INTERRUPTED,

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import quantization_names, registry
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.http import (
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.http_client import (
     HTTP_ANSWER,
     HTTP_STATUS,
     NOT_A_MODEL,

@@ -17,7 +17,7 @@ from typing import Any
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import quantization_names
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.http import HTTP_ANSWER, HTTP_STATUS, Client
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.http_client import HTTP_ANSWER, HTTP_STATUS, Client
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import (
     Remote,
     Resolved,

@@ -15,7 +15,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import http, huggingface
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import http_client, huggingface
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import is_loopback, redact
 from ansible_collections.mistralrs.stack.plugins.module_utils._store import present
 
@@ -130,7 +130,7 @@ def access(module: AnsibleModule) -> present.Access:
     _check(params, fit)
     endpoint = urllib.parse.urlsplit(params["endpoint"])
     return present.Access(
-        http=http.Settings(
+        http=http_client.Settings(
             ca_path=params["ca_path"],
             ca_certificates=params["ca_certificates"],
             timeout=params["timeout"],

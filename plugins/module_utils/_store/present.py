@@ -20,7 +20,15 @@ from typing import Any, NamedTuple
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import downloader, huggingface
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import http as _http
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.http_client import (
+    HTTP_ANSWER,
+    INTERRUPTED,
+    PROXY_REFUSED,
+    PROXY_UNREACHABLE,
+    SOURCE_UNREACHABLE,
+    Client,
+    Settings,
+)
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import Remote, Resolved, Source
 from ansible_collections.mistralrs.stack.plugins.module_utils._files import local
 from ansible_collections.mistralrs.stack.plugins.module_utils._formats import gguf_header, safetensors_header
@@ -40,9 +48,9 @@ _MAX_CONFIG = 1 << 20
 _QUANTIZED = (".gguf", ".uqff")
 # After these nobody knows what the source has.
 _SILENT = (
-    _http.SOURCE_UNREACHABLE.id,
-    _http.PROXY_UNREACHABLE.id,
-    _http.PROXY_REFUSED.id,
+    SOURCE_UNREACHABLE.id,
+    PROXY_UNREACHABLE.id,
+    PROXY_REFUSED.id,
     huggingface.UNAUTHORIZED.id,
 )
 _RESUMABLE = ("part", "part.json", "set")
@@ -63,7 +71,7 @@ class Fit(NamedTuple):
 class Access(NamedTuple):
     """How models are reached and what is done with them."""
 
-    http: _http.Settings
+    http: Settings
     hub: huggingface.HubSettings
     fit: Fit = Fit()
     seal: bool = False
@@ -185,7 +193,7 @@ def _chosen_before(wanted: Wanted, source: Source) -> Wanted | None:
     return found[0] if found else None
 
 
-def _choose(wanted: Wanted, source: Source, client: _http.Client, access: Access) -> Wanted:
+def _choose(wanted: Wanted, source: Source, client: Client, access: Access) -> Wanted:
     """The best quantization that fits, for C(quantization=auto)."""
     offered = huggingface.quantizations(client, source, wanted.name, access.hub)
     sizes = {label: sum(remote.size or 0 for remote in files) for label, files in offered.items()}
@@ -214,7 +222,7 @@ class Offer(NamedTuple):
 
 def offers(source: Source, name: str, access: Access) -> tuple[list[Offer], dict[str, Any]]:
     """What a hub's repository offers as GGUF, the smallest first, and the summary of the smallest one's header."""
-    client = _http.Client(name, access.http)
+    client = Client(name, access.http)
     offered = huggingface.quantizations(client, source, name, access.hub)
     sizes = {label: sum(remote.size or 0 for remote in files) for label, files in offered.items()}
     ordered = sorted(offered, key=lambda label: sizes[label])
@@ -233,7 +241,7 @@ def offers(source: Source, name: str, access: Access) -> tuple[list[Offer], dict
 
 def inspect_remote(source: Source, name: str, quantization: str, access: Access) -> tuple[Resolved, dict[str, Any]]:
     """The files that a source stands for, and the summary of the first model's header; nothing else is transferred."""
-    client = _http.Client(name, access.http)
+    client = Client(name, access.http)
     if source.kind == "file":
         return _probe_file(Wanted("/", name, quantization, "model.gguf", "", ""), source, read=False)
     resolved = huggingface.resolve(client, source, name, quantization, "", access.hub)
@@ -244,14 +252,14 @@ def inspect_remote(source: Source, name: str, quantization: str, access: Access)
     return resolved, _summary(label, resolved, tensors[0], client) if tensors else {}
 
 
-def _summary(label: str, resolved: Resolved, remote: Remote, client: _http.Client) -> dict[str, Any]:
+def _summary(label: str, resolved: Resolved, remote: Remote, client: Client) -> dict[str, Any]:
     """What the header of a file says, wherever that is."""
     if resolved.local and not resolved.directory:
         return gguf_header.inspect_file(resolved.local, label)
     return _remote_summary(label, remote, client)
 
 
-def _remote_summary(label: str, remote: Remote, client: _http.Client) -> dict[str, Any]:
+def _remote_summary(label: str, remote: Remote, client: Client) -> dict[str, Any]:
     """What the header of a file says that is not here yet."""
 
     def read_range(start: int, end: int) -> bytes:
@@ -261,7 +269,7 @@ def _remote_summary(label: str, remote: Remote, client: _http.Client) -> dict[st
     return dict(inspect(remote.size or 0, read_range, label))
 
 
-def _tensors_summary(wanted: Wanted, resolved: Resolved, client: _http.Client) -> dict[str, Any]:
+def _tensors_summary(wanted: Wanted, resolved: Resolved, client: Client) -> dict[str, Any]:
     """What the headers of SafeTensors and the settings beside them say."""
 
     def reader(remote: Remote) -> Callable[[int, int], bytes]:
@@ -284,7 +292,12 @@ def _check_support(name: str, summary: Mapping[str, Any], fit: Fit) -> None:
 
 
 def _check_fit(
-    wanted: Wanted, source: Source, resolved: Resolved, client: _http.Client, fit: Fit, hub: huggingface.HubSettings
+    wanted: Wanted,
+    source: Source,
+    resolved: Resolved,
+    client: Client,
+    fit: Fit,
+    hub: huggingface.HubSettings,
 ) -> dict[str, Any]:
     """Refuse a GGUF that this engine can't load or that can't fit, before the first byte; the header's summary.
 
@@ -300,7 +313,7 @@ def _check_fit(
         label = model_store.label(wanted)
         summary = gguf_header.merged([_summary(label, resolved, each, client) for each in models], label)
     except StackError as error:
-        if error.id == _http.HTTP_ANSWER.id or not models:
+        if error.id == HTTP_ANSWER.id or not models:
             # The server gives out whole files only, or it is nothing to refuse them for: they are looked at when here.
             return {}
         raise
@@ -401,7 +414,7 @@ def _content_is_here(plan: Plan, resolved: Resolved) -> bool:
     return not plan.entry.directory and plan.entry.sha256 == resolved.files[0].sha256
 
 
-def _compared(wanted: Wanted, source: Source, plan: Plan, client: _http.Client, access: Access) -> Resolved | None:
+def _compared(wanted: Wanted, source: Source, plan: Plan, client: Client, access: Access) -> Resolved | None:
     """Refuse a file that was put into the store by hand if its source has another one; what the source has.
 
     None if the source does not say. Where it does not answer, or not to us, the file is taken as it is: it may be
@@ -433,7 +446,7 @@ def prepare(wanted: Wanted, source: Source, access: Access, read: bool = False) 
     """
     model_store.check_template(wanted)
     with model_store.store_errors(wanted):
-        client = _http.Client(wanted.name, access.http)
+        client = Client(wanted.name, access.http)
         if wanted.quantization == model_store.AUTO:
             wanted = _chosen_before(wanted, source) or _choose(wanted, source, client, access)
         plan = _plan(wanted, source, access.seal)
@@ -574,7 +587,12 @@ def _fetch_local(wanted: Wanted, source: Source, path: str, access: Access, repo
             )
             if size != status.st_size:
                 raise StackError(
-                    _http.INTERRUPTED, name=wanted.name, source=source.shown, got=size, want=status.st_size, why=""
+                    INTERRUPTED,
+                    name=wanted.name,
+                    source=source.shown,
+                    got=size,
+                    want=status.st_size,
+                    why="",
                 )
             _check_sha256(wanted, source, sha256, size)
             gguf, staged = _accepted(wanted, "", {}, target, access, report)
@@ -602,7 +620,7 @@ def _copied(wanted: Wanted, source: Source, remote: Remote, part: str, report: A
     sha256, size = _copy(wanted, remote.url, part, report)
     if size != remote.size:
         model_store.remove(part)
-        raise StackError(_http.INTERRUPTED, name=wanted.name, source=source.shown, got=size, want=remote.size, why="")
+        raise StackError(INTERRUPTED, name=wanted.name, source=source.shown, got=size, want=remote.size, why="")
     return sha256
 
 
@@ -620,7 +638,7 @@ def _kept(prepared: Prepared, remote: Remote, part: str, report: Any) -> str:
     return ""
 
 
-def _received(prepared: Prepared, remote: Remote, part: str, client: _http.Client, access: Access, report: Any) -> str:
+def _received(prepared: Prepared, remote: Remote, part: str, client: Client, access: Access, report: Any) -> str:
     """Have one file in C(part), from afar or from this host; its sha256."""
     wanted, source = prepared.wanted, prepared.source
     if prepared.resolved is not None and prepared.resolved.local:
@@ -640,7 +658,7 @@ def _received(prepared: Prepared, remote: Remote, part: str, client: _http.Clien
     return got.sha256
 
 
-def _fetch_one(prepared: Prepared, remote: Remote, client: _http.Client, access: Access, report: Report) -> _Fetched:
+def _fetch_one(prepared: Prepared, remote: Remote, client: Client, access: Access, report: Report) -> _Fetched:
     """Download a model that is one file."""
     wanted = prepared.wanted
     part = model_store.incoming_path(wanted, "part")
@@ -663,7 +681,7 @@ def _fetch_one(prepared: Prepared, remote: Remote, client: _http.Client, access:
     return _Fetched(sha256, {}, gguf, {}, staged)
 
 
-def _fetch_set(prepared: Prepared, client: _http.Client, access: Access, report: Report) -> _Fetched:
+def _fetch_set(prepared: Prepared, client: Client, access: Access, report: Report) -> _Fetched:
     """Fetch a model of several files; each is kept when it is complete, all are published at once."""
     wanted, resolved = prepared.wanted, prepared.resolved
     if resolved is None:
@@ -743,7 +761,7 @@ def _fetch(prepared: Prepared, access: Access, report: Report) -> _Fetched:
     wanted, source, resolved = prepared.wanted, prepared.source, prepared.resolved
     if resolved is None:
         raise ValueError("nothing was resolved")
-    client = _http.Client(wanted.name, access.http)
+    client = Client(wanted.name, access.http)
     if resolved.local and not resolved.directory:
         exact = wanted if wanted.sha256 else wanted._replace(sha256=resolved.files[0].sha256)
         try:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import http
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import http_client
 
 TESTS = Path(__file__).resolve().parents[3]
 sys.path[:0] = [str(TESTS / "hub"), str(TESTS)]
@@ -29,13 +29,13 @@ def place(gguf: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
         monkeypatch.delenv(name.upper(), raising=False)
     hub, plain = Hub(), Server()
     made = Place(hub, plain, tmp_path, gguf)
-    create = http.Client.__init__
+    create = http_client.Client.__init__
 
     # Nobody waits for real; how long would have been waited is kept.
-    def quick(client: http.Client, name: str, settings: http.Settings) -> None:
+    def quick(client: http_client.Client, name: str, settings: http_client.Settings) -> None:
         create(client, name, settings, sleep=made.sleeps.append)
 
-    monkeypatch.setattr(http.Client, "__init__", quick)
+    monkeypatch.setattr(http_client.Client, "__init__", quick)
     tracemalloc.start()
     with running(hub.origin, hub.cdn, plain):
         yield made

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import downloader, http, huggingface
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import downloader, http_client, huggingface
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import parse_source
 from ansible_collections.mistralrs.stack.plugins.module_utils._files import local
 from ansible_collections.mistralrs.stack.plugins.module_utils._store import companion_files, model_store, present
@@ -269,7 +269,7 @@ class Origin:
 
     def fetch(self, rate_limit: int = 0, report: present.Report = present._no_report) -> bool:
         """Have the model in the store; whether that changed anything."""
-        settings = http.Settings(timeout=5, retries=0, rate_limit=rate_limit)
+        settings = http_client.Settings(timeout=5, retries=0, rate_limit=rate_limit)
         access = present.Access(http=settings, hub=huggingface.HubSettings())
         return present.present(self.wanted, self.source, access, False, report).changed
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError, StackErrors
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import happy_eyeballs, http, huggingface
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import happy_eyeballs, http_client, huggingface
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import parse_source
 from ansible_collections.mistralrs.stack.plugins.module_utils._formats import gguf_header, safetensors_header
 from ansible_collections.mistralrs.stack.plugins.module_utils._image.preflight import Network
@@ -147,7 +147,7 @@ def test_layers_of_a_registry_with_one_name(place: Place) -> None:
 def test_what_auto_chooses_may_be_another_model_of_the_list(place: Place) -> None:
     place.hub.add(REPOSITORY, {REMOTE: place.content})
     access = present.Access(
-        http=http.Settings(timeout=1, retries=0), hub=huggingface.HubSettings(endpoint=place.hub.url)
+        http=http_client.Settings(timeout=1, retries=0), hub=huggingface.HubSettings(endpoint=place.hub.url)
     )
     wanted = [
         model_store.Wanted(str(place.store), "m", label, store_file_name("m", label), "", "")

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import http, huggingface, model_source
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import http_client, huggingface, model_source
 from ansible_collections.mistralrs.stack.plugins.module_utils._store import model_store, present
 
-ACCESS = present.Access(http.Settings(timeout=10), huggingface.HubSettings())
+ACCESS = present.Access(http_client.Settings(timeout=10), huggingface.HubSettings())
 CONFIG = json.dumps({"model_type": "qwen2", "num_hidden_layers": 2}).encode()
 
 

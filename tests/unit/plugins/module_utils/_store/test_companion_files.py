@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import http, huggingface, model_source
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import http_client, huggingface, model_source
 from ansible_collections.mistralrs.stack.plugins.module_utils._store import companion_files, model_store, present
 
 FILE = "m-q4_0.gguf"
@@ -58,7 +58,7 @@ class Place:
 
     def run(self, check: bool = False) -> model_store.Outcome:
         source = model_source.parse_source("m", self.source.as_uri(), "", "")
-        access = present.Access(http.Settings(timeout=10), huggingface.HubSettings())
+        access = present.Access(http_client.Settings(timeout=10), huggingface.HubSettings())
         return present.present(self.wanted, source, access, check)
 
     def made(self) -> set[str]:

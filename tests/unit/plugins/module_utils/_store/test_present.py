@@ -16,13 +16,13 @@ from typing import Any
 
 import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError, StackErrors
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import http, huggingface, model_source
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import http_client, huggingface, model_source
 from ansible_collections.mistralrs.stack.plugins.module_utils._files import local
 from ansible_collections.mistralrs.stack.plugins.module_utils._store import model_store, present
 
 FILE = "tiny-q4_0.gguf"
 MADE = {"tiny-q4_0.tokenizer.json", "tiny-q4_0.tokenizer_config.json"}
-ACCESS = present.Access(http.Settings(timeout=10), huggingface.HubSettings())
+ACCESS = present.Access(http_client.Settings(timeout=10), huggingface.HubSettings())
 
 
 class Place:
