@@ -121,9 +121,9 @@ def code_errors() -> dict[str, tuple[str, str, str]]:
             for name in value.__dataclass_fields__:
                 collect(getattr(value, name), where)
 
-    for folder in ("module_utils", "modules", "filter"):
-        for path in sorted((ROOT / "plugins" / folder).glob("*.py")):
-            module = plugin(f"{folder}.{path.stem}")
+    for folder in ("module_utils", "plugin_utils", "modules", "filter"):
+        for path in sorted((ROOT / "plugins" / folder).rglob("*.py")):
+            module = plugin(".".join(path.relative_to(ROOT / "plugins").with_suffix("").parts))
             for value in vars(module).values():
                 collect(value, str(path.relative_to(ROOT)))
     return found

@@ -21,6 +21,8 @@ options:
     required: true
 seealso:
   - module: mistralrs.stack.gpu_info
+  - plugin: mistralrs.stack.gpu_memory
+    plugin_type: filter
 """
 
 EXAMPLES = r"""

@@ -21,6 +21,7 @@ ROLE = ROOT / "roles" / "mistral_server"
 VARIABLES: dict[str, Any] = {
     **yaml.safe_load((ROLE / "defaults" / "main.yml").read_text()),
     **yaml.safe_load((ROLE / "vars" / "main.yml").read_text()),
+    "__mistral_server_tree": {"identity": "1"},
 }
 RULE = "PREROUTING -i mistral0 -m conntrack ! --ctstate RELATED,ESTABLISHED -j DROP"
 UNIT = "mistral-egress.service"

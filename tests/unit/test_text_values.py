@@ -19,6 +19,8 @@ ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
 # What turns text into the type that is documented, or makes text of it on purpose.
 CONVERTERS = {"bool": {"bool", "ternary"}, "number": {"int", "float", "string"}}
+# They check the texts of all that they are given.
+CHECKERS = {"mistralrs.stack.gateway_settings"}
 # They take a value on without a look at its type.
 TRANSPARENT = {"default"}
 CONDITIONS = {"when", "that", "until", "changed_when", "failed_when"}
@@ -94,6 +96,8 @@ def uses(node: jinja2.nodes.Node, above: tuple[jinja2.nodes.Node, ...] = ()) -> 
 def problem(name: str, above: tuple[jinja2.nodes.Node, ...], bare_stays: bool) -> str:
     """Why the use of a variable would take the text for what it is not; empty if it does not."""
     kind = VARIABLES[name]
+    if any(isinstance(node, jinja2.nodes.Filter) and node.name in CHECKERS for node in above):
+        return ""
     for node in above:
         if isinstance(node, jinja2.nodes.Filter) and node.name in CONVERTERS[kind]:
             return ""

@@ -56,13 +56,15 @@ def test_35_the_disk_is_full_in_the_middle(
     place: Place, disk: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk("size=600k")
-    monkeypatch.setattr(model_store, "reserve", lambda _status: -(1 << 30))
+    for module in (model_store, downloader):
+        monkeypatch.setattr(module, "reserve", lambda _status: -(1 << 30))
     place.fails("no_space")
     assert len(place.bodies()) == 1
     place.check(there=False)
     # What has arrived is kept; there is room now.
     subprocess.run(["mount", "-o", "remount,size=64m", place.store], check=True)
-    monkeypatch.setattr(model_store, "reserve", lambda _status: 0)
+    for module in (model_store, downloader):
+        monkeypatch.setattr(module, "reserve", lambda _status: 0)
     place.hub.cdn.log.clear()
     place.fetch()
     assert place.bodies()[0].startswith("bytes=")

@@ -16,7 +16,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 TESTS = HERE.parents[2]
 # Here the ids are named without their beginning.
-SHORT = (HERE, HERE.parent / "module_utils" / "test__fit.py", HERE.parent / "module_utils" / "test__safetensors.py")
+ROOMS = HERE.parent / "module_utils"
+SHORT = (HERE, ROOMS / "_model" / "test_fitting.py", ROOMS / "_formats" / "test_safetensors_header.py")
 
 
 @cache

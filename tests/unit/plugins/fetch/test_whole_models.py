@@ -406,7 +406,7 @@ def test_the_model_and_what_is_made_for_it_change_together(place: Place, monkeyp
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(present.companion_files._gguf_tokenizer, "write_tokenizer", full)
+        patch.setattr(present.companion_files.gguf_tokenizer, "write_tokenizer", full)
         place.fails("no_space", by_hub(place, place.content))
     assert (place.final.read_bytes(), tokenizer.read_bytes()) == (place.old, before)
     assert place.fetch().changed

@@ -1,4 +1,4 @@
-"""The filter gpu_devices, over what gpu_info makes of the recordings."""
+"""The filters gpu_devices and gpu_memory, over what gpu_info makes of the recordings."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.mistralrs.stack.plugins.filter.gpu_devices import FilterModule as Devices
+from ansible_collections.mistralrs.stack.plugins.filter.gpu_memory import FilterModule as Memory
 from ansible_collections.mistralrs.stack.plugins.module_utils._gpu.facts import Answer, gpu_info
 from ansible_collections.mistralrs.stack.plugins.module_utils._gpu.pci import Tree
 
@@ -17,11 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "nvidia"))
 import recording  # noqa: E402
 
 gpu_devices = Devices().filters()["gpu_devices"]
-
-
-def memory(gpu_info: dict[str, Any]) -> list[int | None]:
-    """In bytes."""
-    return [device["memory"] for device in gpu_devices(gpu_info)]
+gpu_memory = Memory().filters()["gpu_memory"]
 
 
 def info(tmp_path: Path, name: str) -> dict[str, Any]:
@@ -46,6 +43,8 @@ def test_gpu(tmp_path: Path) -> None:
             "memory": (81559 - 479) << 20,
         }
     ]
+    assert gpu_memory(seen) == [(81559 - 479) << 20]
+    assert gpu_memory(seen, "MiB") == [81559 - 479]
 
 
 def test_mig_devices_count_instead_of_their_gpu(tmp_path: Path) -> None:
@@ -53,7 +52,7 @@ def test_mig_devices_count_instead_of_their_gpu(tmp_path: Path) -> None:
     found = gpu_devices(seen)
     assert len(found) == 4
     assert all(device["uuid"].startswith("MIG-") and "index" not in device for device in found)
-    assert memory(seen) == [19968 << 20] * 4
+    assert gpu_memory(seen, "MiB") == [19968] * 4
     seen["gpus"][0]["mig"]["devices"] = []
     assert gpu_devices(seen) == []
 
@@ -63,13 +62,14 @@ def test_lost_gpu_is_none(tmp_path: Path) -> None:
 
 
 def test_unified_memory_is_that_of_the_host(tmp_path: Path) -> None:
-    assert memory(info(tmp_path, "gb10__580.126.09")) == [125513840 << 10]
+    assert gpu_memory(info(tmp_path, "gb10__580.126.09"), "MiB") == [125513840 >> 10]
 
 
-def test_memory_that_is_not_told_is_not_known(tmp_path: Path) -> None:
+def test_memory_that_is_not_told_is_left_out(tmp_path: Path) -> None:
     seen = info(tmp_path, "t4__515.105.01")
     seen["gpus"][0]["memory_total"] = None
-    assert memory(seen) == [None]
+    assert gpu_devices(seen)[0]["memory"] is None
+    assert gpu_memory(seen) == []
 
 
 def test_a_bare_host_is_planned_with_what_its_gpus_will_have(tmp_path: Path) -> None:
@@ -77,12 +77,18 @@ def test_a_bare_host_is_planned_with_what_its_gpus_will_have(tmp_path: Path) -> 
     (found,) = gpu_devices(seen)
     assert (found["index"], found["uuid"]) == (0, "")
     assert found["compute_capability"] == seen["gpus"][0]["compute_capability"] != ""
-    assert memory(seen) == [seen["gpus"][0]["memory_nominal"] // 16 * 15]
+    assert gpu_memory(seen) == [seen["gpus"][0]["memory_nominal"] // 16 * 15]
     seen["gpus"][0]["driver_bound"] = "vfio-pci"
-    assert gpu_devices(seen) == []
+    assert (gpu_devices(seen), gpu_memory(seen)) == ([], [])
 
 
 @pytest.mark.parametrize("wrong", [None, [], {}, {"gpus": None}, "text"])
 def test_wrong_input(wrong: Any) -> None:
-    with pytest.raises(AnsibleFilterError, match="the module gpu_info returns"):
-        gpu_devices(wrong)
+    for apply in (gpu_devices, gpu_memory):
+        with pytest.raises(AnsibleFilterError, match="the module gpu_info returns"):
+            apply(wrong)
+
+
+def test_wrong_unit() -> None:
+    with pytest.raises(AnsibleFilterError, match="'GB', but has to be one of B, MiB"):
+        gpu_memory({"gpus": [], "driver": {"loaded": ""}}, "GB")
