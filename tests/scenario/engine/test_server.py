@@ -39,9 +39,9 @@ def ready(module: MODULE, **options: Any) -> dict[str, Any]:
     return module("server_ready", {**known, **options})
 
 
-@pytest.mark.parametrize("count", [2, 6])
-def test_asked_at_once_it_mixes_answers_up_and_the_proof_says_so(module: MODULE, count: int) -> None:
-    said = ready(module, concurrent_prompts=count)
+# As many as the role asks with. Of two, one may be answered before the other arrives.
+def test_asked_at_once_it_mixes_answers_up_and_the_proof_says_so(module: MODULE) -> None:
+    said = ready(module, concurrent_prompts=6)
     assert said["failed"], said
     assert "[server.answers_change_under_load]" in said["msg"]
     assert "answers are wrong" in said["msg"]
