@@ -49,7 +49,7 @@ def test_containers_get_the_settings() -> None:
     assert made["LogConfig"] == {"Type": "json-file", "Config": {"max-size": "7m", "max-file": "4"}}
     limits = {one["Name"]: (one["Soft"], one["Hard"]) for one in made["Ulimits"]}
     assert limits == {"core": (0, 0), "nofile": (2048, 4096)}
-    network = json.loads(on_host("docker network inspect mistral_default"))[0]
+    network = json.loads(on_host("docker network inspect mistral-engine"))[0]
     assert network["IPAM"]["Config"][0]["Subnet"].startswith("10.219.")
 
 
