@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache" / "packages"
 sys.path.insert(0, str(ROOT / "tests" / "hub"))
@@ -48,6 +50,17 @@ def program(name: str, package: str) -> str:
     if found or not shutil.which("apt-get"):
         return found or ""
     return next(str(path) for path in unpacked(package).rglob(name) if path.parent.name in ("bin", "sbin"))
+
+
+def needed(name: str, package: str) -> str:
+    """A program's path; a test that needs it is skipped where it can't be had, which is a failure in CI."""
+    found = program(name, package)
+    if not found:
+        why = f"there is no {name}, and no apt-get to fetch its package with"
+        if os.environ.get("CI") == "true":
+            pytest.fail(why)
+        pytest.skip(why)
+    return found
 
 
 def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:

@@ -11,17 +11,14 @@ import pytest
 import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from packages import ROOT, program  # noqa: E402
+from packages import ROOT, needed  # noqa: E402
 
 ROLE = ROOT / "roles" / "mistral_monitor"
 
 
 @pytest.fixture
 def promtool() -> str:
-    found = program("promtool", "prometheus")
-    if not found:
-        pytest.skip("promtool is not installed, and there is no apt-get to fetch it with")
-    return found
+    return needed("promtool", "prometheus")
 
 
 def test_alert_rules(promtool: str, tmp_path: Path) -> None:

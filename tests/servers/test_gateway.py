@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests" / "servers"), str(ROOT / "tests" / "scenario" / "gateway")]
 import stand_in_engine  # noqa: E402
 from gateway import Gateway  # noqa: E402
-from packages import program  # noqa: E402
+from packages import needed  # noqa: E402
 
 MIB = 1 << 20
 
@@ -36,8 +36,7 @@ def engine() -> Iterator[int]:
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory, engine: int) -> Iterator[Gateway]:
-    if not program("nginx", "nginx"):
-        pytest.skip("there is no nginx, and no apt-get to get it with")
+    needed("nginx", "nginx")
     found = Gateway(tmp_path_factory.mktemp("gateway"), engine)
     found.apply()
     assert found.calls() == ["start nginx"]

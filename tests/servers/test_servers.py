@@ -22,7 +22,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._store.model_store
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests" / "servers"), str(ROOT / "tests" / "unit" / "plugins")]
-from packages import Served, nginx, program, registry  # noqa: E402
+from packages import Served, needed, nginx, registry  # noqa: E402
 
 SIZE = 8 << 20
 
@@ -58,8 +58,7 @@ def model(fill: bytes = b"") -> bytes:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, Path]]:
-    if not program("nginx", "nginx"):
-        pytest.skip("there is no nginx, and no apt-get to get it with")
+    needed("nginx", "nginx")
     root = tmp_path_factory.mktemp("root")
     root.chmod(0o755)
     for folder in root.parents:
@@ -157,8 +156,7 @@ def push(host: str, repository: str, tag: str, layers: list[tuple[str, bytes, st
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    if not program("docker-registry", "docker-registry"):
-        pytest.skip("there is no docker-registry, and no apt-get to get it with")
+    needed("docker-registry", "docker-registry")
     with registry(tmp_path_factory.mktemp("registry")) as running:
         yield running
 
