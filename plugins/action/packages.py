@@ -21,7 +21,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         result: dict[str, Any] = super().run(tmp, task_vars)
         task_vars = task_vars or {}
         arguments = {"lock_timeout": package_lock.TIMEOUT, **self._task.args}
-        name = f"ansible.builtin.{arguments.pop('use', 'apt')}"
+        use = arguments.pop("use", "apt")
+        if use not in ("apt", "dnf"):
+            return {**result, "failed": True, "msg": f"packages: 'use' is {use!r}, but must be apt or dnf."}
+        name = f"ansible.builtin.{use}"
         result.update(self._execute_module(module_name=name, module_args=arguments, task_vars=task_vars))
         if result.get("failed"):
             said = "\n".join(str(result.get(key, "")) for key in ("stdout", "stderr", "msg"))

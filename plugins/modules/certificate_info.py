@@ -78,9 +78,11 @@ error_id:
 """
 
 import errno
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._module import run_module
 from ansible_collections.mistralrs.stack.plugins.module_utils._trust.x509 import check
 
 FILE_MISSING = Fault(
@@ -117,6 +119,11 @@ def problem(certificate: str, key: str, module: AnsibleModule) -> str:
     return ""
 
 
+def run(module: AnsibleModule) -> dict[str, Any]:
+    certificate, key = content(module.params["certificate"]), content(module.params["private_key"])
+    return {"changed": False, "certificate": certificate, "problem": problem(certificate, key, module)}
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -127,11 +134,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    try:
-        certificate, key = content(module.params["certificate"]), content(module.params["private_key"])
-    except StackError as error:
-        module.fail_json(msg=str(error), error_id=error.id)
-    module.exit_json(changed=False, certificate=certificate, problem=problem(certificate, key, module))
+    run_module(module, run)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the role docker_engine does on a host: settings, packages, or what is wrong.
 
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+Note that this plugin util is **PRIVATE** to the collection. It can have breaking changes at any time.
 
 Facts about dockerd are from its reference (docs.docker.com/reference/cli/dockerd) and its source (daemon/config): which
 keys of daemon.json its options stand for, that it does not start if both are given, and that user namespaces give its

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Known ways out of a container in versions of the NVIDIA Container Toolkit.
 
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+Note that this plugin util is **PRIVATE** to the collection. It can have breaking changes at any time.
 
 Source: NVIDIA's security bulletins on the toolkit, which its release notes list with the versions that fix them.
 """

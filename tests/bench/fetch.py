@@ -39,16 +39,16 @@ def peak():
 FETCH = (
     RUN
     + """
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import http_client as _http
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import huggingface as _hub
-from ansible_collections.mistralrs.stack.plugins.module_utils._store import present as _model_present
-from ansible_collections.mistralrs.stack.plugins.module_utils._store import model_store as _model_store
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import model_source as _source
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import http_client
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import huggingface
+from ansible_collections.mistralrs.stack.plugins.module_utils._store import present
+from ansible_collections.mistralrs.stack.plugins.module_utils._store import model_store
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import model_source
 store, url, sha256, ca = sys.argv[1:]
-wanted = _model_store.Wanted(store, "m", "", "m.gguf", sha256, "")
-access = _model_present.Access(http=_http.Settings(ca_path=ca), hub=_hub.HubSettings())
+wanted = model_store.Wanted(store, "m", "", "m.gguf", sha256, "")
+access = present.Access(http=http_client.Settings(ca_path=ca), hub=huggingface.HubSettings())
 begun = time.monotonic()
-outcome = _model_present.present(wanted, _source.parse_source("m", url, "", sha256), access, check=False)
+outcome = present.present(wanted, model_source.parse_source("m", url, "", sha256), access, check=False)
 print(json.dumps([time.monotonic() - begun, peak(), outcome.changed]))
 """
 )
@@ -71,18 +71,18 @@ print(json.dumps([time.monotonic() - begun, peak()]))
 VERIFY = (
     RUN
     + """
-from ansible_collections.mistralrs.stack.plugins.module_utils._store import model_store as _model_store
+from ansible_collections.mistralrs.stack.plugins.module_utils._store import model_store
 begun = time.monotonic()
-_model_store.hash_files(sys.argv[1:])
+model_store.hash_files(sys.argv[1:])
 print(json.dumps([time.monotonic() - begun]))
 """
 )
 HEADER = (
     RUN
     + """
-from ansible_collections.mistralrs.stack.plugins.module_utils._formats import gguf_header as _gguf
+from ansible_collections.mistralrs.stack.plugins.module_utils._formats import gguf_header
 begun = time.monotonic()
-_gguf.inspect(sys.argv[1], "m")
+gguf_header.inspect(sys.argv[1], "m")
 print(json.dumps([time.monotonic() - begun, peak()]))
 """
 )

@@ -51,12 +51,15 @@ class Host:
         program.write_text(SYSTEMCTL.replace("{state}", str(self.state)))
         program.chmod(0o755)
 
-    def unit(self, name: str, started: float, changed: float | None = None, reload: str = "no") -> None:
+    def unit(
+        self, name: str, started: float, changed: float | None = None, reload: str = "no", drop_ins: str = ""
+    ) -> None:
         values = {
             "ActiveState": "active",
             "ExecMainStartTimestamp": stamp(started),
             "StateChangeTimestamp": stamp(changed or started),
             "NeedDaemonReload": reload,
+            "DropInPaths": "".join(f"{self.root}{path} " for path in drop_ins.split()),
             "MainPID": str(os.getpid()),
         }
         (self.state / name).write_text("".join(f"{key}={value}\n" for key, value in values.items()))
@@ -167,20 +170,30 @@ def test_prometheus_reads_what_it_has_not_read(
 DROP_IN = "/etc/systemd/system/docker.service.d/mistral-proxies.conf"
 
 
+FOREIGN = "/etc/systemd/system/docker.service.d/limits.conf"
+
+
 @pytest.mark.parametrize(
-    ("path", "written", "reload", "changed"),
+    ("files", "known", "changed"),
     [
-        pytest.param(DROP_IN, NOW - 1, "no", True, id="drop-in written"),
-        pytest.param("/etc/docker/mistral-proxies.env", NOW - 1, "no", True, id="proxies written"),
-        pytest.param(DROP_IN, NOW - 9, "yes", True, id="systemd not told"),
-        pytest.param(DROP_IN, NOW - 9, "no", False, id="read"),
+        pytest.param({DROP_IN: NOW - 1}, DROP_IN, True, id="drop-in written"),
+        pytest.param(
+            {DROP_IN: NOW - 9, "/etc/docker/mistral-proxies.env": NOW - 1}, DROP_IN, True, id="proxies written"
+        ),
+        pytest.param({DROP_IN: NOW - 9}, "", True, id="written, systemd not told"),
+        pytest.param({}, DROP_IN, True, id="removed, systemd not told"),
+        pytest.param({DROP_IN: NOW - 9}, DROP_IN, False, id="read"),
+        pytest.param({}, "", False, id="none"),
+        # Whether somebody else's settings are to be in effect now is for them to say.
+        pytest.param({FOREIGN: NOW - 1}, "", False, id="of somebody else"),
     ],
 )
 def test_docker_is_restarted_for_settings_of_its_unit_that_it_has_not_read(
-    host: Host, evaluate: Evaluate, path: str, written: float, reload: str, changed: bool
+    host: Host, evaluate: Evaluate, files: dict[str, float], known: str, changed: bool
 ) -> None:
-    host.unit("docker.service", started=NOW - 5, reload=reload)
-    host.file(path, written)
+    host.unit("docker.service", started=NOW - 5, reload="yes", drop_ins=known)
+    for path, written in files.items():
+        host.file(path, written)
     said = host.script("docker_engine/files/look.sh", "/", "/", "", "", "")
     found = {"stdout_lines": said}
     assert evaluate("docker_engine", "__docker_engine_unit_changed", __docker_engine_probe=found) is changed

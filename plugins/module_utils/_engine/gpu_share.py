@@ -47,7 +47,7 @@ _MIB = 1 << 20
 # GPU_RESERVE_FRACTION).
 _MIN_RESERVE = 512 * _MIB
 _RESERVE_PERCENT = 2
-# Activations of each model, and CUDA's context on each GPU; as in C(_fit).
+# Activations of each model, and CUDA's context on each GPU; as in C(_model/fitting.py).
 _ACTIVATIONS = 512 * _MIB
 _CONTEXT = 512 * _MIB
 _USUAL_LAYERS = 32

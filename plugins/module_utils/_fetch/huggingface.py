@@ -5,7 +5,7 @@
 
 Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 
-Only what is said about files is asked here. Registries are in C(_registry).
+Only what is said about files is asked here. Registries are in L{registry}.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import quantization_names, registry
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import registry
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.http_client import (
     HTTP_ANSWER,
     HTTP_STATUS,
@@ -34,6 +34,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_sourc
     Source,
     redact,
 )
+from ansible_collections.mistralrs.stack.plugins.module_utils._model import quantization_names
 from ansible_collections.mistralrs.stack.plugins.module_utils._model import record as _model_record
 from ansible_collections.mistralrs.stack.plugins.module_utils._model.naming import check_path
 

@@ -16,7 +16,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import quantization_names
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.http_client import HTTP_ANSWER, HTTP_STATUS, Client
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import (
     Remote,
@@ -25,6 +24,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_sourc
     is_loopback,
     redact,
 )
+from ansible_collections.mistralrs.stack.plugins.module_utils._model import quantization_names
 from ansible_collections.mistralrs.stack.plugins.module_utils._model.naming import UNSAFE_NAME
 
 MODEL_NOT_FOUND = Fault(

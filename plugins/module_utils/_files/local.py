@@ -252,15 +252,6 @@ def reserve(status: os.statvfs_result) -> int:
     return max(_SPARE, min(_MOST_SPARE, status.f_blocks * status.f_frsize // 50))
 
 
-def sync_directory(path: str) -> None:
-    """Make names that were added to or removed from a directory durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def seal(path: str) -> str:
     """Have the kernel refuse altered bytes of a file from now on (fs-verity); the measured digest.
 

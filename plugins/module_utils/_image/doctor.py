@@ -30,8 +30,8 @@ C(kind) is C(cpu), C(cuda) or C(metal).
 
 The image is checked without a network and without a writable home directory, as the engine will run, so the checks of
 the Hub, its cache and its disk don't count. Whether the toolkit suits the driver was decided before the build
-(L{_cuda_choice}), which knows minor version compatibility; the engine does not, so its error is a warning here. What
-counts are the facts about GPUs.
+(C(plugin_utils/_image/cuda.py)), which knows minor version compatibility; the engine does not, so its error is a
+warning here. What counts are the facts about GPUs.
 """
 
 from __future__ import annotations

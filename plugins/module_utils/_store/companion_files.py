@@ -19,6 +19,7 @@ from contextlib import ExitStack
 from typing import IO, Any, NamedTuple
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._files import local
+from ansible_collections.mistralrs.stack.plugins.module_utils._files.atomic import sync_directory
 from ansible_collections.mistralrs.stack.plugins.module_utils._formats import gguf_config, gguf_header, gguf_tokenizer
 from ansible_collections.mistralrs.stack.plugins.module_utils._model.naming import MADE
 from ansible_collections.mistralrs.stack.plugins.module_utils._store import model_store
@@ -114,5 +115,5 @@ def publish(wanted: Wanted, staged: Staged) -> dict[str, dict[str, Any] | None]:
             os.rename(model_store.incoming_path(wanted, kind), path)
         elif staged.records[kind] is None and model_store.plain_status(wanted, path) is not None:
             os.unlink(path)
-    local.sync_directory(wanted.store)
+    sync_directory(wanted.store)
     return staged.records

@@ -32,13 +32,13 @@ from typing import Any, NamedTuple, Protocol
 
 from ansible_collections.mistralrs.stack.plugins.module_utils import _process
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError, StackErrors
+from ansible_collections.mistralrs.stack.plugins.module_utils._files.atomic import sync_directory
 from ansible_collections.mistralrs.stack.plugins.module_utils._files.local import (
     hash_file,
     identity,
     readable,
     reserve,
     sealed_digest,
-    sync_directory,
 )
 from ansible_collections.mistralrs.stack.plugins.module_utils._formats import (
     gguf_header,

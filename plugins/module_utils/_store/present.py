@@ -31,6 +31,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.http_client
 )
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import Remote, Resolved, Source
 from ansible_collections.mistralrs.stack.plugins.module_utils._files import local
+from ansible_collections.mistralrs.stack.plugins.module_utils._files.atomic import sync_directory
 from ansible_collections.mistralrs.stack.plugins.module_utils._formats import gguf_header, safetensors_header
 from ansible_collections.mistralrs.stack.plugins.module_utils._model import fitting, gguf_support
 from ansible_collections.mistralrs.stack.plugins.module_utils._model.naming import MADE, check_path, store_file_name
@@ -746,14 +747,14 @@ def _publish_set(wanted: Wanted, folder: str, names: set[str]) -> None:
             if os.path.relpath(path, folder) not in names:
                 model_store.remove(path)
         os.chmod(parent, 0o755)
-        local.sync_directory(parent)
+        sync_directory(parent)
     target = model_store.model_path(wanted, directory=True)
     old = model_store.incoming_path(wanted, "old")
     model_store.remove(old)
     if os.path.lexists(target):
         os.rename(target, old)
     os.rename(folder, target)
-    local.sync_directory(wanted.store)
+    sync_directory(wanted.store)
     model_store.remove(old)
 
 

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How NVIDIA's driver is installed on each supported distribution: sources, branches, packages.
 
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+Note that this plugin util is **PRIVATE** to the collection. It can have breaking changes at any time.
 
 The rows of Debian's own packages are proven by the scenario C(nvidia), which installs and builds them. The others
 follow NVIDIA's driver installation guide (compute-only and version-locking pages), Ubuntu's package pages and the role

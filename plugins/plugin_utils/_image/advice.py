@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the operator should know before an image is made: the quicker way, and how versions differ.
 
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+Note that this plugin util is **PRIVATE** to the collection. It can have breaking changes at any time.
 
 How long a build takes: mistral.rs 0.8.1 with the feature cuda, for one compute capability and without FlashAttention,
 took 58 CPU minutes (measured, with most crates at opt-level 1). From v0.8.4 on FlashAttention has eight source files

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Settings of cargo's release profile, as the arguments C(--config KEY=VALUE) that say them.
 
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+Note that this plugin util is **PRIVATE** to the collection. It can have breaking changes at any time.
 
 Only settings that change how fast the engine is compiled and how fast it is, not what it does (The Cargo Book,
 Profiles).

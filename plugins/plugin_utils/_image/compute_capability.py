@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The compute capability that an image is built for, from those of the GPUs that run it.
 
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+Note that this plugin util is **PRIVATE** to the collection. It can have breaking changes at any time.
 
 Sources: the PTX ISA's release notes (targets), and mistral.rs and cudaforge at their tags.
 """

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What an engine image without CUDA is built upon and for.
 
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+Note that this plugin util is **PRIVATE** to the collection. It can have breaking changes at any time.
 
 The quantized kernels of candle choose AVX2 or NEON when they are compiled, not when they run
 (C(candle-core/src/quantized/k_quants.rs), C(#[cfg(target_feature = "avx2")])). NEON is part of every aarch64; on x86_64

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Which CUDA an engine is built with, for one driver and the GPUs that it serves.
 
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+Note that this plugin util is **PRIVATE** to the collection. It can have breaking changes at any time.
 
 The engine ships kernels as PTX, which a driver translates only if it knows the CUDA version that made it
 (C(CUDA_ERROR_UNSUPPORTED_PTX_VERSION) otherwise). So what is chosen here is never newer than what the driver runs;

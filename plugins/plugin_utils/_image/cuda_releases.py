@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """CUDA's releases, the drivers that run them, and the driver of a host.
 
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+Note that this plugin util is **PRIVATE** to the collection. It can have breaking changes at any time.
 
 Sources: NVIDIA's CUDA release notes 13.1 to 13.3 (the driver that comes with each toolkit, the oldest for each major
 version), the tags of C(nvidia/cuda).

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Known defects of mistral.rs, with the range of versions that have each.
 
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+Note that this plugin util is **PRIVATE** to the collection. It can have breaking changes at any time.
 
 The ranges are read in the engine's source at its tags, or in the threads of its tracker that are named. What was seen
 with running servers only begins at the oldest that was run (0.8.1; tests/recordings).

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What each version of mistral.rs is built from and with.
 
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+Note that this plugin util is **PRIVATE** to the collection. It can have breaking changes at any time.
 
 Read in the engine's source at the tags (C(Cargo.toml), C(Cargo.lock), C(mistralrs-quant/build.rs), C(Dockerfile*),
 C(.github/workflows)), in the crates that build the kernels (bindgen_cuda, cudaforge, cudarc) at the versions of its

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """From the role's variables to what goes into the engine's image: the Dockerfile's variables and the labels.
 
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+Note that this plugin util is **PRIVATE** to the collection. It can have breaking changes at any time.
 
 What makes a difference to the image is in the plan's C(dockerfile) and C(labels), and so in the hash that names it.
 What only says where things are fetched from (mirrors, tokens, proxies) or how fast is in C(arguments) and C(secrets):

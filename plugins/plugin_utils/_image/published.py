@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The images that upstream publishes, and the one for a driver and GPUs.
 
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+Note that this plugin util is **PRIVATE** to the collection. It can have breaking changes at any time.
 
 Sources: mistral.rs at its tags (C(docs/src/content/docs/guides/deploy/docker.md), C(.github/workflows/release.yml),
 C(build_cuda_all.yaml)).

@@ -62,13 +62,25 @@ for socket in /run/user/*/docker.sock; do
   [ "$id" = 0 ] || rootless="$rootless $(id -nu "$id" 2>/dev/null || echo "$id")"
 done
 
-# What the running daemon has not read: settings of its unit that are newer than it, or a program that was replaced under it.
+# What the running daemon has not read of this role's settings of its unit, or a program that was replaced under it. Drop-ins of
+# others are their owners' to put into effect.
+drop_ins=/etc/systemd/system/docker.service.d
+own=$drop_ins/mistral-proxies.conf
 unread=
 pid=$(systemctl show --property MainPID --value docker.service 2>/dev/null)
 if [ "${pid:-0}" -gt 0 ]; then
   since=$(systemctl show --timestamp=us+utc --property ExecMainStartTimestamp --value docker.service)
-  unread=$(find /etc/systemd/system/docker.service.d /etc/docker/mistral-proxies.env -newermt "$since" 2>/dev/null | tr '\n' ' ')
-  [ "$(systemctl show --property NeedDaemonReload --value docker.service)" = no ] || unread="$unread unit"
+  [ -z "$since" ] || unread=$(find "$own" /etc/docker/mistral-proxies.env -newermt "$since" 2>/dev/null | tr '\n' ' ')
+  # Written or removed by a run that was killed before it told systemd.
+  there=no
+  [ ! -e "$own" ] || there=yes
+  known=no
+  case " $(systemctl show --property DropInPaths --value docker.service) " in *" $own "*) known=yes ;; esac
+  [ "$there" = "$known" ] || unread="$unread $own"
+  # Removed, and systemd told, but Docker not restarted: nothing but it was in the folder.
+  if [ "$there" = no ] && [ -n "$since" ] && [ -z "$(ls -A "$drop_ins" 2>/dev/null)" ]; then
+    unread="$unread $(find "$drop_ins" -maxdepth 0 -newermt "$since" 2>/dev/null)"
+  fi
   case $(readlink "/proc/$pid/exe") in
     *' (deleted)') unread="$unread program" ;;
   esac

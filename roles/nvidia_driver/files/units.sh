@@ -15,7 +15,7 @@ while [ $# -ge 3 ]; do
   else
     # An earlier run may have written the settings and not lived to put them into effect.
     since=$(systemctl show --timestamp=us+utc --property ExecMainStartTimestamp --value "$unit")
-    [ -z "$(find "$file" -newermt "$since" 2>/dev/null)" ] || verb=restart
+    [ -z "$since" ] || [ -z "$(find "$file" -newermt "$since" 2>/dev/null)" ] || verb=restart
   fi
   [ "$(systemctl show --property NeedDaemonReload --value "$unit")" != yes ] || {
     systemctl daemon-reload

@@ -305,6 +305,28 @@ def test_body_limit() -> None:
     assert (answer.status_code, answer.text) == (413, "request body too large")
 
 
+def test_a_refused_body_is_read_before_it_is_answered() -> None:
+    """Closed with bytes unread, a connection is reset, and the client never sees why it was refused."""
+    order: list[str] = []
+    parts = [b"x" * 65536] * 20
+
+    async def receive() -> dict[str, Any]:
+        order.append("read")
+        body = parts.pop() if parts else b""
+        return {"type": "http.request", "body": body, "more_body": bool(parts)}
+
+    async def send(message: dict[str, Any]) -> None:
+        order.append(message["type"])
+
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(MOST_BODY_BYTES + 1).encode())]
+    scope = {
+        "type": "http", "method": "POST", "path": "/v1/completions", "raw_path": b"/v1/completions", "headers": headers,
+        "query_string": b"", "root_path": "", "scheme": "http", "server": ("localhost", 80), "client": None,
+    }  # fmt: skip
+    asyncio.run(application(CONFIGURATION, {"a": FakeModel()}, lambda error: None)(scope, receive, send))  # type: ignore[arg-type]
+    assert order == ["read"] * 20 + ["http.response.start", "http.response.body"]
+
+
 def test_paths_and_methods() -> None:
     for answer in (client().get("/v1/files"), client().post("/v1/models/unload", json={})):
         assert (answer.status_code, answer.text) == (404, "")

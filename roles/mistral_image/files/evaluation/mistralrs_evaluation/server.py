@@ -34,6 +34,7 @@ KEEP_ALIVE_SECONDS = 10.0
 # The comment of axum's KeepAlive (src/response/sse.rs, DEFAULT_KEEP_ALIVE), which the engine's server sends.
 KEEP_ALIVE = b":\n\n"
 MOST_BODY_BYTES = 50 * 1024 * 1024
+LINGER_SECONDS = 5
 _MODEL_KEY = "mistralrs.model"
 _BODY_KEY = "mistralrs.body_bytes"
 _KNOWN_KEY = "mistralrs.model_is_known"
@@ -61,6 +62,20 @@ def _internal(error: BaseException) -> RequestError:
     # Its text could quote the request; the kind is enough for the log.
     _log.error("a request failed inside the server: %s", type(error).__name__)
     return RequestError(500, "The request failed inside the evaluation engine.")
+
+
+async def _discard(parts: AsyncIterator[bytes]) -> None:
+    """Read the rest of a body that is refused, up to as much again and for a few seconds.
+
+    A connection that is closed with bytes unread is reset, and the client may never see why it was refused.
+    """
+    left = MOST_BODY_BYTES
+    with contextlib.suppress(asyncio.TimeoutError):
+        async with asyncio.timeout(LINGER_SECONDS):
+            async for part in parts:
+                left -= len(part)
+                if left < 0:
+                    return
 
 
 async def _gone(receive: Receive) -> None:
@@ -191,12 +206,17 @@ class Api:
 
     async def _body(self, request: Request) -> bytes:
         too_big = RequestError(413, "request body too large", plain=True)
+        parts = request.stream()
         if request.scope.get(_BODY_KEY, 0) > MOST_BODY_BYTES:
+            if "expect" not in request.headers:
+                await _discard(parts)
             raise too_big
         body = bytearray()
-        async for part in request.stream():
+        async for part in parts:
             body += part
             if len(body) > MOST_BODY_BYTES:
+                body.clear()
+                await _discard(parts)
                 raise too_big
         request.scope[_BODY_KEY] = len(body)
         return bytes(body)

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 
 import pytest
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import quantization_names
+from ansible_collections.mistralrs.stack.plugins.module_utils._model import quantization_names
 from ansible_collections.mistralrs.stack.plugins.module_utils._model.naming import store_file_name
 from ansible_collections.mistralrs.stack.plugins.plugin_utils._models import catalog
 

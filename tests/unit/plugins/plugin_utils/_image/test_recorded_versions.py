@@ -16,7 +16,7 @@ from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.cuda import
 from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.engine_versions import COMMITS, engine_version
 from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.published import PUBLISHED, published_tag
 
-RECORDED = Path(__file__).resolve().parents[3] / "recordings" / "mistralrs-source"
+RECORDED = Path(__file__).resolve().parents[4] / "recordings" / "mistralrs-source"
 
 
 class Tag(NamedTuple):
