@@ -95,6 +95,13 @@ def test_the_unit_sets_the_rule_before_docker_starts() -> None:
     assert f'Environment="RULE={RULE}"' in unit
     assert "\nBefore=docker.service\n" in unit
     assert "\nExecStart=/usr/sbin/iptables --wait --table mangle --insert $RULE\n" in unit
+    # A firewall that is restarted or reloaded removes it; one that is stopped does not open the way out.
+    for key in ("After", "PartOf", "ReloadPropagatedFrom", "WantedBy"):
+        [line] = [line for line in unit.splitlines() if line.startswith(f"{key}=")]
+        assert {"nftables.service", "netfilter-persistent.service", "firewalld.service", "ufw.service"} <= set(
+            line.partition("=")[2].split()
+        )
+    assert "ExecStop" not in unit
     # Docker's name of the bridge and the rule's agree, and the kernel takes it.
     assert len(VARIABLES["__mistral_server_bridge"]) < 16
 

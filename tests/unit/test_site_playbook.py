@@ -65,7 +65,10 @@ def collections(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tasks.mkdir(parents=True)
         is_driver = role.name == "nvidia_driver"
         (tasks / "preflight.yml").write_text("---" + PREFLIGHT.get(role.name, "\n[]\n"))
-        (tasks / "main.yml").write_text("---" + NOTE % role.name + (FAIL if is_driver else ""))
+        main = NOTE % role.name + (FAIL if is_driver else "")
+        if role.name == "mistral_gateway":
+            main += GATEWAY.replace("gateway_knows", "gateway_serves")
+        (tasks / "main.yml").write_text("---" + main)
     return path
 
 
@@ -74,9 +77,10 @@ def play(
     journal: Path,
     settings: dict[str, str] | None = None,
     tags: str = "driver,docker",
+    playbook: str = "site",
     **variables: Any,
 ) -> subprocess.CompletedProcess[str]:
-    """Run site.yml; C(settings) are those of the user's ansible.cfg, as environment variables."""
+    """Run a playbook; C(settings) are those of the user's ansible.cfg, as environment variables."""
     local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, "ansible_become": False}
     members = {"hosts": dict.fromkeys(HOSTS, local)}
     groups = {"gpu_hosts": members, "gateways": {"hosts": {"h1": None}}}
@@ -85,7 +89,7 @@ def play(
     given = {"journal": str(journal), "batch": "1", "changing": [], "broken": [], "refused": []}
     # Whoever runs the tests is not asked to be root for roles that do nothing.
     facts = {"ansible_facts": {"effective_user_id": 0, "pkg_mgr": ""}}
-    command = ["ansible-playbook", "-i", str(inventory), "mistralrs.stack.site", "--tags", tags]
+    command = ["ansible-playbook", "-i", str(inventory), f"mistralrs.stack.{playbook}", "--tags", tags]
     command += ["-e", json.dumps({**given, **variables, **facts})]
     environment = {
         **os.environ,
@@ -175,10 +179,40 @@ def test_drivers_change_batch_by_batch_whatever_the_users_strategy_is(collection
     assert of("docker_engine", lines) == []
 
 
+def imported(playbook: Path) -> list[str]:
+    return [entry.get("ansible.builtin.import_playbook", "") for entry in yaml.safe_load(playbook.read_text())]
+
+
+def test_each_part_runs_alone_after_the_same_checks() -> None:
+    playbooks = ROOT / "playbooks"
+    alone = {path.stem: imported(path) for path in playbooks.glob("*.yml") if "plays/" in path.read_text()}
+    site = alone.pop("site")
+    assert {paths[0] for paths in [site, *alone.values()]} == {"preflight.yml"}
+    assert {path for paths in alone.values() for path in paths} == set(site)
+    assert {path for path in site if path.startswith("plays/")} == {
+        f"plays/{path.name}" for path in (playbooks / "plays").iterdir()
+    }
+    assert all(f"plays/{name}.yml" in paths for name, paths in alone.items())
+
+
+def test_the_gateway_alone(collections: Path, journal: Path) -> None:
+    done = play(collections, journal, tags="all", playbook="gateway")
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert journal.read_text().splitlines() == ["gateway_knows of h1", "mistral_gateway h1", "gateway_serves of h1"]
+    assert "Endpoint: https://" in done.stdout
+
+
+def test_the_gateway_alone_waits_for_the_checks_of_all(collections: Path, journal: Path) -> None:
+    done = play(collections, journal, tags="all", playbook="gateway", refused=["h4"])
+    assert done.returncode != 0
+    assert not journal.exists()
+
+
 PLAYS = [
     pytest.param(play, id=f"{path.stem}: {play['name']}")
-    for path in sorted((ROOT / "playbooks").glob("*.yml"))
+    for path in sorted((ROOT / "playbooks").rglob("*.yml"))
     for play in yaml.safe_load(path.read_text())
+    if "ansible.builtin.import_playbook" not in play
 ]
 
 

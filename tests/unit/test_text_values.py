@@ -70,7 +70,7 @@ def templates() -> Iterator[tuple[str, str, bool]]:
 
     The arguments of a module are such that do not: a module knows its types.
     """
-    files = [*(ROOT / "roles").rglob("*.yml"), *(ROOT / "playbooks").glob("*.yml")]
+    files = [*(ROOT / "roles").rglob("*.yml"), *(ROOT / "playbooks").rglob("*.yml")]
     for path in sorted(files):
         if path.parent.name == "meta":
             continue

@@ -121,6 +121,7 @@ def test_an_engine_of_an_earlier_release_and_a_flushed_firewall(
     on_host("systemctl", "disable", "--now", "mistral-egress")
     on_host("rm", "/etc/systemd/system/mistral-egress.service")
     on_host("systemctl", "daemon-reload")
+    on_host("iptables", "--table", "mangle", "--flush", "PREROUTING")
     assert reached(on_host, "mistral-engine", targets) >= {f"{METADATA}:{PORT}", f"{ELSEWHERE}:{PORT}"}
 
     done = play("mistralrs.stack.site", {})
@@ -135,3 +136,35 @@ def test_an_engine_of_an_earlier_release_and_a_flushed_firewall(
     assert done.returncode == 0, done.stdout[-3000:]
     assert reached(on_host, "mistral-engine", targets) == set()
     assert client.completions.create(model=model, prompt="Hello", max_tokens=1).choices
+
+
+# Debian's /etc/nftables.conf and its stop flush the whole ruleset, Docker's rules among it; here only the table with ours.
+FIREWALL = """[Service]
+ExecStart=
+ExecStart=/usr/sbin/nft flush table ip mangle
+ExecReload=
+ExecReload=/usr/sbin/nft flush table ip mangle
+ExecStop=
+ExecStop=/usr/sbin/nft flush table ip mangle
+"""
+
+
+@pytest.fixture
+def firewall(on_host: HostCommand) -> Iterator[str]:
+    on_host("sh", "-c", "command -v nft || apt-get install --yes --no-install-recommends nftables")
+    folder = "/run/systemd/system/nftables.service.d"
+    on_host("sh", "-c", f'mkdir -p {folder} && printf "%s" "$1" >{folder}/test.conf', "sh", FIREWALL)
+    on_host("systemctl", "daemon-reload")
+    yield "nftables"
+    on_host("sh", "-c", f"rm -r {folder} && systemctl daemon-reload && systemctl restart mistral-egress")
+
+
+def test_the_rule_comes_back_after_the_firewall(on_host: HostCommand, firewall: str, targets: list[str]) -> None:
+    assert "drop" in on_host("nft", "list", "table", "ip", "mangle")
+    for verb in ("start", "reload", "restart"):
+        on_host("systemctl", verb, firewall)
+        assert reached(on_host, "mistral-engine", targets) == set(), verb
+    on_host("systemctl", "stop", firewall)
+    assert reached(on_host, "mistral-engine", targets) != set()
+    on_host("systemctl", "start", firewall)
+    assert reached(on_host, "mistral-engine", targets) == set()
