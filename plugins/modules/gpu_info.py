@@ -49,7 +49,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Look at the GPUs
+- name: Gather facts about the GPUs
   mistralrs.stack.gpu_info:
   register: result
 

@@ -45,7 +45,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Show each model to the engine in a directory of its own
+- name: Link each model into a directory of its own
   mistralrs.stack.link_tree:
     path: /var/lib/mistral/serve
     links:

@@ -114,7 +114,7 @@ def closes(said: list[str], written: bool, check: bool = False, allowed: Any = F
         "__mistral_server_written": {"results": results},
         "ansible_check_mode": check,
     }
-    conditions = tasks("run.yml")["Close the container's way out"]["when"]
+    conditions = tasks("run.yml")["Close the container's network"]["when"]
     return all(templar(**known).evaluate_conditional(trust_as_template(condition)) for condition in conditions)
 
 
@@ -140,7 +140,7 @@ def test_a_dry_run_asks_for_no_unit_that_is_not_there() -> None:
 
 def test_the_rule_is_in_force_before_the_container_starts() -> None:
     names = list(tasks("run.yml"))
-    assert names.index("Close the container's way out") < names.index("Start the engine")
+    assert names.index("Close the container's network") < names.index("Start the engine")
 
 
 def test_a_rule_that_does_not_get_in_force_ends_the_run(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_a_rule_that_does_not_get_in_force_ends_the_run(tmp_path: Path) -> None:
         },
         "environment": {"PATH": f"{tmp_path}:{os.environ['PATH']}"},
         "tasks": [
-            tasks("run.yml")["Close the container's way out"],
+            tasks("run.yml")["Close the container's network"],
             {"name": "Not reached", "ansible.builtin.debug": {"msg": "started"}},
         ],
     }

@@ -138,7 +138,7 @@ def test_an_engine_of_an_earlier_release_and_a_flushed_firewall(
     assert client.completions.create(model=model, prompt="Hello", max_tokens=1).choices
 
 
-# Debian's /etc/nftables.conf and its stop flush the whole ruleset, Docker's rules among it; here only the table with ours.
+# Debian's own rules and its stop flush the whole ruleset, Docker's rules among it; here only the table with ours.
 FIREWALL = """[Service]
 ExecStart=
 ExecStart=/usr/sbin/nft flush table ip mangle
