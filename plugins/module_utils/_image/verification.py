@@ -13,10 +13,11 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
-from typing import Any, Callable, NamedTuple
+from typing import Any, NamedTuple
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._image import doctor, smoke_test
+from ansible_collections.mistralrs.stack.plugins.module_utils._image.build_options import Run
 
 NOT_INSPECTED = Fault(
     "image.not_inspected",
@@ -76,7 +77,6 @@ CHECK_FAILED = Fault(
     "Check the driver and the container toolkit there.",
 )
 
-Run = Callable[..., "tuple[int, str, str]"]
 _LABEL = "io.mistralrs.stack."
 # Libraries that the host's driver gives to a container.
 _OF_THE_DRIVER = re.compile(r"lib(cuda|nvidia-\w+)\.so(\.\d+)*\Z")
