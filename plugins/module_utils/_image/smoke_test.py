@@ -22,7 +22,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._engine.plan impor
     CONFIGURATION_PATH,
     engine_plan,
 )
-from ansible_collections.mistralrs.stack.plugins.module_utils._engine.versions import engine_of
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine_versions.table import engine_of
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError, StackErrors
 from ansible_collections.mistralrs.stack.plugins.module_utils._image.build_options import Run
 from ansible_collections.mistralrs.stack.plugins.module_utils._model.naming import MADE, model_id

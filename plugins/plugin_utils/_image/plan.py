@@ -19,7 +19,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from ansible_collections.mistralrs.stack.plugins.module_utils._engine.versions import engine_of
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine_versions.table import (
+    DEFAULT_VERSION,
+    NEWEST_PUBLISHED,
+    engine_of,
+)
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._version_number import tag_of
 from ansible_collections.mistralrs.stack.plugins.module_utils._version_number import text_of as number_text
@@ -37,12 +41,8 @@ from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.cuda import
     cuda_choice,
 )
 from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.cuda_releases import oldest
-from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.engine_versions import (
-    DEFAULT_VERSION,
-    EngineVersion,
-    engine_version,
-)
-from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.published import NEWEST_PUBLISHED, published_tag
+from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.engine import EngineVersion, engine_version
+from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.published import published_tag
 from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.secrets import cargo_files, git_files
 from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.source import (
     ARCHIVE_CHECKSUM_MISSING,
@@ -439,7 +439,7 @@ def image_result(inspected: Mapping[str, Any], reference: str) -> dict[str, Any]
     generation = label("command_generation")
     if version and not generation:
         with suppress(StackError):
-            generation = number_text(engine_of(version).since)
+            generation = number_text(engine_of(version).generation)
     digests = inspected.get("RepoDigests") or []
     return {
         "reference": reference,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine_versions.table import DEFAULT_VERSION
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
-from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.engine_versions import DEFAULT_VERSION
 from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.plan import (
     family_of,
     image_plan,
