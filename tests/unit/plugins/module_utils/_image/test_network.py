@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,14 +19,24 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._image.network imp
 )
 
 SERVER = Path(__file__).resolve().parents[4] / "image"
-PORT = 18461
+
+
+def free_ports() -> tuple[int, int]:
+    """Two ports that nothing listens on."""
+    with socket.socket() as one, socket.socket() as two:
+        one.bind(("127.0.0.1", 0))
+        two.bind(("127.0.0.1", 0))
+        return one.getsockname()[1], two.getsockname()[1]
+
+
+PORT, GUARDED_PORT = free_ports()
 # The folder with the repositories, once there is a server.
 SERVED: list[Path] = []
 
 
 @pytest.fixture(scope="module")
 def commit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A git server at PORT, and one that wants a password at the next port; the commit of their tag."""
+    """A git server at PORT, and one that wants a password at GUARDED_PORT; the commit of their tag."""
     folder = tmp_path_factory.mktemp("git")
     SERVED.append(folder)
     made = [str(SERVER / "repository.sh"), str(folder / "x.git")]
@@ -34,17 +44,17 @@ def commit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     command = [sys.executable, str(SERVER / "git_server.py"), str(folder)]
     servers = [
         subprocess.Popen([*command, *arguments], stderr=subprocess.DEVNULL)
-        for arguments in ([str(PORT)], [str(PORT + 1), "user:pass"])
+        for arguments in ([str(PORT)], [str(GUARDED_PORT), "user:pass"])
     ]
+    for port in (PORT, GUARDED_PORT):
+        for _attempt in range(300):
+            try:
+                socket.create_connection(("127.0.0.1", port)).close()
+                break
+            except OSError:
+                time.sleep(0.1)
     for server in servers:
         assert server.poll() is None
-    for _attempt in range(50):
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{PORT}/x.git/info/refs?service=git-upload-pack").close()
-            break
-        except OSError:
-            time.sleep(0.1)
-    time.sleep(0.3)
     yield tagged
     for server in servers:
         server.terminate()
@@ -110,7 +120,7 @@ def test_a_server_that_hands_out_no_other_commits(network: Network, commit: str,
         (URL, "v9", "0" * 40, "image.tag_missing"),
         (f"http://127.0.0.1:{PORT}/none.git", "v0.9.2", "0", "image.git_unreachable"),
         ("http://127.0.0.1:9/x.git", "v0.9.2", "0", "image.git_unreachable"),
-        (f"http://127.0.0.1:{PORT + 1}/x.git", "v0.9.2", "0", "image.git_unreachable"),
+        (f"http://127.0.0.1:{GUARDED_PORT}/x.git", "v0.9.2", "0", "image.git_unreachable"),
     ],
 )
 def test_what_is_wrong(url: str, tag: str, wanted: str, error_id: str, network: Network, commit: str) -> None:
@@ -120,8 +130,8 @@ def test_what_is_wrong(url: str, tag: str, wanted: str, error_id: str, network: 
 
 
 def test_a_password_goes_where_it_belongs(network: Network, commit: str) -> None:
-    url = f"http://127.0.0.1:{PORT + 1}/x.git"
-    assert check_git(network, url, "v0.9.2", commit, f"http://user:pass@127.0.0.1:{PORT + 1}\n") == commit
+    url = f"http://127.0.0.1:{GUARDED_PORT}/x.git"
+    assert check_git(network, url, "v0.9.2", commit, f"http://user:pass@127.0.0.1:{GUARDED_PORT}\n") == commit
     with pytest.raises(StackError, match="401"):
         check_git(network, url, "v0.9.2", commit, "http://user:pass@example.org\n")
 
