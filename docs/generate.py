@@ -208,11 +208,16 @@ def made_from(*sources: str) -> str:
 
 
 def engine_versions_page() -> str:
-    versions, cuda = plugin("plugin_utils._image.engine_versions"), plugin("plugin_utils._image.cuda_releases")
+    table, cuda = plugin("module_utils._engine_versions.table"), plugin("plugin_utils._image.cuda_releases")
+    engine = plugin("plugin_utils._image.engine")
     lines = [
         "# Versions of mistral.rs, CUDA and GPUs",
         "",
-        made_from("plugins/plugin_utils/_image/engine_versions.py", "plugins/plugin_utils/_image/cuda_releases.py"),
+        made_from(
+            "plugins/module_utils/_engine_versions/table.py",
+            "plugins/plugin_utils/_image/engine_defects.py",
+            "plugins/plugin_utils/_image/cuda_releases.py",
+        ),
         "",
         "What `mistral_image_source: build` can build. The newest CUDA is chosen that the version builds with, that",
         "compiles for the GPUs and that the driver runs in full; `mistral_image_cuda_version` sets another one, within",
@@ -220,7 +225,7 @@ def engine_versions_page() -> str:
         "",
         "## Versions",
         "",
-        f"For a build, `mistral_image_mistralrs_version` is one of these; the default is {versions.DEFAULT_VERSION}.",
+        f"For a build, `mistral_image_mistralrs_version` is one of these; the default is {table.DEFAULT_VERSION}.",
         "With `mistral_image_commit` it may be any other from 0.6.0 on; it is then built like the nearest older one",
         "that is known, with a warning. `0.9.2+7` is the seventh commit after the release 0.9.2: the newest release",
         "whose source is known serves many clients at once hardly faster than one after the other, and this commit",
@@ -229,16 +234,15 @@ def engine_versions_page() -> str:
         "| versions | program | Rust | CUDA | compute capability | features |",
         "|---|---|---|---|---|---|",
     ]
-    for line, after in zip(versions.LINES, [*versions.LINES[1:], None]):
-        names = [
-            one
-            for one in versions.COMMITS
-            if versions.number_of(one) >= line.since and (after is None or versions.number_of(one) < after.since)
-        ]
-        lines.append(
-            f"| {versions.ranges(names)} | `{line.binary}` | {line.rust_version} | {ranges(line.cuda_versions)} | "
-            f"{line.compute_minimum} or newer | {', '.join(line.features)} |"
+    built_alike: dict[str, list[str]] = {}
+    for row in table.ROWS:
+        build = row.build
+        columns = (
+            f"`{build.binary}` | {build.rust_version} | {ranges(build.cuda_versions)} | "
+            f"{build.compute_minimum} or newer | {', '.join(build.features)}"
         )
+        built_alike.setdefault(columns, []).extend(release.version for release in row.releases)
+    lines += [f"| {engine.ranges(names)} | {columns} |" for columns, names in built_alike.items()]
     lines += [
         "",
         "What is built is always a commit; a tag that points elsewhere stops the build.",
@@ -246,7 +250,7 @@ def engine_versions_page() -> str:
         "| version | commit | tag | calls itself |",
         "|---|---|---|---|",
     ]
-    for one in versions.ENGINE_VERSIONS:
+    for one in engine.ENGINE_VERSIONS:
         tag = f"`{one.tag}`" if one.tag else "none"
         lines.append(f"| {one.version} | `{one.commit}` | {tag} | {one.reported_version} |")
     lines += [
@@ -257,7 +261,7 @@ def engine_versions_page() -> str:
         "",
     ]
     text = plugin("module_utils._version_number").text_of
-    for defect in versions.DEFECTS:
+    for defect in plugin("plugin_utils._image.engine_defects").DEFECTS:
         until = f", fixed in {text(defect.fixed)}" if defect.fixed else ""
         lines.append(f"- From {text(defect.first)} on{until}: {defect.sentence}")
     lines += [

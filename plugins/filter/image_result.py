@@ -68,7 +68,7 @@ from collections.abc import Mapping
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.plan import image_result
+from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.result import image_result
 
 
 def _filter(inspected: Any, reference: str) -> dict[str, Any]:

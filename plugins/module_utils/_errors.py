@@ -12,7 +12,7 @@ C(docs/errors.md) is generated from these constants and from the messages in the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Fault(NamedTuple):
@@ -42,7 +42,10 @@ def plain(value: object, limit: int = _MAX_VALUE) -> object:
 
 
 class StackError(Exception):
-    """A fault that happened; its text is one line: sentence, remedy, id. C(errors) has only itself."""
+    """A fault that happened; its text is one line: sentence, remedy, id. C(errors) has only itself.
+
+    C(details) are further keys of the result of a module that fails with it.
+    """
 
     def __init__(self, fault: Fault, **values: object) -> None:
         shown = {key: plain(value) for key, value in values.items()}
@@ -51,6 +54,7 @@ class StackError(Exception):
         self.sentence = fault.sentence.format(**shown)
         self.remedy = fault.remedy.format(**shown)
         self.errors: list[StackError] = [self]
+        self.details: dict[str, Any] = {}
         super().__init__(f"{self.sentence} {self.remedy} [{self.id}]")
 
 

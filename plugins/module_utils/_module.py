@@ -28,7 +28,7 @@ def run_module(
     try:
         result = run(module)
     except StackError as error:
-        module.fail_json(msg=str(error), error_id=error.id)
+        module.fail_json(msg=str(error), error_id=error.id, **error.details)
     except OSError as error:
         if os_error is None:
             raise

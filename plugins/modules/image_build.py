@@ -210,7 +210,10 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
-from ansible_collections.mistralrs.stack.plugins.module_utils._image.builder import CANCELLED, Builder, Wanted
+from ansible_collections.mistralrs.stack.plugins.module_utils._image import preflight, prune
+from ansible_collections.mistralrs.stack.plugins.module_utils._image.build_options import BuildOptions
+from ansible_collections.mistralrs.stack.plugins.module_utils._image.builder import CANCELLED, Builder
+from ansible_collections.mistralrs.stack.plugins.module_utils._module import run_module
 
 INPUTS_INVALID = Fault(
     "image.inputs_invalid",
@@ -230,8 +233,10 @@ def builder_of(module: AnsibleModule) -> Builder:
     if len(params["inputs"]) < 16 or set(params["inputs"]) - set("0123456789abcdef"):
         raise StackError(INPUTS_INVALID, inputs=params["inputs"])
     dicts = ("context", "labels", "bases", "arguments", "secrets", "environment", "git", "reach")
-    values: dict[str, Any] = {name: _texts(params[name]) if name in dicts else params[name] for name in Wanted._fields}
-    return Builder(Wanted(**values), module.run_command)
+    values: dict[str, Any] = {
+        name: _texts(params[name]) if name in dicts else params[name] for name in BuildOptions._fields
+    }
+    return Builder(BuildOptions(**values), module.run_command, module.warn)
 
 
 def _begin(module: AnsibleModule, builder: Builder) -> None:
@@ -239,17 +244,19 @@ def _begin(module: AnsibleModule, builder: Builder) -> None:
     bases = None
     state = builder.state().name
     if state not in ("running", "succeeded"):
-        bases = builder.check()
+        bases = preflight.check(builder.options, builder.run, builder.warn)
     with builder.lock():
         state = builder.state().name
         if state == "running" or (state == "succeeded" and builder.is_built()):
             return
         if state == "interrupted":
             module.warn(
-                f"The build of {builder.wanted.reference} was ended from outside; it begins again and goes on with "
+                f"The build of {builder.options.reference} was ended from outside; it begins again and goes on with "
                 "what was kept."
             )
-        builder.start(bases if bases is not None else builder.check())
+        if bases is None:
+            bases = preflight.check(builder.options, builder.run, builder.warn)
+        builder.start(bases)
 
 
 def _done(
@@ -260,17 +267,17 @@ def _done(
     proof: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The result when the image is there (in check mode: would be there)."""
-    pruned = builder.prunable() if module.check_mode else builder.prune()
-    before = "" if changed else builder.wanted.reference + "\n"
+    pruned = (prune.prunable if module.check_mode else prune.prune)(builder.options, builder.run)
+    before = "" if changed else builder.options.reference + "\n"
     return {
         "changed": changed or bool(pruned),
         "image": image,
         "pruned": pruned,
-        "log": builder.log,
+        "log": builder.options.log,
         **({"proof": proof} if proof is not None else {}),
         "diff": {
             "before": before + "".join(f"{name}\n" for name in pruned),
-            "after": builder.wanted.reference + "\n",
+            "after": builder.options.reference + "\n",
             "before_header": "images",
             "after_header": "images",
         },
@@ -289,18 +296,18 @@ def look(module: AnsibleModule, builder: Builder) -> dict[str, Any] | None:
             # Somebody else who waited for it has finished it.
             return _done(module, builder, image, changed=True)
         if state.name == "none":
-            raise StackError(CANCELLED, reference=builder.wanted.reference)
+            raise StackError(CANCELLED, reference=builder.options.reference)
         if state.name != "succeeded":
             raise builder.failure(state)
         proof = builder.finish(state.seconds)["proof"]
     return _done(module, builder, builder.present(), changed=True, proof=proof)
 
 
-def run(module: AnsibleModule, builder: Builder) -> dict[str, Any]:
-    """Do what the module is asked to; its result."""
+def _job(module: AnsibleModule, builder: Builder) -> dict[str, Any]:
+    """Do what the option C(job) says; the module's result."""
     job = module.params["job"]
     if job == "cancel":
-        return {"changed": builder.cancel(), "log": builder.log, "pruned": []}
+        return {"changed": builder.cancel(), "log": builder.options.log, "pruned": []}
     if job != "poll":
         image = builder.present()
         if image or module.check_mode:
@@ -312,8 +319,19 @@ def run(module: AnsibleModule, builder: Builder) -> dict[str, Any]:
             return result
         if job != "wait":
             status = {"state": "running", "progress": builder.progress()}
-            return {"changed": False, "job": status, "log": builder.log, "pruned": []}
+            return {"changed": False, "job": status, "log": builder.options.log, "pruned": []}
         time.sleep(_POLL_SECONDS)
+
+
+def run(module: AnsibleModule) -> dict[str, Any]:
+    """The module's result; a failure comes with the build's log."""
+    builder = builder_of(module)
+    try:
+        return _job(module, builder)
+    except (StackError, OSError) as error:
+        failure = error if isinstance(error, StackError) else builder.unwritable(error.strerror or str(error))
+        failure.details = {"log": builder.options.log, "log_tail": builder.tail()}
+        raise failure from None
 
 
 def main() -> None:
@@ -348,20 +366,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    builder = None
-    try:
-        builder = builder_of(module)
-        try:
-            result = run(module, builder)
-        except OSError as error:
-            raise builder.unwritable(f"{error.strerror or error}") from None
-        finally:
-            for warning in builder.warnings:
-                module.warn(warning)
-    except StackError as error:
-        details = {"log": builder.log, "log_tail": builder.tail()} if builder else {}
-        module.fail_json(msg=str(error), error_id=error.id, **details)
-    module.exit_json(**result)
+    run_module(module, run)
 
 
 if __name__ == "__main__":

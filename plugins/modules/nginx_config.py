@@ -160,11 +160,7 @@ error_id:
 
 import fcntl
 import os
-import re
-import shutil
-import tempfile
 from typing import Any
-from urllib.parse import urlsplit
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
@@ -174,12 +170,11 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._files.staged_tree
     Wanted,
     apply,
     changes,
-    checked_path,
     identity,
-    is_stock,
-    stage_copy,
     sweep,
 )
+from ansible_collections.mistralrs.stack.plugins.module_utils._module import run_module
+from ansible_collections.mistralrs.stack.plugins.module_utils._nginx import configuration
 from ansible_collections.mistralrs.stack.plugins.module_utils._nginx.service import Running, look, take_up
 
 MISSING = Fault(
@@ -187,118 +182,14 @@ MISSING = Fault(
     "There is no program {program} on this host to test the configuration with.",
     "Install Nginx first.",
 )
-BROKEN = Fault(
-    "gateway.configuration_broken",
-    "Nginx could not be started with what lies in {root}: {problem}.",
-    "Somebody else made that part or took it away: correct it, or install the package again that it came with.",
-)
-REJECTED = Fault(
-    "gateway.configuration_rejected",
-    "Nginx refuses the new configuration: {problem}.",
-    "The old one is still in place and in use; correct the setting that this line comes from.",
-)
-WRONG_MODE = Fault(
-    "gateway.wrong_mode",
-    "The permissions of {path} are {mode!r}, but must be an octal number.",
-    "Give them as four digits in quotes, such as '0644'.",
-)
-
-
-def test(module: AnsibleModule, program: str, root: str, todo: list[Change]) -> None:
-    """Let Nginx look at the configuration as it will be."""
-    if not todo:
-        problem = refusal(module, program, root)
-        if problem:
-            raise StackError(BROKEN, root=root, problem=problem)
-        return
-    stage = tempfile.mkdtemp(prefix="nginx-", dir=module.tmpdir)
-    try:
-        stage_copy(root, stage, todo)
-        problem = refusal(module, program, stage)
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
-    if problem:
-        raise StackError(REJECTED, problem=problem.replace(stage, root))
-
-
-def refusal(module: AnsibleModule, program: str, folder: str) -> str:
-    """What Nginx has against the configuration in a folder; '' if nothing."""
-    rc, stdout, stderr = module.run_command([program, "-t", "-q", "-c", os.path.join(folder, "nginx.conf")])
-    if rc == 0:
-        return ""
-    lines = [line for line in (stderr or stdout).splitlines() if line.strip()]
-    serious = [line for line in lines if "[emerg]" in line or "[crit]" in line or "[alert]" in line] or lines
-    line = serious[0] if serious else f"it exits with {rc} and no word"
-    return re.sub(r"^(nginx: |[\d/]+ [\d:]+ )?\[\w+\] (\d+#\d+: )?", "", line).rstrip(".")
-
-
-STOCK_SITE = "sites-enabled/default"
-
-
-def stock_site(module: AnsibleModule, root: str) -> list[Wanted]:
-    """The welcome page's link, if it is as the package made it."""
-    link = os.path.join(root, STOCK_SITE)
-    site = os.path.join(root, "sites-available", "default")
-    query = module.get_bin_path("dpkg-query")
-    if not query or not os.path.islink(link) or os.path.realpath(link) != os.path.realpath(site):
-        return []
-    _rc, conffiles, _stderr = module.run_command([query, "-W", "-f", "${Conffiles}\n", "nginx-common"])
-    return [Wanted(STOCK_SITE, None, 0o644, False)] if is_stock(site, conffiles) else []
-
-
-def octal(path: str, mode: str) -> int:
-    if not re.match(r"(0o)?0*[0-7]{1,4}\Z", mode):
-        raise StackError(WRONG_MODE, path=path, mode=mode)
-    return int(mode, 8)
-
-
-def reason(error: OSError) -> str:
-    """What the system said; a copy of a folder says it of each file that failed, of which one is enough."""
-    if isinstance(error, shutil.Error) and error.args and isinstance(error.args[0], list):
-        return ": ".join(str(part) for part in (error.args[0][0][0], error.args[0][0][-1]))
-    return error.strerror or str(error)
-
-
-def wanted_files(parameters: dict[str, Any]) -> list[Wanted]:
-    files = []
-    for entry in parameters["files"]:
-        path, content = checked_path(entry["path"]), None
-        if entry["state"] == "present":
-            content = entry["content"].encode("utf-8")
-        elif entry["state"] == "as_is":
-            with open(os.path.join(parameters["root"], path), "rb") as file:
-                content = file.read()
-        files.append(Wanted(path, content, octal(entry["path"], entry["mode"]), False))
-    for path, text in parameters["secrets"].items():
-        files.append(Wanted(checked_path(path), str(text).encode("utf-8"), 0o600, True))
-    return files
-
-
-def difference(root: str, change: Change) -> dict[str, str]:
-    path = os.path.join(root, change.wanted.path)
-    # A file that only its owner may read is as secret when it goes as when it comes.
-    private = [mode for mode in (change.mode_before, change.wanted.mode) if mode is not None and not mode & 0o077]
-    hidden = change.wanted.secret or bool(private)
-
-    def shown(content: bytes | None) -> str:
-        if content is None:
-            return ""
-        return "(secret)\n" if hidden else content.decode("utf-8", "replace")
-
-    before, after = shown(change.before), shown(change.wanted.content)
-    if before == after:
-        before, after = f"{before}(before)\n", f"{after}(after)\n"
-    return {"before_header": path, "after_header": path, "before": before, "after": after}
 
 
 def loaded_file(module: AnsibleModule, name: str) -> list[Wanted]:
     """The file in which Nginx finds what it says to be running, if it is asked for."""
-    if not module.params["service"]:
+    parameters = module.params
+    if not parameters["service"]:
         return []
-    path = urlsplit(module.params["loaded_url"]).path
-    text = f"# Managed by Ansible: the name of the files as Nginx has read them.\nlocation = {path} {{\n"
-    text += f'    default_type text/plain;\n    return 200 "{name}\\n";\n}}\n'
-    return [Wanted(checked_path(module.params["loaded_file"]), text.encode(), 0o644, False)]
+    return [configuration.loaded_file(parameters["loaded_file"], parameters["loaded_url"], name)]
 
 
 def act(module: AnsibleModule, root: str, todo: list[Change], paths: list[str], running: Running | None) -> str:
@@ -323,22 +214,21 @@ def act(module: AnsibleModule, root: str, todo: list[Change], paths: list[str], 
         applied.keep()
 
 
-def run(module: AnsibleModule) -> dict[str, Any]:
-    root = os.path.normpath(module.params["root"])
-    wanted = wanted_files(module.params)
-    paths = [one.path for one in wanted]
+def change(module: AnsibleModule, root: str, files: list[Wanted]) -> dict[str, Any]:
+    """Have the files tested, put in place and loaded, unless all that is so; the module's result."""
+    wanted, paths = list(files), [one.path for one in files]
     if module.params["remove_stock_site"]:
-        wanted += stock_site(module, root)
-        paths.append(STOCK_SITE)
+        wanted += configuration.stock_site(root, module.get_bin_path("dpkg-query"), module.run_command)
+        paths.append(configuration.STOCK_SITE)
     todo = changes(root, wanted)
     result: dict[str, Any] = {
         "changed": bool(todo),
-        "changed_files": [os.path.join(root, change.wanted.path) for change in todo],
+        "changed_files": [os.path.join(root, each.wanted.path) for each in todo],
         "tested": False,
         "service_action": "",
     }
     if module._diff:
-        result["diff"] = [difference(root, change) for change in todo]
+        result["diff"] = [configuration.difference(root, each) for each in todo]
 
     name = module.params["program"]
     program = module.get_bin_path(name, opt_dirs=["/usr/sbin", "/usr/local/sbin"]) if name else None
@@ -350,7 +240,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     current = identity(root, paths)
     marks = loaded_file(module, current)
     stale = changes(root, marks)
-    test(module, program, root, todo + stale)
+    configuration.check(module.run_command, program, root, todo + stale, module.tmpdir)
     result["tested"] = True
 
     running = None
@@ -364,19 +254,24 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     return result
 
 
-def locked(module: AnsibleModule) -> dict[str, Any]:
-    """One run at a time, after what a killed one left beside the files was taken away."""
-    root = module.params["root"]
+def run(module: AnsibleModule) -> dict[str, Any]:
+    """The module's result. One run at a time, which begins with what a killed one left beside the files."""
+    root = os.path.normpath(module.params["root"])
     if module.check_mode or not os.path.isdir(root):
-        return run(module)
+        return change(module, root, wanted_files(module, root))
     folder = os.open(root, os.O_RDONLY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
+        files = wanted_files(module, root)
         own = [module.params["loaded_file"]] if module.params["service"] else []
-        sweep(root, [one.path for one in wanted_files(module.params)] + own + [STOCK_SITE])
-        return run(module)
+        sweep(root, [*(one.path for one in files), *own, configuration.STOCK_SITE])
+        return change(module, root, files)
     finally:
         os.close(folder)
+
+
+def wanted_files(module: AnsibleModule, root: str) -> list[Wanted]:
+    return configuration.wanted_files(root, module.params["files"], module.params["secrets"])
 
 
 def main() -> None:
@@ -407,14 +302,9 @@ def main() -> None:
         required_by={"service": ("loaded_file", "loaded_url")},
         supports_check_mode=True,
     )
-    try:
-        module.exit_json(**locked(module))
-    except StackError as error:
-        module.fail_json(msg=str(error), error_id=error.id)
-    except OSError as problem:
-        # Only what comes before the files are put in place; that part says itself what went wrong.
-        fault = StackError(NOT_WRITTEN, root=module.params["root"], problem=reason(problem))
-        module.fail_json(msg=str(fault), error_id=fault.id)
+    # Only what comes before the files are put in place; that part says itself what went wrong.
+    root = module.params["root"]
+    run_module(module, run, lambda path, reason: StackError(NOT_WRITTEN, root=root, problem=reason))
 
 
 if __name__ == "__main__":

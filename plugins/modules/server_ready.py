@@ -156,6 +156,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._engine.ready impo
     parse_inspect,
 )
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._module import run_module
 
 PATIENCE = 20
 OFF = "off"
@@ -168,15 +169,24 @@ NOT_REMEMBERED = Fault(
 )
 
 
-def endpoint(url: str) -> tuple[str, int] | None:
-    """Host and port; nothing if the URL is not of the right form."""
+def endpoint(url: str) -> tuple[str, int]:
+    """Host and port. Raises ValueError if the URL is not of the right form."""
+    address = urlsplit(url)
+    if address.scheme != "http" or not address.hostname:
+        raise ValueError(url)
+    return str(address.hostname), address.port or 80
+
+
+def refusal(given: dict[str, Any]) -> str:
+    """Why the module's options can't be used; '' if they can."""
+    prompts = given["concurrent_prompts"]
+    if prompts and not 2 <= prompts <= MAX_PROMPTS:
+        return f"concurrent_prompts is {prompts}, but must be 0 or from 2 to {MAX_PROMPTS}"
     try:
-        address = urlsplit(url)
-        if address.scheme == "http" and address.hostname:
-            return str(address.hostname), address.port or 80
+        endpoint(given["url"])
     except ValueError:
-        pass
-    return None
+        return f"url is {given['url']!r}, but must look like http://127.0.0.1:11434"
+    return ""
 
 
 class HttpClient:
@@ -285,6 +295,45 @@ def run_of(watch: Watch) -> Run:
     return Run(state.identity, state.started_at) if state else Run("", "")
 
 
+def run(module: AnsibleModule) -> dict[str, Any]:
+    """Wait for the model and prove its answers; in check mode look once, where no answer is no failure."""
+    given = module.params
+    client = HttpClient(*endpoint(given["url"]))
+    container = DockerContainer(module, given["container"]) if given["container"] else None
+    clock = SystemClock()
+    started = clock.now()
+    watch = Watch(
+        client,
+        container,
+        clock,
+        given["url"],
+        given["model"],
+        given["container"],
+        given["prompt_tokens"],
+        given["chat"],
+    )
+    result: dict[str, Any] = {"changed": False, "model": given["model"]}
+    if module.check_mode:
+        try:
+            look = watch.look(10.0)
+        except StackError as error:
+            return {**result, "ready": False, "reason": str(error), "elapsed": 0.0, "attempts": watch.attempts}
+    else:
+        look = watch.wait(float(given["timeout"]), max(0.05, given["interval"]))
+        result["load_check"] = load_check(watch, client, given)
+    result.update(ready=look.ready, attempts=watch.attempts, elapsed=round(clock.now() - started, 3))
+    if result.get("load_check") == INCONCLUSIVE:
+        module.warn(
+            f"It is not proven that the model {given['model']} gives several clients the right answers at the same "
+            "time: it does not go on repeating a word, so its answers do not say to which prompt they belong."
+        )
+    if look.reason:
+        result["reason"] = look.reason
+    if look.prompt_tokens is not None:
+        result["prompt_tokens"] = look.prompt_tokens
+    return result
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -300,52 +349,10 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    given = module.params
-    address = endpoint(given["url"])
-    if address is None:
-        module.fail_json(msg=f"url is {given['url']!r}, but must look like http://127.0.0.1:11434")
-        return
-    if given["concurrent_prompts"] and not 2 <= given["concurrent_prompts"] <= MAX_PROMPTS:
-        module.fail_json(
-            msg=f"concurrent_prompts is {given['concurrent_prompts']}, but must be 0 or from 2 to {MAX_PROMPTS}"
-        )
-        return
-    client = HttpClient(*address)
-    container = DockerContainer(module, given["container"]) if given["container"] else None
-    clock = SystemClock()
-    started = clock.now()
-    watch = Watch(
-        client,
-        container,
-        clock,
-        given["url"],
-        given["model"],
-        given["container"],
-        given["prompt_tokens"],
-        given["chat"],
-    )
-    result: dict[str, object] = {"changed": False, "model": given["model"]}
-    try:
-        if module.check_mode:
-            look = watch.look(10.0)
-        else:
-            look = watch.wait(float(given["timeout"]), max(0.05, given["interval"]))
-            result["load_check"] = load_check(watch, client, given)
-    except StackError as error:
-        if not module.check_mode:
-            module.fail_json(msg=str(error), error_id=error.id)
-        module.exit_json(ready=False, reason=str(error), elapsed=0.0, attempts=watch.attempts, **result)
-    result.update(ready=look.ready, attempts=watch.attempts, elapsed=round(clock.now() - started, 3))
-    if result.get("load_check") == INCONCLUSIVE:
-        module.warn(
-            f"It is not proven that the model {given['model']} gives several clients the right answers at the same "
-            "time: it does not go on repeating a word, so its answers do not say to which prompt they belong."
-        )
-    if look.reason:
-        result["reason"] = look.reason
-    if look.prompt_tokens is not None:
-        result["prompt_tokens"] = look.prompt_tokens
-    module.exit_json(**result)
+    problem = refusal(module.params)
+    if problem:
+        module.fail_json(msg=problem)
+    run_module(module, run)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,11 @@ import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine_versions.table import (
+    DEFAULT_VERSION,
+    NEWEST_PUBLISHED,
+)
 from ansible_collections.mistralrs.stack.plugins.module_utils._version_number import parse
-from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.engine_versions import DEFAULT_VERSION
-from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.published import NEWEST_PUBLISHED
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 

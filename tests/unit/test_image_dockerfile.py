@@ -8,10 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.engine_versions import (
-    ENGINE_VERSIONS,
-    EngineVersion,
-)
+from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.engine import ENGINE_VERSIONS, EngineVersion
 from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.plan import image_plan
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "image"))

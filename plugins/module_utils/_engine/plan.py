@@ -32,7 +32,8 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._engine.settings i
     fill_in,
 )
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine.toml import dumps
-from ansible_collections.mistralrs.stack.plugins.module_utils._engine.versions import Engine, engine_of
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine_versions.row import Engine
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine_versions.table import engine_of
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError, StackErrors
 
 CONFIGURATION_PATH = "/etc/mistral/engine.toml"

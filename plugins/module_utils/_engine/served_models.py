@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.mistralrs.stack.plugins.module_utils._engine.versions import Engine
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine_versions.row import Engine
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._model import naming
 

@@ -86,9 +86,14 @@ def relocated(content: bytes, root: str, stage: str) -> bytes:
 
 
 def stage_copy(root: str, stage: str, todo: list[Change]) -> None:
-    """Make C(stage) what C(root) would be after the changes; all in it refers to C(stage) itself."""
+    """Make C(stage) what C(root) would be after the changes; all in it refers to C(stage) itself. Raises OSError."""
     if os.path.isdir(root):
-        shutil.copytree(root, stage, symlinks=True, dirs_exist_ok=True)
+        try:
+            shutil.copytree(root, stage, symlinks=True, dirs_exist_ok=True)
+        except shutil.Error as error:
+            # It names each file that failed, of which one is enough.
+            source, _target, why = error.args[0][0]
+            raise OSError(f"{source}: {why}") from error
     for change in todo:
         path = os.path.join(stage, change.wanted.path)
         if os.path.lexists(path):

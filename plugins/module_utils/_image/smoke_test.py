@@ -15,15 +15,16 @@ import json
 import os
 import time
 from collections.abc import Sequence
-from typing import Any, Callable, NamedTuple
+from typing import Any, NamedTuple
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine import log
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine.plan import (
     CONFIGURATION_PATH,
     engine_plan,
 )
-from ansible_collections.mistralrs.stack.plugins.module_utils._engine.versions import engine_of
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine_versions.table import engine_of
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError, StackErrors
+from ansible_collections.mistralrs.stack.plugins.module_utils._image.build_options import Run
 from ansible_collections.mistralrs.stack.plugins.module_utils._model.naming import MADE, model_id
 
 MODEL_UNUSABLE = Fault(
@@ -50,8 +51,6 @@ printf 'Content-Length: %d\r\n\r\n%s' "${#1}" "$1" >&3
 while IFS= read -r -t 300 line <&3; do printf '%s\n' "$line"; done
 printf '%s' "$line"
 """
-
-Run = Callable[..., "tuple[int, str, str]"]
 
 
 class Subject(NamedTuple):

@@ -13,10 +13,12 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
-from typing import Any, Callable, NamedTuple
+from typing import Any, NamedTuple
 
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine_versions.table import engine_of
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._image import doctor, smoke_test
+from ansible_collections.mistralrs.stack.plugins.module_utils._image.build_options import Run
 
 NOT_INSPECTED = Fault(
     "image.not_inspected",
@@ -76,7 +78,6 @@ CHECK_FAILED = Fault(
     "Check the driver and the container toolkit there.",
 )
 
-Run = Callable[..., "tuple[int, str, str]"]
 _LABEL = "io.mistralrs.stack."
 # Libraries that the host's driver gives to a container.
 _OF_THE_DRIVER = re.compile(r"lib(cuda|nvidia-\w+)\.so(\.\d+)*\Z")
@@ -185,8 +186,9 @@ class Verification:
                 )
             return {**proof, "skipped": "the engine needs the NVIDIA driver to start, and the builder has no GPU"}
         proof["version"] = self._version()
-        if subject.label("command_generation") == "0.6.0":
-            # It has no doctor. Its build scripts link libcudart with CUDA (mistralrs-quant/build.rs:134 at v0.6.0).
+        generation = subject.label("command_generation")
+        if generation and not engine_of(generation).doctor:
+            # Its build scripts link libcudart with CUDA (mistralrs-quant/build.rs:134 at v0.6.0).
             if subject.cuda and _LIBRARY.search(ldd) and "libcudart.so" not in ldd:
                 raise StackError(BUILT_WITHOUT_CUDA)
         else:

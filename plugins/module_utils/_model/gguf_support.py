@@ -5,9 +5,7 @@
 
 Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 
-Sources for architectures: mistral.rs, C(mistralrs-core/src/gguf/normal_registry.rs) of v0.9.1 and v0.9.2, and
-C(PROJECTOR_REQUIRED_ARCHITECTURES) in C(mistralrs-core/src/pipeline/gguf.rs) there; before that the match on
-C(GGUFArchitecture) in C(mistralrs-core/src/pipeline/gguf.rs) of v0.6.0, v0.7.0, v0.8.0 and v0.9.0.
+Architectures are in the table of versions.
 
 Sources for types: C(from_u32) in candle's C(candle-core/src/quantized/mod.rs), the same in EricLBuehler's fork (v0.6.0)
 and in 0.10.2 (v0.8.0); C(validate_binding_storage) in C(mistralrs-quant/src/gguf/weight_source.rs) of v0.9.1 and
@@ -20,8 +18,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine_versions.table import ROWS, row_of
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
-from ansible_collections.mistralrs.stack.plugins.module_utils._version_number import parse
+from ansible_collections.mistralrs.stack.plugins.module_utils._version_number import parse, text_of
 
 UNSUPPORTED_QUANTIZATION = Fault(
     "model.unsupported_quantization",
@@ -51,40 +50,6 @@ ENGINE_VERSION_INVALID = Fault(
     "Set mistral_models_engine_version to three numbers such as 0.9.2, or to '' to skip this check.",
 )
 
-_FIRST = frozenset(("llama", "phi2", "phi3", "starcoder2", "qwen2", "qwen3"))
-_NOW = _FIRST | frozenset(
-    (
-        "deepseek2",
-        "gemma",
-        "gemma2",
-        "gemma3",
-        "glm4",
-        "glm4moe",
-        "gpt-oss",
-        "granite",
-        "granitehybrid",
-        "granitemoe",
-        "hunyuan-dense",
-        "hunyuan-moe",
-        "lfm2",
-        "lfm2moe",
-        "mistral3",
-        "phimoe",
-        "qwen35",
-        "qwen35moe",
-        "qwen3moe",
-        "qwen3next",
-        "smollm3",
-    )
-)
-_WITH_PROJECTOR = frozenset(("gemma3n", "gemma4", "llama4", "muse-glimmer", "qwen2vl", "qwen3vl", "qwen3vlmoe"))
-_GGUF_FOR_ALL = (0, 9, 1)
-_SINCE = (
-    ((0, 6, 0), _FIRST),
-    ((0, 7, 0), _FIRST | {"qwen3moe"}),
-    ((0, 8, 0), _FIRST | {"qwen3moe", "mistral3"}),
-    (_GGUF_FOR_ALL, _NOW),
-)
 # Without Q8_1 and Q8_K, which hold sums in between and which no tool writes into files. With CUDA they are read and
 # then can't be multiplied: dequantize_mul_mat_vec and mul_mat_vec_via_q8_1 in candle-core/src/quantized/cuda.rs@0.10.2
 # ("unsupported dtype for quantized matmul"), forward_raw in mistralrs-quant/src/gguf/mod.rs@v0.9.2 ("require the packed
@@ -119,12 +84,13 @@ def check(summary: Mapping[str, Any], engine_version: str, name: str) -> None:
     unknown = [kind for kind in summary.get("tensor_types") or [] if kind not in types]
     if unknown:
         raise StackError(UNSUPPORTED_QUANTIZATION, name=name, type=unknown[0], version=engine_version)
-    if architecture in _WITH_PROJECTOR and version >= _GGUF_FOR_ALL:
+    supported = row_of(version).gguf
+    if architecture in supported.with_projector:
         raise StackError(PROJECTOR_MISSING, name=name, architecture=architecture, version=engine_version)
-    known = [names for since, names in _SINCE if version >= since]
-    if architecture in (known[-1] if known else _FIRST):
+    if architecture in supported.architectures:
         return
-    if architecture in _NOW:
-        since = ".".join(str(part) for part in next(since for since, names in _SINCE if architecture in names))
+    later = [row for row in ROWS if row.since > version and architecture in row.gguf.architectures]
+    if later:
+        since = text_of(later[0].since)
         raise StackError(ENGINE_TOO_OLD, name=name, architecture=architecture, version=engine_version, since=since)
     raise StackError(UNSUPPORTED_ARCHITECTURE, name=name, architecture=architecture, version=engine_version)

@@ -16,12 +16,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine_versions.table import DEFAULT_VERSION, RELEASES
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackErrors
 from ansible_collections.mistralrs.stack.plugins.module_utils._version_number import parse, text_of
 from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.cuda_releases import oldest
-from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.engine_versions import (
-    COMMITS,
-    DEFAULT_VERSION,
+from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.engine import (
     EngineVersion,
     engine_version,
     number_of,
@@ -34,7 +33,6 @@ _LEAST_MINUTES = 10
 _LARGEST_KERNELS = 8
 _LARGEST_KERNEL_MINUTES = 90
 _FROM_HERE_HOURS = 120
-_LARGEST_KERNELS_SINCE = (0, 8, 4)
 # A release's archives with CUDA and its libraries, as upstream's images have them.
 _DOWNLOAD_GB = 4
 
@@ -43,7 +41,7 @@ def build_time(engine: EngineVersion, features: Sequence[str], cores: int) -> st
     """How long a build takes, in words: an honest range from the little that was measured."""
     least = max(_LEAST_MINUTES, -(-_CPU_MINUTES // max(cores, 1)))
     most = 2 * least
-    if "flash-attn" in features and number_of(engine.version) >= _LARGEST_KERNELS_SINCE:
+    if "flash-attn" in features and engine.large_flash_attn:
         together = 2 * _CPU_MINUTES + _LARGEST_KERNELS * _LARGEST_KERNEL_MINUTES
         most = max(_LARGEST_KERNEL_MINUTES, -(-together // max(cores, 1)))
     if most < _FROM_HERE_HOURS:
@@ -60,7 +58,7 @@ def quick_way(engine: EngineVersion, plan: Mapping[str, Any], settings: Mapping[
     """
     own = any(settings.get(key) for key in ("commit", "archive_url", "features"))
     release = text_of(number_of(engine.version)[:3])
-    if own or release not in COMMITS or not plan["compute_capabilities"]:
+    if own or release not in RELEASES or not plan["compute_capabilities"]:
         return ""
     offered = engine_version(release)
     try:

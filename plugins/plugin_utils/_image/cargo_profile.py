@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Callable
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
-from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.engine_versions import EngineVersion, number_of
+from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.engine import EngineVersion
 
 PROFILE_INVALID = Fault(
     "image.cargo_profile_invalid",
@@ -38,10 +38,6 @@ _VALUES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 }
 # Cargo takes these for the whole profile only.
 _NOT_FOR_PACKAGES = ("lto",)
-# Before this one the engine's own profile has link-time optimisation of all crates at once (v0.6.0, Cargo.toml), which
-# takes memory by the size of the whole program and runs on one core. Its authors removed it for 0.7.0: "Makes release
-# profiler faster to build. The improvement is negligible with it."
-_WITHOUT_LTO = (0, 7, 0)
 
 
 def _toml(value: Any) -> str:
@@ -77,7 +73,7 @@ def cargo_profile(given: Any, engine: EngineVersion) -> list[str]:
     wanted = given or {}
     if not isinstance(wanted, Mapping):
         raise StackError(PROFILE_INVALID, key="a value", value=wanted, expected="it must be a mapping of settings")
-    first = {"lto": False} if number_of(engine.version) < _WITHOUT_LTO else {}
+    first = {"lto": False} if engine.link_time_optimization else {}
     packages = wanted.get("packages") or {}
     own = {**first, **{key: value for key, value in wanted.items() if key != "packages"}}
     lines = [f"profile.release.{name}={value}" for name, value in _settings(own, "", ())]

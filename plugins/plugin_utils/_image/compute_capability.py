@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.cuda_releases import Pair, dotted, pair
-from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.engine_versions import EngineVersion
+from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.engine import EngineVersion
 
 GPU_TOO_OLD_FOR_ENGINE = Fault(
     "image.gpu_too_old_for_engine",

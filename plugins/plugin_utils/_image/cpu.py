@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError, StackErrors
 from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.cuda import unknown_features
-from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.engine_versions import EngineVersion
+from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.engine import EngineVersion
 from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.values import (
     VALUE_INVALID,
     list_of,

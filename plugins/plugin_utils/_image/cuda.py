@@ -19,7 +19,6 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError, StackErrors
-from ansible_collections.mistralrs.stack.plugins.module_utils._version_number import Number
 from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.compute_capability import (
     first_cuda,
     target_of,
@@ -38,7 +37,7 @@ from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.cuda_releas
     numbers,
     pair,
 )
-from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.engine_versions import EngineVersion, number_of
+from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.engine import EngineVersion
 
 DRIVER_TOO_OLD = Fault(
     "image.cuda_driver_too_old",
@@ -97,14 +96,9 @@ DISTRIBUTIONS: Mapping[str, str] = {
 }
 # Tags with cuDNN 9; those of 12.3 and before have cuDNN 8, and 12.4.0 has none.
 _CUDNN_SINCE: Triple = (12, 4, 1)
-# The first CUDA with which a feature is built: mistralrs-quant/build.rs stops with an older one ("the `cutile` feature
-# requires CUDA >= ..."), from v0.9.1 on with 13.1, too.
-_CUTILE_CUDA: tuple[tuple[Number, Pair], ...] = (((0, 8, 2), (13, 1)), ((0, 9, 1), (13, 2)))
 # The only capability that FlashAttention 3 is compiled for (candle-flash-attn-v3 0.9.2, build.rs:145).
 _FLASH_ATTN_3: Pair = (9, 0)
-# CUTLASS is in the engine's own kernels from here on; before, only FlashAttention has it. GCC 8.5 of UBI 8 has
-# regressions that it does not compile with (NVIDIA/cutlass issue 788).
-_CUTLASS_SINCE: Number = (0, 8, 4)
+# GCC 8.5 of UBI 8 has regressions that CUTLASS does not compile with (NVIDIA/cutlass issue 788).
 _OLD_COMPILER = "ubi8"
 # What can't be built with this one can't be built with any.
 _LAST_BEFORE_13: Triple = (12, 9, 1)
@@ -265,7 +259,7 @@ def _feature_errors(
     if "flash-attn" in features and target < (8, 0):
         reason = f"FlashAttention needs compute capability 8.0 or newer, and the GPU has {dotted(target)}"
         errors.append(StackError(FEATURE_UNSUPPORTED, feature="flash-attn", reason=reason))
-    elif "flash-attn" in features and cuda >= (13,) and number_of(engine.version) < (0, 8, 0):
+    elif "flash-attn" in features and cuda >= (13,) and not engine.flash_attn_cuda_13:
         reason = f"in mistral.rs {engine.version} FlashAttention does not compile with CUDA 13"
         errors.append(StackError(FEATURE_UNSUPPORTED, feature="flash-attn", reason=reason))
     if "flash-attn-v3" in features and target != _FLASH_ATTN_3:
@@ -274,10 +268,9 @@ def _feature_errors(
             f"{dotted(target)}"
         )
         errors.append(StackError(FEATURE_UNSUPPORTED, feature="flash-attn-v3", reason=reason))
-    since = [first for version, first in _CUTILE_CUDA if version <= number_of(engine.version)]
-    if "cutile" in features and since and cuda < since[-1]:
+    if "cutile" in features and engine.cutile_cuda and cuda < pair(engine.cutile_cuda):
         reason = (
-            f"mistral.rs {engine.version} needs CUDA {dotted(since[-1])} or newer for it, and this is {dotted(cuda)}"
+            f"mistral.rs {engine.version} needs CUDA {engine.cutile_cuda} or newer for it, and this is {dotted(cuda)}"
         )
         errors.append(StackError(FEATURE_UNSUPPORTED, feature="cutile", reason=reason))
     return errors
@@ -359,9 +352,7 @@ def cuda_choice(
             f"nvidia/cuda has been seen with {distribution} from CUDA {DISTRIBUTIONS[distribution]} on; whether there "
             f"is an image of {version} shows the build."
         )
-    if distribution == _OLD_COMPILER and (
-        number_of(engine_version.version) >= _CUTLASS_SINCE or "flash-attn" in features
-    ):
+    if distribution == _OLD_COMPILER and (engine_version.cutlass or "flash-attn" in features):
         warnings.append(
             "ubi8 compiles with GCC 8.5, with which CUTLASS is known not to compile; ubi9 and Ubuntu have a newer one."
         )

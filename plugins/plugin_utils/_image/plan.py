@@ -16,14 +16,16 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Any, NamedTuple
 
-from ansible_collections.mistralrs.stack.plugins.module_utils._engine.versions import engine_of
-from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine_versions.table import (
+    DEFAULT_VERSION,
+    NEWEST_PUBLISHED,
+)
+from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._version_number import tag_of
-from ansible_collections.mistralrs.stack.plugins.module_utils._version_number import text_of as number_text
 from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.advice import evaluation_warnings, quick_way
+from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.base_families import FAMILIES, family_of
 from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.cargo_profile import cargo_profile
 from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.cpu import (
     GENERIC,
@@ -37,138 +39,30 @@ from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.cuda import
     cuda_choice,
 )
 from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.cuda_releases import oldest
-from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.engine_versions import (
-    DEFAULT_VERSION,
-    EngineVersion,
-    engine_version,
-)
-from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.published import NEWEST_PUBLISHED, published_tag
+from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.engine import EngineVersion, engine_version
+from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.published import published_tag
 from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.secrets import cargo_files, git_files
 from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.source import (
     ARCHIVE_CHECKSUM_MISSING,
+    Source,
     engine_source,
     engine_to_build,
     swagger_ui,
 )
+from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.toolchain import crate_index, toolchain_of
 from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.values import (
     SHA256,
     VALUE_INVALID,
     checked,
-    checked_url,
     list_of,
     text_of,
     words_of,
 )
 
-BASE_FAMILY_UNKNOWN = Fault(
-    "image.base_family_unknown",
-    "The package manager of the base image {base} isn't known by its name.",
-    "Set mistral_image_base_family to apt (Debian, Ubuntu) or dnf (UBI and the like).",
-)
-TOOLCHAIN_CHECKSUM_MISSING = Fault(
-    "image.toolchain_checksum_missing",
-    "There is no checksum of rustup-init for {architecture} in mistral_image_rustup_sha256.",
-    "Add it, from the file's address with .sha256 behind it, or set mistral_image_rust_toolchain: distribution.",
-)
-RUST_VERSION_TOO_OLD = Fault(
-    "image.rust_version_too_old",
-    "mistral_image_rust_version is {version}, but mistral.rs {engine} needs Rust {minimum} or newer.",
-    "Set it to '', which takes {default}, or to a newer version.",
-)
-
-# How each family of base images gets packages. `installed` fails if one of the packages after it is missing.
-FAMILIES: Mapping[str, Mapping[str, Any]] = {
-    "apt": {
-        "installed": "dpkg --status",
-        "install": "apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends",
-        "clean": "rm -rf /var/lib/apt/lists/*",
-        # The toolkit is in the base already; its repository would only be one more that has to be reachable.
-        "forget": "/etc/apt/sources.list.d/cuda*",
-        "authorities": "/usr/local/share/ca-certificates",
-        "trust": "update-ca-certificates",
-        "build": ["build-essential", "ca-certificates", "curl", "git", "libssl-dev", "pkg-config"],
-        # `openssl` depends on the library under its name in each release.
-        "runtime": ["ca-certificates", "libgomp1", "openssl"],
-        "build_cpu": ["build-essential", "ca-certificates", "curl", "git", "libssl-dev", "pkg-config"],
-        "runtime_cpu": ["ca-certificates", "openssl"],
-        "toolchain": ["cargo", "rustc"],
-        # hadolint: versions of packages can't be pinned, the repositories keep only the newest.
-        "lint": "DL3008",
-    },
-    "dnf": {
-        "installed": "rpm --query",
-        "install": "dnf install --assumeyes --setopt=install_weak_deps=False --nodocs",
-        "clean": "dnf clean all",
-        "forget": "/etc/yum.repos.d/cuda*",
-        "authorities": "/etc/pki/ca-trust/source/anchors",
-        "trust": "update-ca-trust",
-        "build": ["ca-certificates", "gcc", "gcc-c++", "git-core", "make", "openssl-devel", "pkgconf-pkg-config"],
-        "runtime": ["ca-certificates", "libgomp", "openssl-libs"],
-        "build_cpu": ["ca-certificates", "gcc", "gcc-c++", "git-core", "make", "openssl-devel", "pkgconf-pkg-config"],
-        "runtime_cpu": ["ca-certificates", "openssl-libs"],
-        "toolchain": ["cargo", "rust"],
-        "lint": "DL3041",
-    },
-}
-_FAMILY_OF = (("apt", re.compile(r"debian|ubuntu")), ("dnf", re.compile(r"ubi\d|rocky|alma|centos|fedora|rhel")))
-_RUST_TARGETS = {"x86_64": "x86_64-unknown-linux-gnu", "arm64": "aarch64-unknown-linux-gnu"}
 # What gets into a Dockerfile or a shell line has no characters that mean something there.
 _REFERENCE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._/:@-]*\Z")
-_RUST_VERSION = re.compile(r"\d+\.\d+(\.\d+)?\Z")
 _FLAGS = re.compile(r"[A-Za-z0-9_+=,./ :-]*\Z")
 _REGISTRY = re.compile(r"(sparse\+)?(https?|file)://[^\s'\"\\$`]+\Z")
-
-
-def family_of(base: str, wanted: str) -> str:
-    """The family of a base image: as it was said, or by the image's name."""
-    if wanted:
-        return wanted
-    name = base.lower().partition("@")[0]
-    for family, pattern in _FAMILY_OF:
-        if pattern.search(name):
-            return family
-    raise StackError(BASE_FAMILY_UNKNOWN, base=base)
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split("."))
-
-
-def _toolchain(settings: Mapping[str, Any], engine: EngineVersion, kind: str) -> tuple[dict[str, str], dict[str, str]]:
-    """The Rust toolchain: what is in the Dockerfile, and what is an argument of the build."""
-    toolchain = text_of(settings, "rust_toolchain") or "rustup"
-    if toolchain == "distribution":
-        return {"RUST_VERSION": "distribution", "RUSTUP_SHA256": ""}, {}
-    version = checked(settings, "rust_version", _RUST_VERSION, "a version such as 1.94.0", False)
-    if version and _numbers(version) < _numbers(engine.rust_minimum):
-        known = {"engine": engine.version, "minimum": engine.rust_minimum, "default": engine.rust_version}
-        raise StackError(RUST_VERSION_TOO_OLD, version=version, **known)
-    sha256 = str((settings.get("rustup_sha256") or {}).get(_RUST_TARGETS[kind].partition("-")[0], "")).lower()
-    if not SHA256.match(sha256):
-        raise StackError(TOOLCHAIN_CHECKSUM_MISSING, architecture=_RUST_TARGETS[kind].partition("-")[0])
-    url = checked_url(settings, "rustup_url", required=True).replace("{target}", _RUST_TARGETS[kind])
-    return (
-        {
-            "RUST_VERSION": version or engine.rust_version,
-            "RUSTUP_SHA256": sha256,
-        },
-        {
-            "RUSTUP_INIT": url,
-            "RUSTUP_SERVER": checked_url(settings, "rust_server"),
-        },
-    )
-
-
-def _crate_index(registry: str, settings: Mapping[str, Any]) -> str:
-    """What has to answer if crates can be fetched: a sparse registry has its C(config.json) where it begins.
-
-    One that wants a token or a password answers nobody without it, and so isn't asked.
-    """
-    if not registry:
-        return text_of(settings, "crate_index_url")
-    if text_of(settings, "cargo_registry_token") or "@" in registry:
-        return ""
-    return registry.removeprefix("sparse+").rstrip("/") + "/config.json"
 
 
 def _kind(settings: Mapping[str, Any]) -> str:
@@ -203,7 +97,7 @@ def _labels(engine: EngineVersion, source: str, cuda: str, capabilities: Sequenc
 
 
 class _Ground(NamedTuple):
-    """What an image is built upon and for: CUDA and one GPU, or the CPU."""
+    """What an image is built upon and for: CUDA and one GPU, or the CPU. C(tag) is the end of the image's tag."""
 
     device: str
     devel: str
@@ -245,6 +139,54 @@ def _ground(settings: Mapping[str, Any], engine: EngineVersion) -> _Ground:
     )
 
 
+def _build_arguments(
+    settings: Mapping[str, Any], engine: EngineVersion, ground: _Ground, swagger_ui_sha256: str
+) -> dict[str, str]:
+    """The arguments of the Dockerfile that make a difference to the image."""
+    return {
+        "PACKAGE": engine.package,
+        "BINARY": engine.binary,
+        "FEATURES": ",".join(ground.features),
+        "DEFAULT_FEATURES": str(engine.default_features).lower(),
+        "CUDA_COMPUTE_CAP": "".join(ground.capabilities[:1]),
+        "THREADS_VARIABLE": engine.threads_variable,
+        "RUSTFLAGS": checked(settings, "rustflags", _FLAGS, "plain compiler flags", False)
+        or f"-C target-cpu={ground.target_cpu}",
+        "CUDA_NVCC_FLAGS": checked(settings, "nvcc_flags", _FLAGS, "plain compiler flags", False),
+        "CARGO_PROFILE": " ".join(cargo_profile(settings.get("cargo_profile"), engine)),
+        "SWAGGER_UI_SHA256": swagger_ui_sha256,
+    }
+
+
+def _target_cache(devel: str, rust: Mapping[str, str], platform: str, arguments: Mapping[str, str]) -> str:
+    """The name of the cache with what cargo compiled, for the next build with the same compilers for the same device.
+
+    Cargo itself tells apart features and profiles; the build scripts that compile for CUDA don't see that their flags
+    are others.
+    """
+    cache = [devel, rust, platform, *(arguments[name] for name in ("CUDA_COMPUTE_CAP", "RUSTFLAGS", "CUDA_NVCC_FLAGS"))]
+    return hashlib.sha256(json.dumps(cache, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _reach(index: str, rustup: str, swagger_ui_url: str, source: Source) -> dict[str, str]:
+    """What the build downloads besides git: what it is, and the address that has to answer."""
+    archive = "engine's crate" if source.kind == "crate" else "source archive"
+    reach = {
+        "crate index": index,
+        "Rust toolchain": rustup,
+        "Swagger UI": swagger_ui_url,
+        archive: source.arguments.get("SOURCE_ARCHIVE", ""),
+    }
+    return {what: url for what, url in reach.items() if url}
+
+
+def _git(source: Source, commit: str) -> dict[str, str]:
+    """The repository, tag and commit that have to be there; empty for another kind of source."""
+    if source.kind != "git":
+        return {}
+    return {"url": source.arguments["SOURCE_GIT"], "tag": source.pinned["SOURCE_TAG"], "commit": commit}
+
+
 def _build(settings: Mapping[str, Any], engine: EngineVersion) -> dict[str, Any]:
     kind = _kind(settings)
     ground = _ground(settings, engine)
@@ -253,28 +195,13 @@ def _build(settings: Mapping[str, Any], engine: EngineVersion) -> dict[str, Any]
     runtime = checked(settings, "runtime_base", _REFERENCE, expected, False) or ground.runtime
     family = FAMILIES[family_of(devel, text_of(settings, "base_family"))]
     source = engine_source(settings, engine)
-    rust, rust_from = _toolchain(settings, engine, kind)
+    toolchain = toolchain_of(settings, engine, kind)
     suffix = "_cpu" if ground.device == "cpu" else ""
     swagger_ui_sha256, swagger_ui_url = swagger_ui(settings, engine)
     registry = checked(settings, "cargo_registry_url", _REGISTRY, "an address or sparse+ and an address", False)
     mirrors = {str(key): str(value) for key, value in (settings.get("git_mirrors") or {}).items()}
-    rustflags = checked(settings, "rustflags", _FLAGS, "plain compiler flags", False)
-    build = {
-        "PACKAGE": engine.package,
-        "BINARY": engine.binary,
-        "FEATURES": ",".join(ground.features),
-        "DEFAULT_FEATURES": str(engine.default_features).lower(),
-        "CUDA_COMPUTE_CAP": "".join(ground.capabilities[:1]),
-        "THREADS_VARIABLE": engine.threads_variable,
-        "RUSTFLAGS": rustflags or f"-C target-cpu={ground.target_cpu}",
-        "CUDA_NVCC_FLAGS": checked(settings, "nvcc_flags", _FLAGS, "plain compiler flags", False),
-        "CARGO_PROFILE": " ".join(cargo_profile(settings.get("cargo_profile"), engine)),
-        "SWAGGER_UI_SHA256": swagger_ui_sha256,
-    }
-    # What cargo compiled is kept for the next build with the same compilers, for the same device. Cargo itself tells
-    # apart features and profiles; the build scripts that compile for CUDA don't see that their flags are others.
-    cache = [devel, rust, text_of(settings, "platform") or _docker_platform(kind)]
-    cache += [build[name] for name in ("CUDA_COMPUTE_CAP", "RUSTFLAGS", "CUDA_NVCC_FLAGS")]
+    arguments = _build_arguments(settings, engine, ground, swagger_ui_sha256)
+    platform = text_of(settings, "platform") or _docker_platform(kind)
     return {
         "device": ground.device,
         "dockerfile": {
@@ -286,9 +213,9 @@ def _build(settings: Mapping[str, Any], engine: EngineVersion) -> dict[str, Any]
             "runtime_packages": words_of(settings, "runtime_packages") or family[f"runtime{suffix}"],
             "binary": engine.binary,
             "source": source.pinned,
-            "rust": rust,
-            "build": build,
-            "target_cache": hashlib.sha256(json.dumps(cache, sort_keys=True).encode()).hexdigest()[:16],
+            "rust": toolchain.pinned,
+            "build": arguments,
+            "target_cache": _target_cache(devel, toolchain.pinned, platform, arguments),
         },
         "labels": _labels(
             engine,
@@ -301,32 +228,21 @@ def _build(settings: Mapping[str, Any], engine: EngineVersion) -> dict[str, Any]
         "bases": {"DEVEL_IMAGE": devel, "RUNTIME_IMAGE": runtime},
         "arguments": {
             **source.arguments,
-            **rust_from,
+            **toolchain.arguments,
             **({"SWAGGER_UI_URL": swagger_ui_url} if swagger_ui_url else {}),
         },
         "secrets": {
             **git_files([source.url] if source.kind == "git" else [], mirrors),
             **cargo_files(registry, text_of(settings, "cargo_registry_token")),
         },
-        "git": {}
-        if source.kind != "git"
-        else {"url": source.arguments["SOURCE_GIT"], "tag": source.pinned["SOURCE_TAG"], "commit": engine.commit},
-        "reach": {
-            key: value
-            for key, value in {
-                "crate index": _crate_index(registry, settings),
-                "Rust toolchain": rust_from.get("RUSTUP_INIT", ""),
-                "Swagger UI": swagger_ui_url,
-                "engine's crate" if source.kind == "crate" else "source archive": source.arguments.get(
-                    "SOURCE_ARCHIVE", ""
-                ),
-            }.items()
-            if value
-        },
+        "git": _git(source, engine.commit),
+        "reach": _reach(
+            crate_index(registry, settings), toolchain.arguments.get("RUSTUP_INIT", ""), swagger_ui_url, source
+        ),
         "tag": f"{engine.version}-{ground.tag}",
         "cuda_version": ground.cuda_version,
         "compute_capabilities": list(ground.capabilities),
-        "platform": text_of(settings, "platform") or _docker_platform(kind),
+        "platform": platform,
         "warnings": list(ground.warnings),
     }
 
@@ -421,36 +337,6 @@ def image_plan(source: str, settings: Mapping[str, Any]) -> dict[str, Any]:
         "command_generation": engine.command_generation,
         "commit": engine.commit,
         "errors": [],
-    }
-
-
-def image_result(inspected: Mapping[str, Any], reference: str) -> dict[str, Any]:
-    """The role's result from C(docker image inspect): what the labels say, and the image's digest.
-
-    Without a registry's digest it is the image's id, which is one of its configuration. C(command_generation) follows
-    from the engine's version where no label has it.
-    """
-    labels = (inspected.get("Config") or {}).get("Labels") or {}
-
-    def label(name: str) -> str:
-        return str(labels.get(f"io.mistralrs.stack.{name}") or "")
-
-    version = label("engine_version")
-    generation = label("command_generation")
-    if version and not generation:
-        with suppress(StackError):
-            generation = number_text(engine_of(version).since)
-    digests = inspected.get("RepoDigests") or []
-    return {
-        "reference": reference,
-        "digest": str(digests[0]).rpartition("@")[2] if digests else str(inspected.get("Id") or ""),
-        "engine_version": version,
-        "source": label("source"),
-        "evaluation": label("source") == "evaluation",
-        "command_generation": generation,
-        "cuda_version": label("cuda"),
-        "compute_capabilities": [one for one in label("compute_capabilities").split(",") if one],
-        "labels": dict(labels),
     }
 
 

@@ -1,21 +1,19 @@
 # Copyright (c) 2026, the mistralrs.stack maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The images that upstream publishes, and the one for a driver and GPUs.
+"""The image of upstream's for a driver and GPUs.
 
 Note that this plugin util is **PRIVATE** to the collection. It can have breaking changes at any time.
-
-Sources: mistral.rs at its tags (C(docs/src/content/docs/guides/deploy/docker.md), C(.github/workflows/release.yml),
-C(build_cuda_all.yaml)).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine_versions.table import ROWS, row_of
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError, StackErrors
-from ansible_collections.mistralrs.stack.plugins.module_utils._version_number import Number, text_of
+from ansible_collections.mistralrs.stack.plugins.module_utils._version_number import text_of
 from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.compute_capability import (
     capability,
     listed,
@@ -33,11 +31,7 @@ from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.cuda_releas
     newest_cuda,
     pair,
 )
-from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.engine_versions import (
-    COMMITS,
-    EngineVersion,
-    number_of,
-)
+from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.engine import EngineVersion, number_of
 
 NO_PUBLISHED_IMAGE = Fault(
     "image.no_published_image",
@@ -54,51 +48,6 @@ class PublishedImage(NamedTuple):
     cuda_version: str
     capabilities: tuple[str, ...]
     warnings: tuple[str, ...]
-
-
-class Published(NamedTuple):
-    """What upstream publishes from one version on.
-
-    C(tag) is the pattern of a tag. C(lanes) are the CUDA versions, oldest first, each with the capabilities whose image
-    is taken from there on; C(capabilities) are those of each architecture.
-    """
-
-    since: Number
-    tag: str
-    lanes: tuple[tuple[str, tuple[str, ...]], ...]
-    capabilities: Mapping[str, tuple[str, ...]]
-
-
-_ALL = ("80", "86", "89", "90", "100", "120", "121")
-_SINCE_SM = {"x86_64": ("80", "86", "89", "90", "100", "120"), "arm64": ("90", "100", "121")}
-_TO_13_1 = (("12.8", _ALL[:-1]), ("12.9", ("121",)), ("13.0", _ALL), ("13.1", _ALL))
-# The matrix of the job docker-cuda in release.yml, at v0.8.4, v0.8.13, v0.8.22 and v0.9.1; before, build_cuda_all.yaml.
-PUBLISHED: tuple[Published, ...] = (
-    Published((0, 6, 0), "cuda-{sm}-{version}", (("12.4", ("75", *_ALL)),), {"x86_64": ("75", "80", "86", "89", "90")}),
-    # These images lack the program mistralrs.
-    Published((0, 7, 0), "", (), {}),
-    Published((0, 8, 4), "cuda-sm{sm}-{version}", (("13.1", _ALL),), _SINCE_SM),
-    Published(
-        (0, 8, 13),
-        "cuda{cuda}-sm{sm}-{version}",
-        (("12.8", _ALL[:-1]), ("12.9", ("121",)), ("13.1", _ALL)),
-        _SINCE_SM,
-    ),
-    Published(
-        (0, 8, 22),
-        "cuda{cuda}-sm{sm}-{version}",
-        (*_TO_13_1, ("13.2", ("80", "86", "89")), ("13.3", ("90",))),
-        _SINCE_SM,
-    ),
-    Published(
-        (0, 9, 1),
-        "cuda{cuda}-sm{sm}-{version}",
-        (*_TO_13_1, ("13.2", ("80", "86", "89", "100", "120", "121")), ("13.3", ("90",))),
-        _SINCE_SM,
-    ),
-)
-# The newest release here; what comes after it in COMMITS are commits without images.
-NEWEST_PUBLISHED = [name for name in COMMITS if "+" not in name][-1]
 
 
 def published_tag(
@@ -139,7 +88,7 @@ def published_tag(
             f"it is a commit after the release {release}, and only releases are published",
             f"Set mistral_image_source: build, or mistral_image_mistralrs_version: {release}.",
         )
-    row = [one for one in PUBLISHED if one.since <= number][-1]
+    row = row_of(number).published
     if not row.tag:
         raise none(
             "those of 0.7.0 to 0.8.3 lack the program mistralrs",
@@ -154,7 +103,7 @@ def published_tag(
         way_out = "Set mistral_image_source: build."
         if gpu.target < pair(engine_version.compute_minimum):
             way_out = f"Use a GPU of {engine_version.compute_minimum} or newer."
-            if sm in PUBLISHED[0].capabilities.get(kind, ()):
+            if sm in ROWS[0].published.capabilities.get(kind, ()):
                 way_out = f"{way_out[:-1]}, or set mistral_image_mistralrs_version: 0.6.0."
         raise none(
             f"on {kind} they are for compute capability {listed(capability(one) for one in there)}, and the GPU has "

@@ -12,10 +12,10 @@ import urllib.parse
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine_versions.table import RELEASES
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._version_number import text_of as number_text
-from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.engine_versions import (
-    CRATES,
+from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.engine import (
     EngineVersion,
     engine_version,
     number_of,
@@ -42,8 +42,9 @@ CRATE_UNKNOWN = Fault(
 # 0.8.0 on the crate utoipa-swagger-ui-vendored 0.1.2 brings it. The SHA-256 is that of the archive in that crate
 # (res/v5.17.14.zip; the crate's own is e2eebbbfe4093922c2b6734d7c679ebfebd704a0d7e56dfcb0d05818ce28977d).
 SWAGGER_UI_SHA256 = "481244d0812097b11fbaeef79f71d942b171617f9c9f9514e63acbe13e71ccdc"
-_BRINGS_SWAGGER_UI = (0, 8, 0)
 
+# The versions that the registry of crates has with their lock file.
+CRATES = {name: release.crate for name, release in RELEASES.items() if release.crate}
 BUILD_FROM = ("auto", "git", "archive", "crate")
 
 
@@ -108,7 +109,7 @@ def engine_to_build(settings: Mapping[str, Any], version: str) -> EngineVersion:
         crate = CRATES.get(_name(version))
         if not crate:
             raise StackError(CRATE_UNKNOWN, version=_name(version), known=", ".join(CRATES))
-        commit = crate.commit
+        commit = RELEASES[_name(version)].commit
     return engine_version(version, commit)
 
 
@@ -127,7 +128,7 @@ def engine_source(settings: Mapping[str, Any], engine: EngineVersion) -> Source:
             {
                 "SOURCE_KIND": kind,
                 "SOURCE_SHA256": crate.sha256,
-                "SOURCE_COMMIT": crate.commit,
+                "SOURCE_COMMIT": RELEASES[engine.version].commit,
                 "SOURCE_TAG": "",
             },
             {"SOURCE_ARCHIVE": url},
@@ -165,6 +166,6 @@ def swagger_ui(settings: Mapping[str, Any], engine: EngineVersion) -> tuple[str,
 
     The address is that of the archive, or of the crate that has it inside. Raises StackError C(image.value_invalid).
     """
-    if number_of(engine.version) >= _BRINGS_SWAGGER_UI:
+    if not engine.fetches_swagger_ui:
         return "", ""
     return SWAGGER_UI_SHA256, checked_url(settings, "swagger_ui_url", required=True)

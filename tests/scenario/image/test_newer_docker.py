@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.engine_versions import ENGINE_VERSIONS
+from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.engine import ENGINE_VERSIONS
 from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.plan import image_plan
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "image"))

@@ -13,7 +13,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fau
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import happy_eyeballs, http_client, huggingface
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import parse_source
 from ansible_collections.mistralrs.stack.plugins.module_utils._formats import gguf_header, safetensors_header
-from ansible_collections.mistralrs.stack.plugins.module_utils._image.preflight import Network
+from ansible_collections.mistralrs.stack.plugins.module_utils._image.network import Network
 from ansible_collections.mistralrs.stack.plugins.module_utils._model import record as _model_record
 from ansible_collections.mistralrs.stack.plugins.module_utils._model.naming import store_file_name
 from ansible_collections.mistralrs.stack.plugins.module_utils._store import model_store, present

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import http_client
-from ansible_collections.mistralrs.stack.plugins.module_utils._image.preflight import Network
+from ansible_collections.mistralrs.stack.plugins.module_utils._image.network import Network
 from certificate import make as make_certificate
 from hub import Server, running
 from place import LABEL, Place

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 
 import pytest
-from ansible_collections.mistralrs.stack.plugins.module_utils._engine.versions import engine_of
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine_versions.table import engine_of
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._model.gguf_support import check
 from ansible_collections.mistralrs.stack.plugins.module_utils._version_number import PATTERN, parse, tag_of, text_of
 from ansible_collections.mistralrs.stack.plugins.plugin_utils._env_file import parse as parse_env
-from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.engine_versions import engine_version, number_of
+from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.engine import engine_version, number_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -52,7 +52,7 @@ def test_pattern_and_parser_agree(text: str) -> None:
 def test_everything_that_reads_a_version_takes_it(text: str) -> None:
     """The planner, the table of versions, the check of models, and the former stack's .env."""
     number = WRITTEN[text]
-    assert engine_of(text).since <= number
+    assert engine_of(text).generation <= number
     assert number_of(text) == number
     assert engine_version(text, COMMIT).version == text_of(number)
     check({"architecture": "qwen2", "tensor_types": ["Q4_K"]}, text, "model")

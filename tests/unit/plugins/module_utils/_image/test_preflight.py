@@ -1,144 +1,101 @@
-"""What is looked at before a build, against a real git server."""
+"""What is checked before a build begins."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Iterator
+import json
 from pathlib import Path
+from typing import Any, Callable
 
 import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
-from ansible_collections.mistralrs.stack.plugins.module_utils._image.preflight import (
-    Network,
-    check_git,
-    check_reach,
-    parse_refs,
-)
 
-SERVER = Path(__file__).resolve().parents[4] / "image"
-PORT = 18461
-# The folder with the repositories, once there is a server.
-SERVED: list[Path] = []
+NewBuild = Callable[..., Any]
+DIGEST = f"sha256:{'1' * 64}"
 
 
-@pytest.fixture(scope="module")
-def commit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A git server at PORT, and one that wants a password at the next port; the commit of their tag."""
-    folder = tmp_path_factory.mktemp("git")
-    SERVED.append(folder)
-    made = [str(SERVER / "repository.sh"), str(folder / "x.git")]
-    tagged = subprocess.run(made, capture_output=True, text=True, check=True).stdout.strip()
-    command = [sys.executable, str(SERVER / "git_server.py"), str(folder)]
-    servers = [
-        subprocess.Popen([*command, *arguments], stderr=subprocess.DEVNULL)
-        for arguments in ([str(PORT)], [str(PORT + 1), "user:pass"])
-    ]
-    for server in servers:
-        assert server.poll() is None
-    for _attempt in range(50):
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{PORT}/x.git/info/refs?service=git-upload-pack").close()
-            break
-        except OSError:
-            time.sleep(0.1)
-    time.sleep(0.3)
-    yield tagged
-    for server in servers:
-        server.terminate()
-        server.wait()
-
-
-@pytest.fixture
-def network() -> Network:
-    return Network({"no_proxy": "*"}, "")
-
-
-URL = f"http://127.0.0.1:{PORT}/x.git"
-
-
-def test_a_tag_where_it_should_be(network: Network, commit: str) -> None:
-    # The tag is an object of its own; what counts is the commit that it points to.
-    assert check_git(network, URL, "v0.9.2", commit) == commit
-    assert check_git(network, URL, "v0.9.2", commit[:8]) == commit
-    assert check_git(network, URL, "", commit) == ""
-    assert check_git(network, "ssh://git@example.org/x.git", "v0.9.2", commit) == ""
-
-
-@pytest.fixture(scope="module")
-def untagged(commit: str, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A commit that no branch or tag names any more, though main leads to it, as 9e922623 in upstream's repository."""
-    work = tmp_path_factory.mktemp("git-work") / "source"
-    subprocess.run(["git", "clone", "--quiet", URL, str(work)], check=True)
-    git = ["git", "-C", str(work), "-c", "user.name=test", "-c", "user.email=test@example.org"]
-    commits = []
-    for number in (1, 2):
-        subprocess.run([*git, "commit", "--quiet", "--allow-empty", "--message", str(number)], check=True)
-        done = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True)
-        commits.append(done.stdout.strip())
-    repository = SERVED[0] / "x.git"
-    subprocess.run(["git", "-C", str(repository), "fetch", "--quiet", str(work), "main:next"], check=True)
-    return commits[0]
-
-
-def test_a_commit_that_no_tag_or_branch_names(network: Network, commit: str, untagged: str) -> None:
-    refs = parse_refs(network.get(f"{URL}/info/refs?service=git-upload-pack"))
-    assert untagged not in refs.values()
-    assert check_git(network, URL, "", untagged) == ""
-    # Abbreviated ones can't be asked for; the build finds out.
-    assert check_git(network, URL, "", "0" * 12) == ""
+def error_of(build: Any) -> str:
     with pytest.raises(StackError) as caught:
-        check_git(network, URL, "", "9" * 40)
-    assert caught.value.id == "image.commit_missing"
-    assert "9" * 40 in str(caught.value)
+        build.check()
+    return caught.value.id
 
 
-def test_a_server_that_hands_out_no_other_commits(network: Network, commit: str, untagged: str) -> None:
-    """What it would say about a commit tells nothing: the build looks through all of its history then."""
-    repository = SERVED[0] / "strict.git"
-    subprocess.run(["git", "clone", "--quiet", "--bare", str(SERVED[0] / "x.git"), str(repository)], check=True)
-    assert check_git(network, URL.replace("x.git", "strict.git"), "", "9" * 40) == ""
+def test_checks(new_build: NewBuild) -> None:
+    assert error_of(new_build(("docker version", (1, "", "Cannot connect\n")))) == "image.docker_not_answering"
+    assert error_of(new_build(("buildx version", (1, "", "")))) == "image.buildkit_missing"
+    platforms = ("buildx inspect", (0, "Name: default\nPlatforms: linux/amd64, linux/386\n", ""))
+    assert error_of(new_build(platforms, platform="linux/arm64")) == "image.cross_building"
+    none = ("image inspect", (1, "", "No such image"))
+    refused = ("imagetools", (1, "", "ERROR: lookup registry-1.docker.io: no such host\n"))
+    unpulled = ("docker pull", (1, "", "no such host\n"))
+    assert error_of(new_build(none, refused, unpulled)) == "image.base_unreachable"
+
+
+def test_room_is_looked_for_before_a_build(new_build: NewBuild, tmp_path: Path) -> None:
+    root = ("docker info", (0, f"{tmp_path}\n", ""))
+    assert error_of(new_build(root, minimum_free_mb=1 << 40)) == "image.disk_full"
+    assert new_build(root, minimum_free_mb=1, bases={}).check() == {}
+    for silent in ((1, "", "Cannot connect\n"), (0, "\n", "")):
+        build = new_build(("docker info", silent), minimum_free_mb=1, bases={})
+        assert error_of(build) == "image.docker_not_answering"
+
+
+def test_docker_20_10_builds_without_buildx(new_build: NewBuild) -> None:
+    build = new_build(
+        ("docker version", (0, "20.10.24 linux/amd64\n", "")),
+        ("buildx version", (1, "", "")),
+        bases={},
+    )
+    assert build.check() == {}
+
+
+BUILDX = ("buildx version", (0, "github.com/docker/buildx v0.15.1 2c47f9e\n", ""))
+# The first as buildx 0.29.1 says it.
+UNRESOLVED = (
+    'none.invalid/cuda:1: failed to resolve source metadata for none.invalid/cuda:1: failed to do request: Head "https:'
+    '//none.invalid/v2/cuda/manifests/1": dial tcp: lookup none.invalid on 127.0.0.11:53: no such host'
+)
 
 
 @pytest.mark.parametrize(
-    ("url", "tag", "wanted", "error_id"),
+    ("message", "error_id"),
     [
-        (URL, "", "0" * 40, "image.commit_missing"),
-        (URL, "v0.9.2", "0" * 40, "image.commit_differs"),
-        (URL, "v9", "0" * 40, "image.tag_missing"),
-        (f"http://127.0.0.1:{PORT}/none.git", "v0.9.2", "0", "image.git_unreachable"),
-        ("http://127.0.0.1:9/x.git", "v0.9.2", "0", "image.git_unreachable"),
-        (f"http://127.0.0.1:{PORT + 1}/x.git", "v0.9.2", "0", "image.git_unreachable"),
+        (UNRESOLVED, "image.base_unreachable"),
+        ("dockerfile parse error on line 3: unknown instruction: RUM", "image.dockerfile_invalid"),
     ],
+    ids=str,
 )
-def test_what_is_wrong(url: str, tag: str, wanted: str, error_id: str, network: Network, commit: str) -> None:
-    with pytest.raises(StackError) as caught:
-        check_git(network, url, tag, wanted)
+def test_buildkit_looks_at_the_dockerfile(message: str, error_id: str, new_build: NewBuild) -> None:
+    said = json.dumps({"warnings": None, "buildError": {"message": message}})
+    build = new_build(BUILDX, ("check,format=json", (1, said, "")), bases={})
+    with pytest.raises(StackError, match=message[-20:]) as caught:
+        build.check()
     assert caught.value.id == error_id
 
 
-def test_a_password_goes_where_it_belongs(network: Network, commit: str) -> None:
-    url = f"http://127.0.0.1:{PORT + 1}/x.git"
-    assert check_git(network, url, "v0.9.2", commit, f"http://user:pass@127.0.0.1:{PORT + 1}\n") == commit
-    with pytest.raises(StackError, match="401"):
-        check_git(network, url, "v0.9.2", commit, "http://user:pass@example.org\n")
+def test_what_buildkit_would_do_otherwise_is_a_warning(new_build: NewBuild) -> None:
+    location = {"ranges": [{"start": {"line": 7}, "end": {"line": 7}}]}
+    rule = {"ruleName": "FromAsCasing", "detail": "'as' and 'FROM' keywords' casing do not match"}
+    said = json.dumps({"warnings": [{**rule, "location": location}]})
+    build = new_build(BUILDX, ("check,format=json", (1, said, "")), bases={"X": f"a/b@{DIGEST}"})
+    assert build.check() == {"X": f"a/b@{DIGEST}"}
+    assert build.warnings == [
+        "BuildKit on b1 says of line 7 of the image's Dockerfile: 'as' and 'FROM' keywords' casing do not match "
+        "(FromAsCasing)."
+    ]
+    asked = next(command for command in build.host.asked if "check,format=json" in command)
+    assert f"--build-arg=X=a/b@{DIGEST}" in asked
 
 
-def test_plain_files_of_a_server_without_git() -> None:
-    assert parse_refs(f"{'a' * 40}\trefs/heads/main\nnonsense\n".encode()) == {"refs/heads/main": "a" * 40}
-    assert parse_refs(b"<html>") == {}
-    assert parse_refs(b"001e# service=git-upload-pack\n0000zzzz") == {}
+@pytest.mark.parametrize("version", ["github.com/docker/buildx 0.13.1+ds1 0.13.1+ds1-3\n", "", "v0.14.9"])
+def test_an_older_buildx_is_not_asked(version: str, new_build: NewBuild) -> None:
+    build = new_build(("buildx version", (0, version, "")), bases={})
+    build.check()
+    assert not any("check,format=json" in command for command in build.host.asked)
 
 
-def test_reach(network: Network, commit: str) -> None:
-    check_reach(network, "b1", {"x": "file:///anywhere"})
-    # This server does not know HEAD.
-    check_reach(network, "b1", {"x": f"http://127.0.0.1:{PORT}/x.git/info/refs?service=git-upload-pack"})
-    with pytest.raises(StackError) as caught:
-        check_reach(network, "b1", {"crate index": "http://127.0.0.1:9/"})
-    assert caught.value.id == "image.crate_index_unreachable"
-    with pytest.raises(StackError, match="the Rust toolchain from") as caught:
-        check_reach(network, "b1", {"Rust toolchain": "http://127.0.0.1:9/"})
-    assert caught.value.id == "image.download_unreachable"
+def test_a_daemon_that_can_not_check_is_no_reason(new_build: NewBuild) -> None:
+    refused = (
+        "check,format=json",
+        (1, "", "ERROR: unsupported frontend capability moby.buildkit.frontend.subrequests"),
+    )
+    assert new_build(BUILDX, refused, bases={}).check() == {}

@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine_versions.table import DEFAULT_VERSION
 from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.advice import build_time, evaluation_warnings
-from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.engine_versions import (
-    DEFAULT_VERSION,
-    engine_version,
-)
+from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.engine import engine_version
 from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.plan import image_plan
 
 SETTINGS: dict[str, Any] = {

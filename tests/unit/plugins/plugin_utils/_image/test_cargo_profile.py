@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
 from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.cargo_profile import cargo_profile
-from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.engine_versions import engine_version
+from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.engine import engine_version
 
 
 def made(given: Any, version: str = "0.9.2") -> list[str]:

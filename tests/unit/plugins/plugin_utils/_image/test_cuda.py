@@ -6,6 +6,11 @@ import itertools
 from typing import Any
 
 import pytest
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine_versions.table import (
+    NEWEST_PUBLISHED,
+    RELEASES,
+    ROWS,
+)
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackErrors
 from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.compute_capability import (
     CAPABILITY_CUDA,
@@ -19,17 +24,12 @@ from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.cuda_releas
     newest_cuda,
     oldest,
 )
-from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.engine_versions import (
-    COMMITS,
+from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.engine import (
     ENGINE_VERSIONS,
     EngineVersion,
     engine_version,
 )
-from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.published import (
-    NEWEST_PUBLISHED,
-    PUBLISHED,
-    published_tag,
-)
+from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.published import published_tag
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,7 +42,7 @@ DRIVERS = ["470.256.02", "525.147.05", "535.309.01", "550.163.01", "570.124.06",
 
 
 def engine_of(version: str) -> EngineVersion:
-    return engine_version(version, "" if version in COMMITS else COMMIT)
+    return engine_version(version, "" if version in RELEASES else COMMIT)
 
 
 def number(version: str) -> tuple[int, ...]:
@@ -606,15 +606,16 @@ def test_the_newest_release_has_images() -> None:
     assert published("580.95.05", ["8.9"], NEWEST_PUBLISHED) == f"cuda130-sm89-{NEWEST_PUBLISHED}"
 
 
-@pytest.mark.parametrize("row", PUBLISHED, ids=lambda row: ".".join(str(part) for part in row.since))
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: ".".join(str(part) for part in row.since))
 def test_every_published_capability_has_a_lane(row: Any) -> None:
-    lanes = {one for _cuda, capabilities in row.lanes for one in capabilities}
-    assert lanes >= {one for capabilities in row.capabilities.values() for one in capabilities}
+    published = row.published
+    lanes = {one for _cuda, capabilities in published.lanes for one in capabilities}
+    assert lanes >= {one for capabilities in published.capabilities.values() for one in capabilities}
     # The first CUDA of a lane compiles for all that it is for.
-    for cuda, capabilities in row.lanes:
+    for cuda, capabilities in published.lanes:
         for one in capabilities:
             minimum = CAPABILITY_CUDA[".".join(str(part) for part in capability(one))]
-            assert not row.capabilities or row.since == (0, 6, 0) or number(minimum) <= number(cuda)
+            assert not published.capabilities or row.since == (0, 6, 0) or number(minimum) <= number(cuda)
 
 
 @given(st.lists(st.text(), max_size=2), st.text(), st.text(), st.text())

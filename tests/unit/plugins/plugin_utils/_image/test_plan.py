@@ -5,14 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine_versions.table import DEFAULT_VERSION
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
-from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.engine_versions import DEFAULT_VERSION
-from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.plan import (
-    family_of,
-    image_plan,
-    image_result,
-)
-from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.source import split_credentials
+from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.plan import image_plan
 
 SETTINGS: dict[str, Any] = {
     "version": "0.9.2",
@@ -311,19 +306,6 @@ def test_refusals(source: str, settings: dict[str, Any], error_id: str) -> None:
     assert caught.value.id == error_id
 
 
-@pytest.mark.parametrize(
-    ("base", "family"),
-    [
-        ("nvidia/cuda:12.8.1-devel-ubuntu22.04", "apt"),
-        ("mirror.example.org/cuda:13.0.2-devel-ubi9@sha256:00", "dnf"),
-        ("rockylinux/rockylinux:9", "dnf"),
-        ("debian:13", "apt"),
-    ],
-)
-def test_families(base: str, family: str) -> None:
-    assert family_of(base, "") == family
-
-
 def test_one_text_is_a_list_too() -> None:
     # As `-e mistral_image_features=cuda,nccl` gives it.
     assert plan(features="cuda,nccl")["dockerfile"]["build"]["FEATURES"] == "cuda,nccl"
@@ -349,18 +331,3 @@ def test_a_build_has_no_keys_for_ssh() -> None:
 def test_the_index_that_is_used_is_asked(registry: str, token: str, asked: str | None) -> None:
     wanted = {"crate_index_url": "https://index.crates.io/config.json", "cargo_registry_url": registry}
     assert plan(**wanted, cargo_registry_token=token)["reach"].get("crate index") == asked
-
-
-def test_credentials_are_taken_out() -> None:
-    assert split_credentials("https://a%40b:c@h:1/p") == ("https://h:1/p", "a@b", "c")
-    assert split_credentials("ssh://git@h/p").url == "ssh://git@h/p"
-
-
-def test_the_result() -> None:
-    labels = {"io.mistralrs.stack.engine_version": "0.9.5", "io.mistralrs.stack.source": "evaluation"}
-    found = image_result({"Id": "sha256:1", "RepoDigests": [], "Config": {"Labels": labels}}, "x:1")
-    assert found["evaluation"] is True
-    assert found["digest"] == "sha256:1"
-    assert found["command_generation"] == "0.9.1"
-    found = image_result({"Id": "sha256:1", "RepoDigests": ["r@sha256:2"], "Config": {"Labels": None}}, "x:1")
-    assert (found["digest"], found["engine_version"], found["compute_capabilities"]) == ("sha256:2", "", [])

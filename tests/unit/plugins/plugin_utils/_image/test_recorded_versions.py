@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine_versions.table import RELEASES, row_of
 from ansible_collections.mistralrs.stack.plugins.module_utils._version_number import parse
-from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.cuda import _CUTLASS_SINCE
-from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.engine_versions import COMMITS, engine_version
-from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.published import PUBLISHED, published_tag
+from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.engine import engine_version
+from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.published import published_tag
 
 RECORDED = Path(__file__).resolve().parents[4] / "recordings" / "mistralrs-source"
 
@@ -51,14 +51,14 @@ def number(text: str) -> list[int]:
 
 def test_the_versions_are_those_of_the_repository() -> None:
     assert {row.tag.removeprefix("v"): row.commit for row in TAGS.values() if row.tag != "-"} == {
-        version: commit for version, commit in COMMITS.items() if engine_version(version).tag
+        version: release.commit for version, release in RELEASES.items() if release.tagged
     }
-    assert set(COMMITS.values()) == set(TAGS)
+    assert {release.commit for release in RELEASES.values()} == set(TAGS)
 
 
-@pytest.mark.parametrize("version", COMMITS)
+@pytest.mark.parametrize("version", RELEASES)
 def test_a_version_is_what_its_source_says(version: str) -> None:
-    engine, source = engine_version(version), TAGS[COMMITS[version]]
+    engine, source = engine_version(version), TAGS[RELEASES[version].commit]
     assert engine.tag == source.tag.removeprefix("-")
     assert engine.reported_version == source.version
     assert engine.rust_minimum == source.rust
@@ -70,17 +70,17 @@ def test_a_version_is_what_its_source_says(version: str) -> None:
     assert engine.default_features == (source.default == "-")
     tool = "CUDAFORGE_THREADS" if source.nvcc.startswith("cudaforge") else "RAYON_NUM_THREADS"
     assert engine.threads_variable == tool
-    assert ((parse(version) or ()) >= _CUTLASS_SINCE) == (source.cutlass != "-")
+    assert engine.cutlass == (source.cutlass != "-")
 
 
 # The newest toolkit that each release of cudarc knows: its build.rs stops the build with a newer one.
 CUDARC = {"0.13.9": "12.8", "0.19.0": "13.1", "0.19.4": "13.2", "0.19.8": "13.3"}
 
 
-@pytest.mark.parametrize("version", COMMITS)
+@pytest.mark.parametrize("version", RELEASES)
 def test_the_toolkits_are_those_that_compile(version: str) -> None:
     """All that the engine's list has, from where the kernels compile on, up to where CUTLASS and cudarc end."""
-    engine, source = engine_version(version), TAGS[COMMITS[version]]
+    engine, source = engine_version(version), TAGS[RELEASES[version].commit]
     # The newest in Cargo.lock is candle's; 0.17.8 is that of an optional crate.
     last = CUDARC[source.cudarc.split(",")[-1]]
     # cuda_fp8.h came with 11.8; CUTLASS 7d49e6c does not compile with 13.3 (upstream issue 2292).
@@ -104,8 +104,8 @@ PUBLISHED_ROWS = [tuple(row) for row in lines("published.txt")]
 
 def test_published_images_are_those_of_the_workflow() -> None:
     """Every lane of every release, and none besides."""
-    for version in (one for one in COMMITS if "+" not in one and (parse(one) or ()) >= (0, 8, 4)):
-        row = [one for one in PUBLISHED if one.since <= (parse(version) or ())][-1]
+    for version in (one for one in RELEASES if "+" not in one and (parse(one) or ()) >= (0, 8, 4)):
+        row = row_of(parse(version) or ()).published
         ours = {
             (cuda.replace(".", ""), sm, kind)
             for cuda, capabilities in row.lanes

@@ -6,16 +6,17 @@ import contextlib
 import re
 
 import pytest
-from ansible_collections.mistralrs.stack.plugins.module_utils._engine.versions import ENGINES, engine_of
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine_versions.table import (
+    DEFAULT_VERSION,
+    RELEASES,
+    ROWS,
+    engine_of,
+)
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._version_number import parse, text_of
-from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.engine_versions import (
-    COMMITS,
-    DEFAULT_VERSION,
+from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.engine import (
     ENGINE_VERSIONS,
     KNOWN,
-    LINES,
-    UNTAGGED,
     engine_version,
     ranges,
 )
@@ -73,11 +74,11 @@ def test_releases(version: str, commit: str, tag: str, reported: str) -> None:
 
 def test_every_release_is_listed_once() -> None:
     """28 tags from v0.6.0 on without candidates, the crate 0.8.1, and one commit after a release."""
-    assert len(COMMITS) == len(set(COMMITS.values())) == 30
-    assert [version for version in COMMITS if "+" in version] == ["0.9.2+7"]
-    assert {f"0.8.{patch}" for patch in range(24)} <= set(COMMITS)
-    assert all(re.fullmatch("[0-9a-f]{40}", commit) for commit in COMMITS.values())
-    assert [one.version for one in ENGINE_VERSIONS if not one.tag] == [*UNTAGGED, "0.9.2+7"]
+    assert len(RELEASES) == len({release.commit for release in RELEASES.values()}) == 30
+    assert [version for version in RELEASES if "+" in version] == ["0.9.2+7"]
+    assert {f"0.8.{patch}" for patch in range(24)} <= set(RELEASES)
+    assert all(re.fullmatch("[0-9a-f]{40}", release.commit) for release in RELEASES.values())
+    assert [one.version for one in ENGINE_VERSIONS if not one.tag] == ["0.8.1", "0.9.2+7"]
     assert KNOWN == "0.6.0, 0.7.0, 0.8.0 to 0.8.23, 0.9.0 to 0.9.2, 0.9.2+7"
 
 
@@ -124,7 +125,7 @@ def test_a_commit_after_a_release_is_like_the_release_but_for_what_it_fixed() ->
     ],
 )
 def test_where_versions_differ(version: str, differences: dict[str, object]) -> None:
-    found = engine_version(version, COMMIT)._asdict()
+    found = vars(engine_version(version, COMMIT))
     assert {key: found[key] for key in differences} == differences
 
 
@@ -134,25 +135,26 @@ def test_cuda_of_the_lines() -> None:
     11.4 to 11.7 are in its list, but the kernels include cuda_fp8.h of 11.8. 13.3 is there from v0.8.23 on, whose
     CUTLASS 7d49e6c does not compile with it (upstream issue 2292); v0.9.0 has another.
     """
-    for line in LINES:
+    for row in ROWS:
+        line = row.build
         assert not {"11.4", "11.5", "11.6", "11.7", "12.7", "13.4"} & set(line.cuda_versions)
-        assert ("11.8" in line.cuda_versions) == (line.since >= (0, 8, 0))
-        assert ("13.2" in line.cuda_versions) == (line.since >= (0, 8, 0))
-        assert ("13.3" in line.cuda_versions) == (line.since >= (0, 9, 0))
+        assert ("11.8" in line.cuda_versions) == (row.since >= (0, 8, 0))
+        assert ("13.2" in line.cuda_versions) == (row.since >= (0, 8, 0))
+        assert ("13.3" in line.cuda_versions) == (row.since >= (0, 9, 0))
         assert list(line.cuda_versions) == sorted(line.cuda_versions, key=lambda one: [int(n) for n in one.split(".")])
 
 
 def test_tables_are_in_order() -> None:
-    assert [line.since for line in LINES] == sorted(line.since for line in LINES)
-    numbers = [parse(version) or () for version in COMMITS]
+    assert [row.since for row in ROWS] == sorted(row.since for row in ROWS)
+    numbers = [parse(version) or () for version in RELEASES]
     assert numbers == sorted(numbers)
 
 
-@pytest.mark.parametrize("version", [*COMMITS, "0.9.3+1", "0.9.99"])
+@pytest.mark.parametrize("version", [*RELEASES, "0.9.3+1", "0.9.99"])
 def test_the_command_line_is_that_of_the_plan(version: str) -> None:
     generation = engine_version(version, COMMIT).command_generation
     assert engine_of(generation) == engine_of(version)
-    assert generation in {text_of(engine.since) for engine in ENGINES}
+    assert generation in {text_of(row.engine.generation) for row in ROWS}
 
 
 def test_unknown_without_a_commit() -> None:
@@ -167,11 +169,11 @@ def test_unknown_without_a_commit() -> None:
     ("version", "like", "generation"),
     [
         ("0.6.1", "0.6.0", "0.6.0"),
-        ("0.8.24", "0.8.4", ""),
-        ("0.9.2+8", "0.9.0", ""),
-        ("0.9.3", "0.9.0", ""),
-        ("0.10.0", "0.9.0", ""),
-        ("1.0.0", "0.9.0", ""),
+        ("0.8.24", "0.8.22", ""),
+        ("0.9.2+8", "0.9.1", ""),
+        ("0.9.3", "0.9.1", ""),
+        ("0.10.0", "0.9.1", ""),
+        ("1.0.0", "0.9.1", ""),
     ],
 )
 def test_unknown_with_a_commit(version: str, like: str, generation: str) -> None:
@@ -187,12 +189,12 @@ def test_unknown_with_a_commit(version: str, like: str, generation: str) -> None
 @pytest.mark.parametrize(
     ("given", "commit", "warnings"),
     [
-        ("", COMMITS["0.8.23"], []),
-        (COMMITS["0.8.23"], COMMITS["0.8.23"], []),
-        (COMMITS["0.8.23"][:10], COMMITS["0.8.23"], []),
-        (COMMIT, COMMIT, [f"is built as 0.8.23, but mistral.rs 0.8.23 is {COMMITS['0.8.23']}"]),
+        ("", RELEASES["0.8.23"].commit, []),
+        (RELEASES["0.8.23"].commit, RELEASES["0.8.23"].commit, []),
+        (RELEASES["0.8.23"].commit[:10], RELEASES["0.8.23"].commit, []),
+        (COMMIT, COMMIT, [f"is built as 0.8.23, but mistral.rs 0.8.23 is {RELEASES['0.8.23'].commit}"]),
         # What the name for it would be is said, and an abbreviated one is completed.
-        ("9e922623", COMMITS["0.9.2+7"], ["is mistral.rs 0.9.2+7, but is built as 0.8.23: set"]),
+        ("9e922623", RELEASES["0.9.2+7"].commit, ["is mistral.rs 0.9.2+7, but is built as 0.8.23: set"]),
     ],
 )
 def test_a_commit_for_a_known_version(given: str, commit: str, warnings: list[str]) -> None:

@@ -1,8 +1,7 @@
 """What is written into the engine's configuration is read by that version: it ignores keys that it doesn't know.
 
-C(READ) was read in mistral.rs's source at the tags that it names. C(ServeConfig), C(ModelEntry), C(DeviceOptionsToml),
-C(GlobalOptionsToml): mistralrs-cli/src/config/mod.rs; the other structs: mistralrs-cli/src/args/{mod,model,server,
-paged_attn}.rs. Flags of v0.6.0: mistralrs-server/src/main.rs and mistralrs-core/src/model_selected.rs.
+tests/recordings/mistralrs-source/options.txt has what each version reads. Flags of v0.6.0: mistralrs-server/src/main.rs
+and mistralrs-core/src/model_selected.rs.
 """
 
 from __future__ import annotations
@@ -10,71 +9,38 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import tomllib
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine.plan import engine_plan
-from ansible_collections.mistralrs.stack.plugins.module_utils._engine.versions import ENGINES, engine_of
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine_versions.table import RELEASES, engine_of
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError, StackErrors
+from ansible_collections.mistralrs.stack.plugins.module_utils._version_number import parse
 
 GIB = 1 << 30
 RECORDINGS = Path(__file__).parents[4] / "recordings"
 Number = tuple[int, ...]
-# A key: the first version that reads it, the first that doesn't any more, where that is seen.
-READ: dict[str, tuple[Number, Number | None, str]] = {
-    "command": ((0, 7, 0), None, "config/mod.rs CliConfig @ v0.7.0"),
-    "default_model_id": ((0, 7, 0), None, "config/mod.rs ServeConfig @ v0.7.0"),
-    "global.token_source": ((0, 7, 0), None, "config/mod.rs GlobalOptionsToml @ v0.7.0"),
-    "server.host": ((0, 7, 0), None, "args/server.rs @ v0.7.0"),
-    "server.port": ((0, 7, 0), None, "args/server.rs @ v0.7.0"),
-    # Before, the user interface is off unless 'ui' is set.
-    "server.no_ui": ((0, 8, 2), None, "args/server.rs @ v0.8.2; not @ v0.8.0"),
-    "server.access_log_format": ((0, 8, 11), None, "args/server.rs @ v0.8.11; not @ v0.8.10"),
-    "runtime.max_seqs": ((0, 7, 0), None, "args/mod.rs RuntimeOptions @ v0.7.0"),
-    "paged_attn.mode": ((0, 7, 0), None, "args/paged_attn.rs @ v0.7.0"),
-    "paged_attn.memory_fraction": ((0, 7, 0), None, "args/paged_attn.rs @ v0.7.0"),
-    "paged_attn.memory_mb": ((0, 7, 0), None, "args/paged_attn.rs @ v0.7.0"),
-    # Optional from v0.8.4 on, where it is left out.
-    "models.kind": ((0, 7, 0), (0, 8, 4), "config/mod.rs ModelEntry @ v0.7.0, v0.8.3; #[serde(default)] @ v0.8.4"),
-    "models.model_id": ((0, 7, 0), None, "config/mod.rs ModelEntry @ v0.7.0"),
-    "models.jinja_explicit": ((0, 7, 0), None, "config/mod.rs ModelEntry, commands/config.rs l.225 @ v0.7.0"),
-    "models.dtype": ((0, 7, 0), None, "config/mod.rs ModelEntry @ v0.7.0"),
-    # In the struct before, too, but used for plain models and GGML only.
-    "models.tokenizer": (
-        (0, 9, 1),
-        None,
-        "mistralrs-core/src/pipeline/gguf.rs resolve_tokenizer @ v0.9.1; not @ v0.9.0",
-    ),
-    # Inferred from the file's name from v0.9.1 on.
-    "models.format.format": ((0, 7, 0), (0, 9, 1), "args/model.rs FormatOptions @ v0.7.0"),
-    "models.format.quantized_file": ((0, 7, 0), None, "args/model.rs FormatOptions @ v0.7.0"),
-    # From v0.9.1 on, the tokenizer is found beside the model.
-    "models.format.tok_model_id": (
-        (0, 7, 0),
-        (0, 9, 1),
-        "args/model.rs FormatOptions @ v0.7.0; macros.rs get_paths_gguf",
-    ),
-    # Called isq from v0.8.4 on, with this name as an alias.
-    "models.quantization.in_situ_quant": ((0, 7, 0), None, "args/model.rs @ v0.7.0, v0.8.3; alias @ v0.8.4, v0.9.2"),
-    "models.quantization.from_uqff": ((0, 7, 0), None, "args/model.rs QuantizationOptions @ v0.7.0"),
-    "models.device.cpu": ((0, 7, 0), None, "config/mod.rs DeviceOptionsToml @ v0.7.0"),
-    "models.device.max_seq_len": ((0, 7, 0), None, "config/mod.rs DeviceOptionsToml @ v0.7.0"),
-}
-VERSIONS = [
-    "0.7.0",
-    "0.8.0",
-    "0.8.1",
-    "0.8.2",
-    "0.8.3",
-    "0.8.4",
-    "0.8.10",
-    "0.8.11",
-    "0.8.23",
-    "0.9.0",
-    "0.9.1",
-    "0.9.2+7",
-]
+
+
+class Key(NamedTuple):
+    """A key of the configuration: the first version that reads it, and the first that doesn't any more."""
+
+    since: Number
+    until: Number | None
+    source: str
+
+
+def keys() -> Iterator[tuple[str, Key]]:
+    for line in (RECORDINGS / "mistralrs-source" / "options.txt").read_text().splitlines():
+        if not line.startswith(("#", "compared-up-to")):
+            key, since, until, source = line.split(maxsplit=3)
+            yield key, Key(parse(since) or (), parse(until), source)
+
+
+READ = dict(keys())
+# Those that have a configuration file.
+VERSIONS = [name for name in RELEASES if engine_of(name).toml]
 GGUF = {
     "name": "gemma:270m",
     "file": "g-q4_k_m.gguf",
@@ -130,10 +96,11 @@ def written(version: str) -> set[str]:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_key_that_is_written_is_read(version: str) -> None:
-    number = tuple(int(part) for part in version.partition("+")[0].split("."))
-    for key in written(version):
-        since, until, source = READ[key]
-        assert since <= number < (until or (1, 0, 0)), f"{key}: {source}"
+    number = parse(version) or ()
+    for name in written(version):
+        key = READ[name]
+        assert key.since <= number, f"{name}: {key.source}"
+        assert not key.until or number < key.until, f"{name}: {key.source}"
 
 
 def test_every_key_of_the_table_is_written() -> None:
@@ -156,12 +123,8 @@ def test_the_recorded_configurations_have_no_other_keys(recorded: str) -> None:
     assert set(paths(document)) <= set(READ)
 
 
-def test_the_table_goes_forward() -> None:
-    assert [engine.since for engine in ENGINES] == sorted({engine.since for engine in ENGINES})
-
-
 @pytest.mark.parametrize(
-    ("version", "since"),
+    ("version", "generation"),
     [
         ("0.6.0", (0, 6, 0)),
         ("0.8.1", (0, 8, 0)),
@@ -172,8 +135,8 @@ def test_the_table_goes_forward() -> None:
         ("0.9.2+7", (0, 9, 1)),
     ],
 )
-def test_rows(version: str, since: Number) -> None:
-    assert engine_of(version).since == since
+def test_rows(version: str, generation: Number) -> None:
+    assert engine_of(version).generation == generation
 
 
 @pytest.mark.parametrize("version", ["0.9.2+", "0.9.2+x", "0.9.2-7", "+7", "0.6.0.1", "0.10.0+1"])
