@@ -19,7 +19,6 @@ else could make a file under the name of the deleted archive; those of the stand
 from __future__ import annotations
 
 import errno
-import fcntl
 import gc
 import hashlib
 import json
@@ -39,6 +38,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, Callable, NamedTuple, NoReturn
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._files.lock import FileLock, Locked
 from ansible_collections.mistralrs.stack.plugins.module_utils._process import began
 
 JOB_FAILED = Fault(
@@ -91,6 +91,8 @@ _MAX_FILE = 4 << 20
 _FORGOTTEN = 30 * 86400.0
 # So often a run begins anew because others took the results of the jobs that it waited for.
 _TRIES = 10
+# Whoever looks at a job has its lock for a moment; a job has it for longer.
+_LOCK_SECONDS = 0.5
 _NICENESS = 5
 _OOM_SCORE = 500
 _SECRET_WORDS = frozenset(("token", "password", "secret"))
@@ -264,35 +266,6 @@ class Job:
         if mode == 0o700 and stat.S_IMODE(status.st_mode) != mode:
             os.chmod(path, mode)
 
-    def _lock(self, operation: int, create: bool) -> int:
-        """A descriptor with the lock; -1 if the job lives, -2 if there is no lock file."""
-        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_CREAT if create else 0)
-        # Whoever looks at a job has its lock for a moment; a job has it for longer.
-        until = time.monotonic() + 0.5
-        while True:
-            try:
-                descriptor = os.open(self._path("lock"), flags, 0o600)
-            except FileNotFoundError:
-                if create:
-                    raise
-                return -2
-            try:
-                fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
-                # A lock file that was removed meanwhile is not the one that others see.
-                if os.stat(self._path("lock")).st_ino == os.fstat(descriptor).st_ino:
-                    return descriptor
-            except FileNotFoundError:
-                pass
-            except BlockingIOError:
-                if operation == fcntl.LOCK_SH or time.monotonic() > until:
-                    os.close(descriptor)
-                    return -1
-                time.sleep(0.01)
-            except BaseException:
-                os.close(descriptor)
-                raise
-            os.close(descriptor)
-
     def _read(self, kind: str) -> dict[str, Any]:
         """A file of the job; {} if it is not there or was not written to the end."""
         try:
@@ -339,32 +312,36 @@ class Job:
 
     def _forget(self) -> None:
         """Remove everything unless the job lives."""
-        descriptor = self._lock(fcntl.LOCK_EX, create=True)
-        if descriptor >= 0:
+        with suppress(Locked), FileLock(self._path("lock"), timeout=_LOCK_SECONDS):
             self._remove("json", "tmp", "result.json", "result.tmp", "log", "lock")
-            os.close(descriptor)
 
     # What others see.
 
     def poll(self) -> Status:
         """How the job is now."""
         with self._errors():
-            descriptor = self._lock(fcntl.LOCK_SH, create=False)
             try:
-                return self._status(descriptor)
-            finally:
-                if descriptor >= 0:
-                    os.close(descriptor)
+                with FileLock(self._path("lock"), shared=True, create=False):
+                    return self._ended()
+            except Locked:
+                return self._running()
+            except FileNotFoundError:
+                return self._none()
 
-    def _status(self, descriptor: int) -> Status:
-        record = self._read("json") if descriptor != -2 else {}
-        progress = record.get("progress")
-        progress = progress if isinstance(progress, dict) else {}
-        if descriptor == -1:
-            return Status(self.id, "running", progress, {})
-        result = self._read("result.json") if descriptor >= 0 else {}
+    def _running(self) -> Status:
+        return Status(self.id, "running", _progress(self._read("json")), {})
+
+    def _none(self) -> Status:
+        self._seen = 0
+        return Status(self.id, "none", {}, {})
+
+    def _ended(self) -> Status:
+        """How a job is whose lock is free."""
+        record = self._read("json")
+        progress = _progress(record)
+        result = self._read("result.json")
         self._seen = self._identity() if result else 0
-        if not result and descriptor >= 0 and self._identity():
+        if not result and self._identity():
             error = StackError(JOB_UNREADABLE, id=self.id, why="its file is damaged", log=self._path("log"))
             result = {"error": {"id": error.id, "msg": str(error)}}
         if not result:
@@ -425,18 +402,18 @@ class Job:
     def collect(self) -> Status:
         """Take the result, which is gone then; of two who try at the same time one gets it."""
         with self._errors():
-            descriptor = self._lock(fcntl.LOCK_EX, create=False)
-            if descriptor < 0:
-                return self._status(descriptor)
             try:
-                status = self._status(descriptor)
-                self._remove("json", "tmp", "result.json", "result.tmp")
-                if "ok" in status.result:
-                    self._remove("log")
-                self._remove("lock")
-                return status
-            finally:
-                os.close(descriptor)
+                with FileLock(self._path("lock"), create=False, timeout=_LOCK_SECONDS):
+                    status = self._ended()
+                    self._remove("json", "tmp", "result.json", "result.tmp")
+                    if "ok" in status.result:
+                        self._remove("log")
+                    self._remove("lock")
+                    return status
+            except Locked:
+                return self._running()
+            except FileNotFoundError:
+                return self._none()
 
     def wait(self, seconds: float | None = None) -> Status:
         """How the job is when it has ended, or after some seconds."""
@@ -485,20 +462,17 @@ class Job:
         """Start the job unless it lives, or has a good result that the last C(poll) did not see."""
         with self._errors():
             self._make_directory()
-            descriptor = self._lock(fcntl.LOCK_EX, create=True)
-            if descriptor < 0:
-                self.watch()
-                return
             try:
-                if "ok" in self._read("result.json") and self._identity() != self._seen:
-                    return
-                self._remove("json", "tmp", "result.json", "result.tmp", "log")
-                self._reserve()
-                self._tidy()
+                with FileLock(self._path("lock"), timeout=_LOCK_SECONDS) as descriptor:
+                    if "ok" in self._read("result.json") and self._identity() != self._seen:
+                        return
+                    self._remove("json", "tmp", "result.json", "result.tmp", "log")
+                    self._reserve()
+                    self._tidy()
+                    self.watch()
+                    self._fork(work, descriptor)
+            except Locked:
                 self.watch()
-                self._fork(work, descriptor)
-            finally:
-                os.close(descriptor)
 
     def _reserve(self) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -607,6 +581,11 @@ class Job:
         if not isinstance(error, StackError):
             error = StackError(JOB_FAILED, what=_kind(error), where=_where(error), log=self._path("log"))
         return {"state": "finished", "error": {"id": error.id, "msg": str(error)}}
+
+
+def _progress(record: Mapping[str, Any]) -> dict[str, Any]:
+    progress = record.get("progress")
+    return progress if isinstance(progress, dict) else {}
 
 
 def _forked(main: Callable[[], int]) -> NoReturn:

@@ -19,6 +19,7 @@ from typing import Any, Callable
 
 import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils import _errors, _process
+from ansible_collections.mistralrs.stack.plugins.module_utils._files import lock
 from ansible_collections.mistralrs.stack.plugins.module_utils._jobs import detached as subject
 
 ID = "0123456789abcdef"
@@ -416,12 +417,12 @@ os.unlink(sys.argv[1])
 
 def test_a_job_outlives_the_archive_that_its_code_came_from(job: subject.Job, tmp_path: Path) -> None:
     archive = tmp_path / "ansible_model_payload.zip"
-    names = [module.__name__.replace(".", "/") for module in (subject, _errors, _process)]
+    names = [module.__name__.replace(".", "/") for module in (subject, lock, _errors, _process)]
     packages = {str(parent) for name in names for parent in Path(name).parents if str(parent) != "."}
     with zipfile.ZipFile(archive, "w") as file:
         for package in sorted(packages):
             file.writestr(f"{package}/__init__.py", "")
-        for name, module in zip(names, (subject, _errors, _process)):
+        for name, module in zip(names, (subject, lock, _errors, _process)):
             file.write(str(module.__file__), f"{name}.py")
     command = [sys.executable, "-c", MODULE, str(archive), job._store]
     # The pipes are closed at once, although the job goes on.
