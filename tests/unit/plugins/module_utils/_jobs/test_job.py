@@ -19,9 +19,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.reporter imp
 from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.worker import Work
 
 
-def test_the_outcome_of_a_job_is_there_when_it_has_ended_and_gone_when_it_was_collected(
-    job: Job, files: Callable[[], list[str]]
-) -> None:
+def test_a_result_is_kept_until_it_is_collected(job: Job, files: Callable[[], list[str]]) -> None:
     job.start_or_attach(lambda _report: {"changed": True})
     assert job.wait(10).result == {"ok": {"changed": True}}
     assert job.poll().state == "finished"
@@ -77,7 +75,7 @@ def test_cancelling_raises_in_the_work_and_leaves_nothing(
     assert files() == ["0123456789abcdef.log"]
 
 
-def test_a_job_that_does_not_listen_is_killed(
+def test_a_job_that_ignores_sigterm_is_killed(
     job: Job, until: Callable[..., Any], started: Callable[..., int], slow: Work
 ) -> None:
     def work(_report: Reporter) -> dict[str, Any]:
@@ -89,7 +87,7 @@ def test_a_job_that_does_not_listen_is_killed(
     assert job.cancel(0.2).state == "died"
 
 
-def test_a_job_that_can_not_be_killed_is_named(
+def test_the_error_of_a_job_that_can_not_be_killed_has_its_process(
     job: Job, monkeypatch: pytest.MonkeyPatch, started: Callable[..., int]
 ) -> None:
     """As one whose disk does not answer: the kernel holds all signals back."""

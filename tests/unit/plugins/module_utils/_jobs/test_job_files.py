@@ -59,7 +59,7 @@ def test_a_job_ends_well_on_a_full_disk(tmp_path: Path) -> None:
         subprocess.run(["umount", "-l", mount], check=True)
 
 
-def test_what_nobody_asked_about_for_a_month_is_removed(job: Job, files: Callable[[], list[str]]) -> None:
+def test_files_that_are_a_month_old_are_removed(job: Job, files: Callable[[], list[str]]) -> None:
     os.makedirs(job.files.directory, 0o700)
     for name in ("aaaaaaaaaaaaaaaa.log", "bbbbbbbbbbbbbbbb.result.json", "other"):
         Path(job.files.directory, name).write_text(json.dumps({}))
@@ -72,7 +72,7 @@ def test_what_nobody_asked_about_for_a_month_is_removed(job: Job, files: Callabl
     shutil.rmtree(job.files.directory)
 
 
-def test_a_damaged_result_is_not_said_to_be_a_restart(job: Job) -> None:
+def test_a_damaged_result_is_not_taken_for_a_restart(job: Job) -> None:
     job.start_or_attach(lambda _report: {"changed": True})
     job.wait(10)
     Path(job.files.path("result.json")).write_text('{"ok": {"chan')

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the mistralrs.stack maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a module that waits for a job, starts one or cancels one is told."""
+"""What a module returns that waits for a job, starts one or cancels one."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.detach import run_and_exit
 from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.job import Job, Status
-from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.modes import run
+from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.modes import FastPath, run
 from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.reporter import Reporter
 from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.worker import Work
 
 FAULT = Fault("model.of_this_test", "The {what} is wrong.", "Mend it.")
 
 
-def outcome(value: dict[str, Any] | None) -> Callable[[], dict[str, Any] | None]:
+def outcome(value: dict[str, Any] | None) -> FastPath:
     return lambda: value
 
 
@@ -38,7 +38,9 @@ def test_a_short_job_is_finished_in_the_same_run(job: Job, files: Callable[[], l
     assert (status.state, status.result, files()) == ("finished", {"ok": {"changed": True}}, [])
 
 
-def test_a_long_job_is_followed_and_then_told_once(job: Job, tmp_path: Path, until: Callable[..., Any]) -> None:
+def test_a_long_job_is_running_until_its_result_is_returned_once(
+    job: Job, tmp_path: Path, until: Callable[..., Any]
+) -> None:
     def work(report: Reporter) -> dict[str, Any]:
         report.update("m", 1, 4, "download")
         until((tmp_path / "go").exists)
@@ -53,27 +55,27 @@ def test_a_long_job_is_followed_and_then_told_once(job: Job, tmp_path: Path, unt
     assert run(job, "start", work, outcome({"changed": False})).result == {"ok": {"changed": False}}
 
 
-def forget_watchers(job: Job) -> None:
+def expire_watch(job: Job) -> None:
     os.utime(job.files.path("lock"), (1, 1))
 
 
-def test_a_good_result_that_nobody_heard_is_told_by_a_later_run(job: Job, slow: Work) -> None:
+def test_a_good_result_that_no_run_returned_is_returned_by_a_later_one(job: Job, slow: Work) -> None:
     job.start_or_attach(lambda _report: {"changed": True})
     job.wait(10)
-    forget_watchers(job)
+    expire_watch(job)
     assert run(job, "start", slow, outcome({"changed": False})).result == {"ok": {"changed": True}}
 
 
-def test_a_good_result_that_is_no_longer_true_is_forgotten(job: Job) -> None:
+def test_a_good_result_that_is_no_longer_true_is_dropped(job: Job) -> None:
     job.start_or_attach(lambda _report: {"changed": True})
     job.wait(10)
-    forget_watchers(job)
+    expire_watch(job)
     status = run(job, "wait", lambda _report: {"new": True}, outcome(None))
     assert status.result == {"ok": {"new": True}}
 
 
 @pytest.mark.parametrize("cause", ["fails", "dies"])
-def test_who_follows_a_job_hears_its_end_and_a_later_run_tries_again(job: Job, cause: str) -> None:
+def test_a_run_that_polls_gets_the_failure_and_a_later_run_tries_again(job: Job, cause: str) -> None:
     def work(report: Reporter) -> dict[str, Any]:
         time.sleep(0.2)
         if cause == "dies":
@@ -87,36 +89,34 @@ def test_who_follows_a_job_hears_its_end_and_a_later_run_tries_again(job: Job, c
         assert run(job, "start", work, outcome(None), 0).result["error"]["id"] == expected
     job.start_or_attach(work)
     job.wait(10)
-    forget_watchers(job)
+    expire_watch(job)
     assert run(job, "wait", lambda _report: {}, outcome(None)).result == {"ok": {}}
 
 
-def equal_runs(
-    job: Job, mode: str, work: Work, quick: Callable[[], dict[str, Any] | None], folder: Path
-) -> list[dict[str, Any]]:
-    """What five runs at once are told, each a process of its own."""
+def equal_runs(job: Job, mode: str, work: Work, fast_path: FastPath, folder: Path) -> list[dict[str, Any]]:
+    """What five runs at once return, each a process of its own."""
     children = []
     for number in range(5):
         pid = os.fork()
         if pid == 0:
 
-            def tell(number: int = number) -> int:
-                status = run(job, mode, work, quick, 0.1)
+            def run_until_ended(number: int = number) -> int:
+                status = run(job, mode, work, fast_path, 0.1)
                 while status.state == "running":
                     time.sleep(0.05)
-                    status = run(job, mode, work, quick, 0.1)
-                (folder / f"told{number}").write_text(json.dumps(status.result))
+                    status = run(job, mode, work, fast_path, 0.1)
+                (folder / f"result{number}").write_text(json.dumps(status.result))
                 return 0
 
-            run_and_exit(tell)
+            run_and_exit(run_until_ended)
         children.append(pid)
     assert [os.waitpid(pid, 0)[1] for pid in children] == [0] * 5
-    return [json.loads((folder / f"told{number}").read_text()) for number in range(5)]
+    return [json.loads((folder / f"result{number}").read_text()) for number in range(5)]
 
 
 @pytest.mark.parametrize("mode", ["wait", "start"])
 @pytest.mark.parametrize("cause", ["fails", "dies", "too large"])
-def test_all_who_wait_are_told_of_a_failure(job: Job, tmp_path: Path, cause: str, mode: str) -> None:
+def test_all_runs_that_wait_get_the_failure(job: Job, tmp_path: Path, cause: str, mode: str) -> None:
     """Of five equal runs one takes the result; for the others nothing is not as good as success."""
 
     def work(_report: Reporter) -> dict[str, Any]:
@@ -130,25 +130,25 @@ def test_all_who_wait_are_told_of_a_failure(job: Job, tmp_path: Path, cause: str
         raise StackError(FAULT, what="thing")
 
     expected = {"fails": FAULT.id, "dies": "model.job_died", "too large": "model.job_unreadable"}[cause]
-    told = equal_runs(job, mode, work, outcome(None), tmp_path)
-    assert [each.get("error", {}).get("id") for each in told] == [expected] * 5
+    results = equal_runs(job, mode, work, outcome(None), tmp_path)
+    assert [each.get("error", {}).get("id") for each in results] == [expected] * 5
     # Who waits shares the failure. Who asks now and then finds no job any more, and tries again.
     assert len((tmp_path / "tries").read_text()) <= {"wait": 2, "start": 5}[mode]
 
 
 @pytest.mark.parametrize("mode", ["wait", "start"])
-def test_all_who_wait_are_told_what_came_out(job: Job, tmp_path: Path, mode: str) -> None:
+def test_all_runs_that_wait_get_the_outcome(job: Job, tmp_path: Path, mode: str) -> None:
     def work(_report: Reporter) -> dict[str, Any]:
         time.sleep(1)
         (tmp_path / "done").touch()
         return {"changed": True, "models": ["m"]}
 
-    def quick() -> dict[str, Any] | None:
+    def fast_path() -> dict[str, Any] | None:
         return {"changed": False, "models": ["m"]} if (tmp_path / "done").exists() else None
 
-    told = equal_runs(job, mode, work, quick, tmp_path)
-    assert [each["ok"]["models"] for each in told] == [["m"]] * 5
-    assert any(each["ok"]["changed"] for each in told)
+    results = equal_runs(job, mode, work, fast_path, tmp_path)
+    assert [each["ok"]["models"] for each in results] == [["m"]] * 5
+    assert any(each["ok"]["changed"] for each in results)
 
 
 def test_a_result_that_is_always_gone_is_no_success(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,9 +17,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.reporter imp
 FAULT = Fault("model.of_this_test", "The {what} is wrong.", "Mend it.")
 
 
-def test_a_killed_job_is_said_to_have_died_of_the_signal_and_can_be_started_again(
-    job: Job, started: Callable[..., int]
-) -> None:
+def test_a_killed_job_has_died_of_the_signal_and_can_be_started_again(job: Job, started: Callable[..., int]) -> None:
     os.kill(started(), signal.SIGKILL)
     status = job.wait(10)
     assert status.state == "died"
@@ -28,7 +26,7 @@ def test_a_killed_job_is_said_to_have_died_of_the_signal_and_can_be_started_agai
     assert job.wait(10).result == {"ok": {"again": True}}
 
 
-def test_a_job_whose_keeper_was_killed_too_is_said_to_have_died(job: Job, started: Callable[..., int]) -> None:
+def test_a_job_whose_keeper_was_killed_too_has_died(job: Job, started: Callable[..., int]) -> None:
     pid = started()
     keeper = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     os.kill(keeper, signal.SIGKILL)
@@ -45,7 +43,7 @@ def test_a_fault_of_the_work_is_the_error(job: Job) -> None:
     assert job.wait(10).result == {"error": error}
 
 
-def test_an_unexpected_error_is_said_with_its_kind_and_place_but_without_its_text(
+def test_an_unexpected_error_has_its_kind_and_location_but_not_its_text(
     job: Job, files: Callable[[], list[str]]
 ) -> None:
     def work(_report: Reporter) -> dict[str, Any]:
