@@ -8,13 +8,13 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.job import Job, Status
 from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.worker import Work
 
 # Looks whether there is anything to do, and returns the whole outcome if there is not.
-FastPath = Callable[[], "dict[str, Any] | None"]
+FastPath = Callable[[], Optional[dict[str, Any]]]
 
 # So often a run begins anew because others took the results of the jobs that it waited for.
 _ATTEMPTS = 10

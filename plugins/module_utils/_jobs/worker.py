@@ -46,7 +46,7 @@ JOB_UNREADABLE = Fault(
 )
 
 # The work of a job: gets the reporter of its progress and returns the outcome.
-Work = Callable[[Reporter], "dict[str, Any]"]
+Work = Callable[[Reporter], dict[str, Any]]
 
 _NICENESS = 5
 _OOM_SCORE = 500
