@@ -16,17 +16,17 @@ with the name is always a whole and proven one.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shlex
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any, Callable, NamedTuple
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._files.lock import FileLock
 from ansible_collections.mistralrs.stack.plugins.module_utils._image import build_files, build_log
 from ansible_collections.mistralrs.stack.plugins.module_utils._image.build_options import (
     INPUTS_LABEL,
@@ -181,13 +181,10 @@ class Builder:
     def _write(self, name: str, text: str, mode: int = 0o600) -> None:
         build_files.write(os.path.join(self.folder, name), text, mode)
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Nobody else starts or ends this build meanwhile."""
+    def lock(self) -> FileLock:
+        """The lock under which a run starts or ends this build; the others wait for it."""
         os.makedirs(self.folder, mode=0o700, exist_ok=True)
-        with open(os.path.join(self.folder, "lock"), "w", encoding="ascii") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+        return FileLock(os.path.join(self.folder, "lock"), timeout=None)
 
     def _attempt(self) -> dict[str, Any]:
         try:

@@ -16,7 +16,6 @@ is kept until it can go on.
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -27,10 +26,9 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, NamedTuple, Protocol
 
-from ansible_collections.mistralrs.stack.plugins.module_utils import _process
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError, StackErrors
 from ansible_collections.mistralrs.stack.plugins.module_utils._files.atomic import sync_directory
 from ansible_collections.mistralrs.stack.plugins.module_utils._files.local import (
@@ -40,6 +38,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._files.local impor
     reserve,
     sealed_digest,
 )
+from ansible_collections.mistralrs.stack.plugins.module_utils._files.lock import FileLock, Locked
 from ansible_collections.mistralrs.stack.plugins.module_utils._formats import (
     gguf_header,
     gguf_tokenizer,
@@ -109,7 +108,6 @@ AUTO = "auto"
 _MODE = 0o644
 _MAX_SIDECAR = 8 << 20
 _MAX_TEMPLATE = 1 << 20
-_NAMING_SECONDS = 1.0
 _LOCK_SECONDS = 0.2
 
 
@@ -528,70 +526,6 @@ def read_entry(wanted: Wanted, rehash: bool = False, seen: Counter | None = None
     raise StackError(STORE_UNUSABLE, name=wanted.name, path=path, why="it was changed while it was read")
 
 
-def _owner_of(descriptor: int) -> str:
-    return os.pread(descriptor, 512, 0).decode("ascii", "replace")
-
-
-def _is_owned(descriptor: int, created: bool) -> bool:
-    """Whether another process has a lock that could be taken: some network file systems give it to everyone."""
-    if created:
-        return False
-    owner = _owner_of(descriptor)
-    # Who has just made the file is about to write its name.
-    return _process.is_running(owner) if owner else time.time() - os.fstat(descriptor).st_mtime < _NAMING_SECONDS
-
-
-def take_lock(path: str) -> int:
-    """Take a lock and return its descriptor, or -1 if somebody else has it."""
-    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
-    while True:
-        created = True
-        try:
-            descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            created = False
-            try:
-                descriptor = os.open(path, flags)
-            except FileNotFoundError:
-                continue
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Whoever gives a lock back removes its file: then this is not the one that others see.
-            if os.stat(path).st_ino == os.fstat(descriptor).st_ino:
-                if _is_owned(descriptor, created):
-                    os.close(descriptor)
-                    return -1
-                os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, _process.own_name().encode("ascii", "replace"), 0)
-                return descriptor
-        except BlockingIOError:
-            os.close(descriptor)
-            return -1
-        except FileNotFoundError:
-            pass
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
-
-
-def lock_holder(path: str) -> str:
-    """Who has a lock and since when, for people; '' if it was given back."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return ""
-    with os.fdopen(descriptor, "rb") as file:
-        who = _process.readable(_owner_of(descriptor))
-        since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(os.fstat(file.fileno()).st_mtime))
-    return f"{who}, since {since}"
-
-
-def release_lock(path: str, descriptor: int) -> None:
-    os.unlink(path)
-    os.close(descriptor)
-
-
 @contextmanager
 def locked(wanted: Wanted, waiting: Callable[[str], None] = lambda _holder: None) -> Iterator[bool]:
     """Only one run at a time changes what belongs to one model; a second one waits here.
@@ -599,28 +533,17 @@ def locked(wanted: Wanted, waiting: Callable[[str], None] = lambda _holder: None
     C(waiting) is told who it waits for, again and again. Gives whether an interrupted run had left something of this
     model behind.
     """
-    path = lock_path(wanted)
-    while (descriptor := take_lock(path)) < 0:
-        holder = lock_holder(path)
-        if holder:
-            waiting(holder)
-        time.sleep(_LOCK_SECONDS)
-    try:
+    lock = FileLock(lock_path(wanted), named=True)
+    with ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(lock)
+                break
+            except Locked as other:
+                if other.holder:
+                    waiting(other.holder)
+            time.sleep(_LOCK_SECONDS)
         yield bool(left_behind(wanted))
-    finally:
-        release_lock(path, descriptor)
-
-
-def is_being_changed(wanted: Wanted) -> bool:
-    """Whether another run is working on the model right now."""
-    path = lock_path(wanted)
-    if not os.path.lexists(path):
-        return False
-    descriptor = take_lock(path)
-    if descriptor < 0:
-        return True
-    release_lock(path, descriptor)
-    return False
 
 
 def _owner(name: str) -> str:
@@ -834,10 +757,7 @@ def _note(wanted: Wanted, entry: Entry, is_right: bool, wrong: Iterable[str]) ->
 
     What is wrong gets a time that no file has: C(state=present) then reads it, too, and replaces it.
     """
-    descriptor = take_lock(lock_path(wanted))
-    if descriptor < 0:
-        return
-    try:
+    with suppress(Locked), FileLock(lock_path(wanted), named=True):
         if read_sidecar(wanted) != entry.sidecar:
             return
         noted = dict(entry.sidecar)
@@ -850,8 +770,6 @@ def _note(wanted: Wanted, entry: Entry, is_right: bool, wrong: Iterable[str]) ->
         noted.update({kind: {**noted[kind], **_NEVER} for kind in wrong})
         make_directories(wanted)
         write_small(wanted, "json", record_text(noted), ".store", wanted.file + ".json")
-    finally:
-        release_lock(lock_path(wanted), descriptor)
 
 
 def record_text(sidecar: Mapping[str, Any]) -> bytes:

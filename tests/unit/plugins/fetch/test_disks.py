@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import random
 import re
@@ -314,7 +315,7 @@ def test_38_a_lock_that_does_not_lock(origin: Origin) -> None:
     """On some network file systems everybody gets every lock; then the name in the lock's file counts."""
 
     def unlocked() -> None:
-        model_store.fcntl.flock = lambda *_arguments: None
+        fcntl.flock = lambda *_arguments: None
 
     processes = [origin.fork(rate_limit=2 << 20, before=unlocked) for _index in range(4)]
     assert [os.waitpid(process, 0)[1] for process in processes] == [0] * 4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from pathlib import Path
 from typing import Any, Callable
 
@@ -115,3 +116,22 @@ def test_an_image_that_is_refused_gets_no_name(new_build: NewBuild) -> None:
         build.finish()
     assert caught.value.id == "image.doctor_unreadable"
     assert not any("tag" in command for command in build.host.asked)
+
+
+def test_a_second_run_waits_for_the_lock_of_a_build(new_build: NewBuild) -> None:
+    build = new_build()
+    first = build.builder.lock()
+    first.__enter__()
+    entered = threading.Event()
+
+    def second() -> None:
+        with new_build().builder.lock():
+            entered.set()
+
+    thread = threading.Thread(target=second)
+    thread.start()
+    assert not entered.wait(0.2)
+    first.__exit__()
+    assert entered.wait(10)
+    thread.join()
+    assert Path(build.options.folder, "lock").exists()

@@ -18,6 +18,7 @@ import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError, StackErrors
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import http_client, huggingface, model_source
 from ansible_collections.mistralrs.stack.plugins.module_utils._files import local
+from ansible_collections.mistralrs.stack.plugins.module_utils._files.lock import FileLock, Locked
 from ansible_collections.mistralrs.stack.plugins.module_utils._store import model_store, present
 
 FILE = "tiny-q4_0.gguf"
@@ -415,15 +416,14 @@ def test_what_a_killed_run_left_is_removed(place: Place) -> None:
 def test_what_others_are_writing_is_left_alone(place: Place) -> None:
     place.run()
     lock = str(place.sidecar.parent / "other.gguf.lock")
-    descriptor = model_store.take_lock(lock)
-    assert descriptor >= 0
-    part = place.incoming / "other.gguf.part"
-    part.write_bytes(b"x")
-    place.tokenizer.unlink()
-    place.run()
-    assert part.exists()
-    assert model_store.take_lock(lock) == -1
-    model_store.release_lock(lock, descriptor)
+    with FileLock(lock, named=True):
+        part = place.incoming / "other.gguf.part"
+        part.write_bytes(b"x")
+        place.tokenizer.unlink()
+        place.run()
+        assert part.exists()
+        with pytest.raises(Locked), FileLock(lock, named=True):
+            pass
 
 
 def test_what_another_run_publishes_is_no_error(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
