@@ -170,7 +170,16 @@ def humane(template: str) -> str:
     """A message template as a reader sees it: every expression becomes <...>."""
     text = re.sub(r"\{\{.*?\}\}|\{%.*?%\}", "<...>", template)
     text = re.sub(r"\{(\w+)[^{}]*\}", r"<\1>", text)
-    return text.replace("|", "\\|").replace("<", "&lt;").replace(">", "&gt;")
+    return text.replace("<", "&lt;").replace(">", "&gt;")
+
+
+def parted(message: str) -> tuple[str, str]:
+    """A message of a role as sentence and remedy: "what is wrong: do that" or "What is wrong. Do that."."""
+    match = re.match(r"(?P<sentence>.{15,}?)(?:: (?=[a-z])|\. (?=[A-Z]))(?P<remedy>.*)", humane(message))
+    if not match:
+        return humane(message), ""
+    remedy = match["remedy"]
+    return f"{match['sentence'].rstrip('.')}.", f"{remedy[0].upper()}{remedy[1:].rstrip('.')}."
 
 
 def errors_page() -> str:
@@ -178,15 +187,21 @@ def errors_page() -> str:
     lines = [
         "# Errors",
         "",
-        GENERATED.replace("the source it names", "the message in the file named in the last column"),
+        GENERATED.replace("the source it names", "the message in the file that its entry names"),
         "",
-        "Every message ends with its id in brackets. Nothing has been changed when a check of a `preflight.yml` fails.",
-        "",
-        "| id | what it says | what to do | where |",
-        "|---|---|---|---|",
+        "Every message ends with its id in brackets, and each id has an entry here, at `errors.md#ID`. Nothing has been",
+        "changed when a check of a `preflight.yml` fails. `<words>` stand for what the message says of your host.",
     ]
+    area = ""
     for error_id, (sentence, remedy, where) in sorted(errors.items()):
-        lines.append(f"| `{error_id}` | {humane(sentence)} | {humane(remedy)} | {where} |")
+        if error_id.partition(".")[0] != area:
+            area = error_id.partition(".")[0]
+            lines += ["", f"## {area}"]
+        sentence, remedy = (humane(sentence), humane(remedy)) if remedy else parted(sentence)
+        lines += ["", f'<a id="{error_id}"></a>**`{error_id}`** {sentence}  ']
+        if remedy:
+            lines.append(f"*What to do:* {remedy}  ")
+        lines.append(f"`{where}`")
     return "\n".join(lines) + "\n"
 
 
