@@ -32,7 +32,11 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.http_client
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import Remote, Resolved, Source
 from ansible_collections.mistralrs.stack.plugins.module_utils._files import local
 from ansible_collections.mistralrs.stack.plugins.module_utils._files.atomic import sync_directory
-from ansible_collections.mistralrs.stack.plugins.module_utils._formats import gguf_header, safetensors_header
+from ansible_collections.mistralrs.stack.plugins.module_utils._formats import (
+    gguf_header,
+    gguf_model,
+    safetensors_header,
+)
 from ansible_collections.mistralrs.stack.plugins.module_utils._model import fitting, gguf_support
 from ansible_collections.mistralrs.stack.plugins.module_utils._model.naming import MADE, check_path, store_file_name
 from ansible_collections.mistralrs.stack.plugins.module_utils._store import companion_files, model_store
@@ -248,7 +252,7 @@ def inspect_remote(source: Source, name: str, quantization: str, access: Access)
     resolved = huggingface.resolve(client, source, name, quantization, "", access.hub)
     label, ggufs = f"Model {name}", [remote for remote in resolved.files if remote.name.endswith(".gguf")]
     if ggufs:
-        return resolved, gguf_header.merged([_summary(label, resolved, each, client) for each in ggufs], label)
+        return resolved, gguf_model.merged([_summary(label, resolved, each, client) for each in ggufs], label)
     tensors = [remote for remote in resolved.files if remote.name.endswith(".safetensors")]
     return resolved, _summary(label, resolved, tensors[0], client) if tensors else {}
 
@@ -256,7 +260,7 @@ def inspect_remote(source: Source, name: str, quantization: str, access: Access)
 def _summary(label: str, resolved: Resolved, remote: Remote, client: Client) -> dict[str, Any]:
     """What the header of a file says, wherever that is."""
     if resolved.local and not resolved.directory:
-        return gguf_header.inspect_file(resolved.local, label)
+        return gguf_model.inspect_file(resolved.local, label)
     return _remote_summary(label, remote, client)
 
 
@@ -266,7 +270,7 @@ def _remote_summary(label: str, remote: Remote, client: Client) -> dict[str, Any
     def read_range(start: int, end: int) -> bytes:
         return huggingface.read_range(client, remote, start, end)
 
-    inspect = safetensors_header.inspect_remote if remote.name.endswith(".safetensors") else gguf_header.inspect_remote
+    inspect = safetensors_header.inspect_remote if remote.name.endswith(".safetensors") else gguf_model.inspect_remote
     return dict(inspect(remote.size or 0, read_range, label))
 
 
@@ -312,7 +316,7 @@ def _check_fit(
         if not models:
             return _tensors_summary(wanted, resolved, client) if tensors else {}
         label = model_store.label(wanted)
-        summary = gguf_header.merged([_summary(label, resolved, each, client) for each in models], label)
+        summary = gguf_model.merged([_summary(label, resolved, each, client) for each in models], label)
     except StackError as error:
         if error.id == HTTP_ANSWER.id or not models:
             # The server gives out whole files only, or it is nothing to refuse them for: they are looked at when here.
@@ -370,7 +374,7 @@ def _probe_file(wanted: Wanted, source: Source, read: bool) -> tuple[Resolved, d
     if os.path.isdir(source.path):
         return _probe_directory(wanted, source, read)
     with local.opened(wanted.name, source.path) as (_descriptor, status):
-        summary = gguf_header.inspect(source.path, model_store.label(wanted))
+        summary = gguf_model.inspect(source.path, model_store.label(wanted))
         companion_files.check([source.path], model_store.label(wanted))
         if read and wanted.sha256:
             got = local.hash_file(os.path.realpath(source.path))
@@ -565,7 +569,7 @@ def _accepted(
     """
     paths = {name: os.path.join(folder, name) for name in files}
     label = model_store.label(wanted)
-    gguf = model_store.inspect_files(wanted, paths) if files else gguf_header.inspect(path, label)
+    gguf = model_store.inspect_files(wanted, paths) if files else gguf_model.inspect(path, label)
     _check_support(wanted.name, gguf, access.fit)
     report(wanted.name, 0, None, "making the tokenizer")
     return gguf, companion_files.stage(wanted, _ggufs(paths, path), {})

@@ -21,6 +21,7 @@ import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import downloader, http_client, huggingface
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import parse_source
 from ansible_collections.mistralrs.stack.plugins.module_utils._files import local
+from ansible_collections.mistralrs.stack.plugins.module_utils._formats import gguf_model
 from ansible_collections.mistralrs.stack.plugins.module_utils._store import companion_files, model_store, present
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.model_store import Wanted
 from place import LABEL, REPOSITORY, Place, make_model
@@ -369,7 +370,7 @@ def killed_at(module: Any, name: str, call: int, after: bool) -> None:
         (downloader, "write_all", 1, False),
         (downloader, "write_all", 1, True),
         (os, "fsync", 1, False),
-        (present.gguf_header, "inspect", 1, True),
+        (gguf_model, "inspect", 1, True),
         (os, "rename", 1, False),
         (os, "rename", 1, True),
         (model_store, "sync_directory", 1, True),
