@@ -109,6 +109,20 @@ _RATE_LIMIT = re.compile(r"(?:^|[;\s])(r|t)=(\d{1,9})(?=;|,|\s|$)")
 _UNSAFE = re.compile(r"[\x00-\x20\x7f]")
 
 
+class Limits(NamedTuple):
+    """Amounts of a download, in bytes; only tests have others.
+
+    C(buffer) is read, written and hashed at once: small enough to stay in the processor's cache meanwhile. C(segment)
+    is what each of several connections fetches at once. After C(space_interval) the free space is looked at again.
+    A connection that brings less than C(least) in C(timeout) seconds is given up, and a new one is made.
+    """
+
+    buffer: int = 1 << 19
+    segment: int = 32 << 20
+    space_interval: int = 16 << 20
+    least: int = 4096
+
+
 class Settings(NamedTuple):
     """How other hosts are reached.
 
@@ -126,6 +140,7 @@ class Settings(NamedTuple):
     offline: bool = False
     token: str = ""
     token_origin: str = ""
+    limits: Limits = Limits()
 
 
 class _Tunnel(http.client.HTTPSConnection):

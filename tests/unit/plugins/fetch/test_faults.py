@@ -15,7 +15,7 @@ from email.utils import formatdate
 from typing import Any
 
 import pytest
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import downloader
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import http_client
 from certificate import make as make_certificate
 from hub import COMMIT, TOKEN, Fault, Server, running
 from place import LABEL, REMOTE, REPOSITORY, Place, make_model
@@ -525,9 +525,9 @@ def test_40_a_proxy_that_refuses(place: Place, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.fixture
-def several(place: Place, monkeypatch: pytest.MonkeyPatch) -> Place:
+def several(place: Place) -> Place:
     """Four connections, each for 100,000 bytes at a time."""
-    monkeypatch.setattr(downloader, "_SEGMENT", 100_000)
+    place.settings["limits"] = http_client.Limits(segment=100_000)
     place.settings["connections"] = 4
     return place
 
