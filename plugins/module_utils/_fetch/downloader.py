@@ -22,12 +22,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.http_client
     HTTP_STATUS,
     INTERRUPTED,
     OFFLINE,
-    PROXY_REFUSED,
-    PROXY_UNREACHABLE,
-    PROXY_UNUSABLE,
     RATE_LIMITED,
-    SOURCE_UNREACHABLE,
-    SOURCE_UNTRUSTED,
     Client,
 )
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import Remote
@@ -37,6 +32,13 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.transfer im
     SIZE_MISMATCH,
     STALLED,
     Transfer,
+)
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.transport import (
+    PROXY_REFUSED,
+    PROXY_UNREACHABLE,
+    PROXY_UNUSABLE,
+    SOURCE_UNREACHABLE,
+    SOURCE_UNTRUSTED,
 )
 
 CHECKSUM_MISMATCH = Fault(

@@ -13,12 +13,10 @@ import os
 import threading
 import time
 
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.http_client import (
-    Answer,
-    TransportError,
-)
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.answer import Answer
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.ranges import CONTENT_RANGE, is_of
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.transfer import Transfer
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.transport import TransportError
 from ansible_collections.mistralrs.stack.plugins.module_utils._files.local import write_all
 
 

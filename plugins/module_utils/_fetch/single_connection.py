@@ -12,16 +12,17 @@ import time
 from collections.abc import Callable
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.answer import Answer
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.http_client import (
     HTTP_ANSWER,
     HTTP_STATUS,
     NOT_A_MODEL,
-    Answer,
-    TransportError,
 )
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import Remote, redact
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import Remote
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.ranges import CONTENT_RANGE, is_of, validator_of
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.transfer import SIZE_MISMATCH, Transfer
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.transport import TransportError
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.url import redact
 
 
 class _Restart(Exception):

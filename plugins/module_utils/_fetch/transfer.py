@@ -15,22 +15,16 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.answer import Answer
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.guards import Pace, Room
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.hasher import Hasher
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.http_client import (
-    INTERRUPTED,
-    Answer,
-    Client,
-    reason,
-)
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import Remote, redact
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.http_client import INTERRUPTED, Client
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import Remote
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.part import Part
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.ranges import strong
-from ansible_collections.mistralrs.stack.plugins.module_utils._files.local import (
-    readable,
-    write_all,
-    write_behind,
-)
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.transport import reason
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.url import redact
+from ansible_collections.mistralrs.stack.plugins.module_utils._files.local import readable, write_all, write_behind
 
 SIZE_MISMATCH = Fault(
     "model.size_mismatch",

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError, StackErrors
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import happy_eyeballs, http_client, huggingface
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import answer, http_client, huggingface
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import parse_source
 from ansible_collections.mistralrs.stack.plugins.module_utils._formats import (
     gguf_header,
@@ -99,7 +99,7 @@ def test_the_largest_record_can_be_read_again(place: Place) -> None:
 
 def test_an_answer_about_files_comes_to_an_end(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """A byte now and then is no silence, and would go on for days."""
-    monkeypatch.setattr(happy_eyeballs, "ANSWER_SECONDS", 1)
+    monkeypatch.setattr(answer, "ANSWER_SECONDS", 1)
     place.mirror = place.plain.url
     place.plain.files["/.store/x.gguf.json"] = b"{" + b" " * 10_000 + b"}"
     place.plain.fault("/.store/x.gguf.json", drip_seconds=0.1, times=-1)
