@@ -44,10 +44,12 @@ class Package(NamedTuple):
 
     @property
     def is_driver(self) -> bool:
+        """Whether it belongs to the driver."""
         return is_driver(self.name)
 
 
 def is_driver(name: str) -> bool:
+    """Whether a package of this name belongs to the driver."""
     return bool(_DRIVER.match(name)) and not _NOT_DRIVER.match(name)
 
 

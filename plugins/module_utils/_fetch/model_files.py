@@ -134,6 +134,10 @@ def _whole(hub: Hub, remotes: list[Remote]) -> Resolved:
 
 
 def resolve_repository(hub: Hub, path: str, quantization: str, to_read: bool) -> Resolved:
+    """The files of a hub's repository: of one named C(path), or of the quantization, or of all that is one model.
+
+    With C(to_read) it is also checked that they may be read. Raises StackError, as L{resolve} says.
+    """
     resolved = _resolve_file(hub, path) if path else _pick(hub, hub.listing(hub.pin()), quantization)
     if to_read:
         hub.check_access(resolved.files[0])

@@ -37,6 +37,7 @@ class Segment(threading.Thread):
         self.descriptor = -1
 
     def run(self) -> None:
+        """Fetch it; what goes wrong is in C(problem)."""
         try:
             folder = os.path.dirname(self.transfer.part.path)
             try:
