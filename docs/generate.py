@@ -189,7 +189,7 @@ def errors_page() -> str:
         "",
         GENERATED.replace("the source it names", "the message in the file that its entry names"),
         "",
-        "Every message ends with its id in brackets, and each id has an entry here, at `errors.md#ID`. Nothing has been",
+        "Every message ends with its id in brackets; each id has an entry here, at `errors.md#ID`. Nothing has been",
         "changed when a check of a `preflight.yml` fails. `<words>` stand for what the message says of your host.",
     ]
     area = ""

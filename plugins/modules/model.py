@@ -393,8 +393,8 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_sourc
     Source,
     parse_sha256,
     parse_source,
-    redact,
 )
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.url import redact
 from ansible_collections.mistralrs.stack.plugins.module_utils._jobs import modes
 from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.job import Job
 from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.job_id import job_id

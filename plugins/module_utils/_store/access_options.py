@@ -16,7 +16,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import http_client, huggingface
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import is_loopback, redact
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.url import is_loopback, redact
 from ansible_collections.mistralrs.stack.plugins.module_utils._store import present
 
 TOKEN_UNREADABLE = Fault(

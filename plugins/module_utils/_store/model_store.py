@@ -40,7 +40,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._files.local impor
 )
 from ansible_collections.mistralrs.stack.plugins.module_utils._files.lock import FileLock, Locked
 from ansible_collections.mistralrs.stack.plugins.module_utils._formats import (
-    gguf_header,
+    gguf_model,
     gguf_tokenizer,
     safetensors_header,
 )
@@ -737,7 +737,7 @@ def inspect_files(wanted: Wanted, paths: Mapping[str, str]) -> dict[str, Any]:
     shards = {name: path for name, path in paths.items() if name.endswith(".gguf")}
     if not shards:
         return dict(safetensors_header.inspect_set(paths, label(wanted)))
-    return gguf_header.inspect_shards(shards, label(wanted))
+    return gguf_model.inspect_shards(shards, label(wanted))
 
 
 def inspect(wanted: Wanted, entry: Entry) -> dict[str, Any]:
@@ -745,7 +745,7 @@ def inspect(wanted: Wanted, entry: Entry) -> dict[str, Any]:
     if entry.directory:
         folder = model_path(wanted, directory=True)
         return inspect_files(wanted, {name: os.path.join(folder, name) for name in entry.sidecar["files"]})
-    return gguf_header.inspect(model_path(wanted), label(wanted))
+    return gguf_model.inspect(model_path(wanted), label(wanted))
 
 
 # A time that no file has.

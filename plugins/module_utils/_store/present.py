@@ -19,20 +19,31 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import downloader, huggingface
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import (
+    downloader,
+    huggingface,
+    model_files,
+    resolve,
+)
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.http_client import (
     HTTP_ANSWER,
     INTERRUPTED,
-    PROXY_REFUSED,
-    PROXY_UNREACHABLE,
-    SOURCE_UNREACHABLE,
     Client,
     Settings,
 )
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import Remote, Resolved, Source
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.transport import (
+    PROXY_REFUSED,
+    PROXY_UNREACHABLE,
+    SOURCE_UNREACHABLE,
+)
 from ansible_collections.mistralrs.stack.plugins.module_utils._files import local
 from ansible_collections.mistralrs.stack.plugins.module_utils._files.atomic import sync_directory
-from ansible_collections.mistralrs.stack.plugins.module_utils._formats import gguf_header, safetensors_header
+from ansible_collections.mistralrs.stack.plugins.module_utils._formats import (
+    gguf_header,
+    gguf_model,
+    safetensors_header,
+)
 from ansible_collections.mistralrs.stack.plugins.module_utils._model import fitting, gguf_support
 from ansible_collections.mistralrs.stack.plugins.module_utils._model.naming import MADE, check_path, store_file_name
 from ansible_collections.mistralrs.stack.plugins.module_utils._store import companion_files, model_store
@@ -196,7 +207,7 @@ def _chosen_before(wanted: Wanted, source: Source) -> Wanted | None:
 
 def _choose(wanted: Wanted, source: Source, client: Client, access: Access) -> Wanted:
     """The best quantization that fits, for C(quantization=auto)."""
-    offered = huggingface.quantizations(client, source, wanted.name, access.hub)
+    offered = model_files.quantizations(client, source, wanted.name, access.hub)
     sizes = {label: sum(remote.size or 0 for remote in files) for label, files in offered.items()}
     summary: Mapping[str, Any] = {}
     if sizes:
@@ -224,7 +235,7 @@ class Offer(NamedTuple):
 def offers(source: Source, name: str, access: Access) -> tuple[list[Offer], dict[str, Any]]:
     """What a hub's repository offers as GGUF, the smallest first, and the summary of the smallest one's header."""
     client = Client(name, access.http)
-    offered = huggingface.quantizations(client, source, name, access.hub)
+    offered = model_files.quantizations(client, source, name, access.hub)
     sizes = {label: sum(remote.size or 0 for remote in files) for label, files in offered.items()}
     ordered = sorted(offered, key=lambda label: sizes[label])
     if not ordered:
@@ -245,10 +256,10 @@ def inspect_remote(source: Source, name: str, quantization: str, access: Access)
     client = Client(name, access.http)
     if source.kind == "file":
         return _probe_file(Wanted("/", name, quantization, "model.gguf", "", ""), source, read=False)
-    resolved = huggingface.resolve(client, source, name, quantization, "", access.hub)
+    resolved = resolve.resolve(client, source, name, quantization, access.hub)
     label, ggufs = f"Model {name}", [remote for remote in resolved.files if remote.name.endswith(".gguf")]
     if ggufs:
-        return resolved, gguf_header.merged([_summary(label, resolved, each, client) for each in ggufs], label)
+        return resolved, gguf_model.merged([_summary(label, resolved, each, client) for each in ggufs], label)
     tensors = [remote for remote in resolved.files if remote.name.endswith(".safetensors")]
     return resolved, _summary(label, resolved, tensors[0], client) if tensors else {}
 
@@ -256,7 +267,7 @@ def inspect_remote(source: Source, name: str, quantization: str, access: Access)
 def _summary(label: str, resolved: Resolved, remote: Remote, client: Client) -> dict[str, Any]:
     """What the header of a file says, wherever that is."""
     if resolved.local and not resolved.directory:
-        return gguf_header.inspect_file(resolved.local, label)
+        return gguf_model.inspect_file(resolved.local, label)
     return _remote_summary(label, remote, client)
 
 
@@ -264,9 +275,9 @@ def _remote_summary(label: str, remote: Remote, client: Client) -> dict[str, Any
     """What the header of a file says that is not here yet."""
 
     def read_range(start: int, end: int) -> bytes:
-        return huggingface.read_range(client, remote, start, end)
+        return resolve.read_range(client, remote, start, end)
 
-    inspect = safetensors_header.inspect_remote if remote.name.endswith(".safetensors") else gguf_header.inspect_remote
+    inspect = safetensors_header.inspect_remote if remote.name.endswith(".safetensors") else gguf_model.inspect_remote
     return dict(inspect(remote.size or 0, read_range, label))
 
 
@@ -274,7 +285,7 @@ def _tensors_summary(wanted: Wanted, resolved: Resolved, client: Client) -> dict
     """What the headers of SafeTensors and the settings beside them say."""
 
     def reader(remote: Remote) -> Callable[[int, int], bytes]:
-        return lambda start, end: huggingface.read_range(client, remote, start, end)
+        return lambda start, end: resolve.read_range(client, remote, start, end)
 
     files = [(each.size or 0, reader(each)) for each in resolved.files if each.name.endswith(".safetensors")]
     by_name = {remote.name: remote for remote in resolved.files}
@@ -312,7 +323,7 @@ def _check_fit(
         if not models:
             return _tensors_summary(wanted, resolved, client) if tensors else {}
         label = model_store.label(wanted)
-        summary = gguf_header.merged([_summary(label, resolved, each, client) for each in models], label)
+        summary = gguf_model.merged([_summary(label, resolved, each, client) for each in models], label)
     except StackError as error:
         if error.id == HTTP_ANSWER.id or not models:
             # The server gives out whole files only, or it is nothing to refuse them for: they are looked at when here.
@@ -321,7 +332,7 @@ def _check_fit(
     _check_support(wanted.name, summary, fit)
 
     def offered() -> list[fitting.Candidate]:
-        others = huggingface.quantizations(client, source, wanted.name, hub)
+        others = model_files.quantizations(client, source, wanted.name, hub)
         return [
             fitting.Candidate(label, sum(each.size or 0 for each in files), summary) for label, files in others.items()
         ]
@@ -370,7 +381,7 @@ def _probe_file(wanted: Wanted, source: Source, read: bool) -> tuple[Resolved, d
     if os.path.isdir(source.path):
         return _probe_directory(wanted, source, read)
     with local.opened(wanted.name, source.path) as (_descriptor, status):
-        summary = gguf_header.inspect(source.path, model_store.label(wanted))
+        summary = gguf_model.inspect(source.path, model_store.label(wanted))
         companion_files.check([source.path], model_store.label(wanted))
         if read and wanted.sha256:
             got = local.hash_file(os.path.realpath(source.path))
@@ -381,8 +392,8 @@ def _probe_file(wanted: Wanted, source: Source, read: bool) -> tuple[Resolved, d
 
 def _probe_directory(wanted: Wanted, source: Source, read: bool) -> tuple[Resolved, dict[str, Any]]:
     """What a directory of this host is: SafeTensors, the shards of a GGUF, or what the engine's quantize wrote."""
-    names = sorted(name for name in os.listdir(source.path) if huggingface.is_wanted(name) or name.endswith(_QUANTIZED))
-    huggingface.check_files(names, source, wanted.name)
+    names = sorted(name for name in os.listdir(source.path) if model_files.is_wanted(name) or name.endswith(_QUANTIZED))
+    resolve.check_files(names, source, wanted.name)
     paths = {name: os.path.join(source.path, name) for name in names}
     remotes = []
     for name, path in paths.items():
@@ -424,7 +435,7 @@ def _compared(wanted: Wanted, source: Source, plan: Plan, client: Client, access
     if wanted.sha256 or source.kind in ("file", "http", "https") or access.http.offline:
         return None
     try:
-        resolved = huggingface.resolve(client, source, wanted.name, wanted.quantization, "", access.hub, to_read=False)
+        resolved = resolve.resolve(client, source, wanted.name, wanted.quantization, access.hub, to_read=False)
     except StackError as error:
         if error.id in _SILENT:
             return None
@@ -463,7 +474,7 @@ def prepare(wanted: Wanted, source: Source, access: Access, read: bool = False) 
                 size = sum(each.size or 0 for each in resolved.files)
                 _check_memory(wanted.name, _candidate(size, summary), access.fit)
         else:
-            resolved = huggingface.resolve(client, source, wanted.name, wanted.quantization, wanted.sha256, access.hub)
+            resolved = resolve.resolve(client, source, wanted.name, wanted.quantization, access.hub)
             promised = resolved.files[0].sha256 if not resolved.directory else ""
             if wanted.sha256 and promised and promised != wanted.sha256:
                 _check_sha256(wanted, source, promised, resolved.files[0].size or 0)
@@ -565,7 +576,7 @@ def _accepted(
     """
     paths = {name: os.path.join(folder, name) for name in files}
     label = model_store.label(wanted)
-    gguf = model_store.inspect_files(wanted, paths) if files else gguf_header.inspect(path, label)
+    gguf = model_store.inspect_files(wanted, paths) if files else gguf_model.inspect(path, label)
     _check_support(wanted.name, gguf, access.fit)
     report(wanted.name, 0, None, "making the tokenizer")
     return gguf, companion_files.stage(wanted, _ggufs(paths, path), {})
@@ -649,7 +660,7 @@ def _received(prepared: Prepared, remote: Remote, part: str, client: Client, acc
     pinned = source._replace(revision=remote.commit) if source.kind == "hf" and remote.commit else source
 
     def again() -> Remote:
-        found = huggingface.resolve(client, pinned, wanted.name, wanted.quantization, wanted.sha256, access.hub)
+        found = resolve.resolve(client, pinned, wanted.name, wanted.quantization, access.hub)
         return next(other for other in found.files if other.name == remote.name)
 
     alone = not (prepared.resolved and prepared.resolved.directory)
@@ -772,7 +783,7 @@ def _fetch(prepared: Prepared, access: Access, report: Report) -> _Fetched:
                 raise
         # The blob in the local Ollama's store is damaged; its registry has the right one.
         registry = access.hub._replace(ollama_models=())
-        resolved = huggingface.resolve(client, source, wanted.name, wanted.quantization, wanted.sha256, registry)
+        resolved = resolve.resolve(client, source, wanted.name, wanted.quantization, registry)
         prepared = prepared._replace(resolved=resolved)
     if resolved.directory:
         return _fetch_set(prepared, client, access, report)

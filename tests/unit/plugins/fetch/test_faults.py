@@ -15,7 +15,7 @@ from email.utils import formatdate
 from typing import Any
 
 import pytest
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import downloader
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import http_client
 from certificate import make as make_certificate
 from hub import COMMIT, TOKEN, Fault, Server, running
 from place import LABEL, REMOTE, REPOSITORY, Place, make_model
@@ -525,9 +525,9 @@ def test_40_a_proxy_that_refuses(place: Place, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.fixture
-def several(place: Place, monkeypatch: pytest.MonkeyPatch) -> Place:
+def several(place: Place) -> Place:
     """Four connections, each for 100,000 bytes at a time."""
-    monkeypatch.setattr(downloader, "_SEGMENT", 100_000)
+    place.settings["limits"] = http_client.Limits(segment=100_000)
     place.settings["connections"] = 4
     return place
 
@@ -631,7 +631,7 @@ def test_40_an_address_of_ipv6_that_is_dead(place: Place, both_families: list[st
 def test_40_an_address_of_ipv6_that_never_answers(
     place: Place, both_families: list[str], way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is sent to the name's first address is dropped: that costs a moment, and not the time-out."""
+    """What is sent to the name's first address is dropped: that costs a moment, once, and not the time-out."""
     certificate = place.root / "certificate.pem"
     make_certificate(certificate)
     server = Server(str(certificate) if way == "tls" else "")
@@ -644,7 +644,8 @@ def test_40_an_address_of_ipv6_that_never_answers(
     digest = hashlib.sha256(place.content).hexdigest()
     start = time.monotonic()
     with Silent("::1", port), running(server):
-        place.fetch(url, sha256=digest, timeout=15, ca_path=str(certificate))
+        limits = http_client.Limits(connect_seconds=0.5)
+        place.fetch(url, sha256=digest, timeout=15, ca_path=str(certificate), limits=limits)
     # Filling the silent server's queue is a part of that.
     assert time.monotonic() - start < 5
     place.check(there=True)

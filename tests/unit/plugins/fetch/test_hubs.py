@@ -14,7 +14,6 @@ from typing import Any
 
 import huggingface_hub
 import pytest
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import huggingface
 from ansible_collections.mistralrs.stack.plugins.module_utils._store import model_store, present
 from hub import COMMIT, TOKEN, Hub
 from huggingface_hub import errors
@@ -493,8 +492,8 @@ def test_a_registry_that_wants_an_account(place: Place) -> None:
     place.fails("registry_login", f"ollama://{host}/library/m")
 
 
-def test_a_file_that_hubs_do_not_give_out_at_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(huggingface, "_HTTP_LIMIT", len(place.content) - 1)
+def test_a_file_that_hubs_do_not_give_out_at_once(place: Place) -> None:
+    place.hub.listed_sizes[REMOTE] = 50_000_000_001
     assert "splits the file" in place.fails("too_large_for_http")
     assert place.hub.cdn.log == []
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.mistralrs.stack.plugins.module_utils._formats import gguf_summary
 from ansible_collections.mistralrs.stack.plugins.module_utils._store import present
 from place import LABEL, REMOTE, REPOSITORY, Place, make_model
 
@@ -161,7 +162,7 @@ def test_a_part_that_an_earlier_release_took(place: Place, check: bool, monkeypa
     content = adapter(place)
     source = by_file(place, content)
     with monkeypatch.context() as patch:
-        patch.setattr(present.gguf_header, "_check_kind", lambda *_arguments: None)
+        patch.setattr(gguf_summary, "_check_kind", lambda *_arguments: None)
         place.old = content
         place.fetch(source)
     record = place.store / ".store" / f"{place.final.name}.json"
