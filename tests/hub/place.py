@@ -14,8 +14,10 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Sta
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import http_client, huggingface
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import parse_source
 from ansible_collections.mistralrs.stack.plugins.module_utils._model.naming import store_file_name
-from ansible_collections.mistralrs.stack.plugins.module_utils._store import present
-from ansible_collections.mistralrs.stack.plugins.module_utils._store.model_store import Outcome, Wanted
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.access_options import Access, Fit
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.apply import present
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.layout import Wanted
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.outcome import Outcome
 from hub import TOKEN, Hub, Server
 
 REPOSITORY = "org/model"
@@ -44,7 +46,7 @@ class Place:
         self.settings: dict[str, Any] = {"timeout": 1, "retries": 3, "token": TOKEN}
         self.sleeps: list[float] = []
         self.messages: list[str] = []
-        self.fit = present.Fit()
+        self.fit = Fit()
         self.ollama: tuple[str, ...] = ()
         self.mirror = ""
         hub.add(REPOSITORY, {REMOTE: self.content, "config.json": b"{}"})
@@ -79,13 +81,13 @@ class Place:
     ) -> Outcome:
         """Have the model in the store."""
         options = {"token_origin": self.hub.url, **self.settings, **settings}
-        access = present.Access(
+        access = Access(
             http=http_client.Settings(**options),
             hub=huggingface.HubSettings(endpoint=self.hub.url, ollama_models=self.ollama, mirror_url=self.mirror),
             fit=self.fit,
         )
         wanted = Wanted(str(self.store), "m", label, store_file_name("m", label), sha256, "")
-        return present.present(wanted, parse_source("m", source or self.source, "", sha256), access, check)
+        return present(wanted, parse_source("m", source or self.source, "", sha256), access, check)
 
     def fails(self, error: str, *arguments: Any, **options: Any) -> str:
         """The message of a fetch that fails with that error."""

@@ -15,7 +15,11 @@ from typing import Any
 import huggingface_hub
 import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import huggingface
-from ansible_collections.mistralrs.stack.plugins.module_utils._store import model_store, present
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.access_options import Fit
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.contents import absent
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.layout import Wanted
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.suitability import doubt
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.verify import verified
 from hub import COMMIT, TOKEN, Hub
 from huggingface_hub import errors
 from place import LABEL, REMOTE, REPOSITORY, Place, make_model
@@ -241,8 +245,8 @@ def test_a_repository_of_safetensors(place: Place) -> None:
     assert not place.fetch().changed
     # Git's digest is all that the hub says of small files.
     place.hub.repositories[REPOSITORY].commit = "d" * 40
-    wanted = model_store.Wanted(str(place.store), "m", LABEL, place.final.name, "", "")
-    assert model_store.verified(wanted).facts["verified_by"] == "hash"
+    wanted = Wanted(str(place.store), "m", LABEL, place.final.name, "", "")
+    assert verified(wanted).facts["verified_by"] == "hash"
 
 
 def test_the_same_weights_are_fetched_once(place: Place) -> None:
@@ -357,7 +361,7 @@ def test_a_file_put_there_by_hand_where_no_hub_answers(
 def test_refused_by_the_header_alone(place: Place, fit: dict[str, Any], error: str) -> None:
     place.content = make_model(place.gguf, **{"general.architecture": "gemma3"})
     place.hub.add(REPOSITORY, {REMOTE: place.content})
-    place.fit = present.Fit(**fit)
+    place.fit = Fit(**fit)
     if error:
         place.fails(error)
         assert not place.store.exists()
@@ -369,16 +373,16 @@ def test_refused_by_the_header_alone(place: Place, fit: dict[str, Any], error: s
 def test_a_file_of_this_host_has_to_fit_too(place: Place) -> None:
     file = place.root / "big.gguf"
     file.write_bytes(place.content)
-    place.fit = present.Fit(gpu_memory=(1 * GIB,))
+    place.fit = Fit(gpu_memory=(1 * GIB,))
     place.fails("does_not_fit", file.as_uri())
     assert not place.store.exists()
-    place.fit = present.Fit(gpu_memory=(4 * GIB,))
+    place.fit = Fit(gpu_memory=(4 * GIB,))
     assert place.fetch(file.as_uri()).changed
 
 
 def test_a_server_without_ranges_is_looked_at_later(place: Place) -> None:
     place.plain.fault("/model.gguf", ignore_range=True, times=-1)
-    place.fit = present.Fit(engine_version="0.9.5", gpu_memory=(4 * GIB,))
+    place.fit = Fit(engine_version="0.9.5", gpu_memory=(4 * GIB,))
     assert place.fetch(f"{place.plain.url}/model.gguf").changed
     place.old = place.content
     place.content = place.plain.files["/model.gguf"] = make_model(place.gguf, **{"general.architecture": "falcon"})
@@ -393,7 +397,7 @@ def test_a_server_without_ranges_is_looked_at_later(place: Place) -> None:
 def test_the_header_of_a_quantization_that_can_not_be_loaded(place: Place) -> None:
     content = place.gguf.build({"general.architecture": "llama"}, {"a": ([256], 23, 136)})
     place.hub.add(REPOSITORY, {REMOTE: content})
-    place.fit = present.Fit(engine_version="0.9.5")
+    place.fit = Fit(engine_version="0.9.5")
     assert "IQ4_XS" in place.fails("unsupported_quantization", check=True)
 
 
@@ -408,7 +412,7 @@ def test_a_later_shard_that_can_not_be_loaded(place: Place) -> None:
             for number, kind in enumerate(kinds, start=1)
         },
     )
-    place.fit = present.Fit(engine_version="0.9.5")
+    place.fit = Fit(engine_version="0.9.5")
     assert "IQ4_XS" in place.fails("unsupported_quantization")
     assert not place.store.exists()
 
@@ -417,7 +421,7 @@ def test_odd_tensors_are_looked_at_when_they_are_here(place: Place) -> None:
     header = b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]}}'
     files = {**repository(), "extra.safetensors": len(header).to_bytes(8, "little") + header + bytes(8)}
     place.hub.add(REPOSITORY, files)
-    place.fit = present.Fit(gpu_memory=(2 * GIB,))
+    place.fit = Fit(gpu_memory=(2 * GIB,))
     assert place.fetch().facts["files"] == sorted(set(files) - {"README.md", "pytorch_model.bin", ".gitattributes"})
 
 
@@ -425,24 +429,24 @@ def test_odd_tensors_are_looked_at_when_they_are_here(place: Place) -> None:
 def test_safetensors_that_fit_only_if_they_are_quantized(place: Place, label: str, nearest: str) -> None:
     """They are fetched all the same, since they may be converted on this host."""
     place.hub.add(REPOSITORY, repository())
-    place.fit = present.Fit(gpu_memory=(2 * GIB,))
+    place.fit = Fit(gpu_memory=(2 * GIB,))
     predicted = place.fetch(check=True, label=label).facts["gguf"]
     facts = place.fetch(label=label).facts
     # Whether there is a template is in a file that is not looked at before.
     assert {**predicted, "chat_template": True} == facts["gguf"]
     large = {**facts, "gguf": {**facts["gguf"], "quantization": "BF16"}, "size": 3 * GIB // 2}
-    doubt = present.doubt(large, place.fit)
-    assert nearest in str(doubt) if nearest else doubt is None
+    doubted = doubt(large, place.fit)
+    assert nearest in str(doubted) if nearest else doubted is None
 
 
 def test_the_best_that_fits_is_chosen_and_kept(place: Place) -> None:
     sizes = {"Q4_K_M": 1 << 20, "Q8_0": 2 << 20, "IQ4_XS": 3 << 20}
     models = {label: make_model(place.gguf, size) for label, size in sizes.items()}
     place.hub.add(REPOSITORY, {f"m-{label}.gguf": content for label, content in models.items()})
-    place.fit = present.Fit(gpu_memory=(4 * GIB,))
+    place.fit = Fit(gpu_memory=(4 * GIB,))
     assert place.choose().facts["file"] == "m-q8_0.gguf"
     # Other GPUs don't make it fetch another one unasked.
-    place.fit = present.Fit(gpu_memory=(1 * GIB,))
+    place.fit = Fit(gpu_memory=(1 * GIB,))
     assert not place.choose().changed
 
 
@@ -546,12 +550,12 @@ def test_the_local_ollama_needs_no_download(place: Place) -> None:
 def test_the_local_ollamas_header_is_read_where_it_lies(place: Place) -> None:
     """What the engine can't load or can't fit is refused without a request to the registry, and what fits is taken."""
     local_ollama(place, place.content)
-    place.fit = present.Fit(engine_version="0.9.5", gpu_memory=(4 * GIB,))
+    place.fit = Fit(engine_version="0.9.5", gpu_memory=(4 * GIB,))
     for check in (True, False):
         assert place.fetch("ollama://library/m", check=check, offline=True).changed
     place.check(there=True)
-    model_store.absent(model_store.Wanted(str(place.store), "m", LABEL, place.final.name, "", ""), check=False)
-    place.fit = present.Fit(gpu_memory=(1,))
+    absent(Wanted(str(place.store), "m", LABEL, place.final.name, "", ""), check=False)
+    place.fit = Fit(gpu_memory=(1,))
     place.fails("does_not_fit", "ollama://library/m", offline=True)
 
 

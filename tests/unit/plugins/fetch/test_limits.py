@@ -16,7 +16,11 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._formats import gg
 from ansible_collections.mistralrs.stack.plugins.module_utils._image.preflight import Network
 from ansible_collections.mistralrs.stack.plugins.module_utils._model import record as _model_record
 from ansible_collections.mistralrs.stack.plugins.module_utils._model.naming import store_file_name
-from ansible_collections.mistralrs.stack.plugins.module_utils._store import model_store, present
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.access_options import Access
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.incoming import make_directories
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.layout import Wanted
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.publish import write_small
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.records import read_sidecar, record_text
 from ansible_collections.mistralrs.stack.plugins.modules import model
 from place import LABEL, REMOTE, REPOSITORY, Place, make_model
 
@@ -87,10 +91,10 @@ def test_the_largest_record_can_be_read_again(place: Place) -> None:
     known = {"size": (1 << 63) - 1, "mtime_ns": (1 << 63) - 1, "inode": (1 << 63) - 1, "sha256": "0" * 64}
     files = {f"{number:0255}": known for number in range(_model_record.MAX_FILES)}
     record = {"format": 1, "checks": 1, "sha256": "0" * 64, "size": 1, "gguf": {}, "files": files}
-    wanted = model_store.Wanted(str(place.store), "m", LABEL, place.final.name, "", "")
-    model_store.make_directories(wanted)
-    model_store.write_small(wanted, "json", model_store.record_text(record), ".store", f"{wanted.file}.json")
-    assert model_store.read_sidecar(wanted) == record
+    wanted = Wanted(str(place.store), "m", LABEL, place.final.name, "", "")
+    make_directories(wanted)
+    write_small(wanted, "json", record_text(record), ".store", f"{wanted.file}.json")
+    assert read_sidecar(wanted) == record
 
 
 def test_an_answer_about_files_comes_to_an_end(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,13 +150,10 @@ def test_layers_of_a_registry_with_one_name(place: Place) -> None:
 
 def test_what_auto_chooses_may_be_another_model_of_the_list(place: Place) -> None:
     place.hub.add(REPOSITORY, {REMOTE: place.content})
-    access = present.Access(
+    access = Access(
         http=http_client.Settings(timeout=1, retries=0), hub=huggingface.HubSettings(endpoint=place.hub.url)
     )
-    wanted = [
-        model_store.Wanted(str(place.store), "m", label, store_file_name("m", label), "", "")
-        for label in ("auto", "q4_k_m")
-    ]
+    wanted = [Wanted(str(place.store), "m", label, store_file_name("m", label), "", "") for label in ("auto", "q4_k_m")]
     source = parse_source("m", place.source)
     with pytest.raises(StackError, match="would both be stored as m-q4_k_m.gguf") as caught:
         model._prepared(wanted, [source, source], access, check=True)

@@ -20,6 +20,7 @@ from typing import Any, Callable
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.mistralrs.stack.plugins.module_utils._files import local
 from ansible_collections.mistralrs.stack.plugins.modules import model as subject
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -540,7 +541,7 @@ def test_states_of_what_auto_chose(run: Run, store: Path) -> None:
 @pytest.mark.parametrize("digest", ["", "sha256:00"])
 def test_what_should_be_sealed(digest: str, run: Run, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever asked for it is told each time where it can't be had."""
-    monkeypatch.setattr(subject.present.local, "seal", lambda _path: digest)
+    monkeypatch.setattr(local, "seal", lambda _path: digest)
     warned: list[str] = []
     monkeypatch.setattr(subject.AnsibleModule, "warn", lambda _module, text: warned.append(text))
     for changed in (True, False):

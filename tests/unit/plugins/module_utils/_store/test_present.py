@@ -18,11 +18,20 @@ import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError, StackErrors
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import http_client, huggingface, model_source
 from ansible_collections.mistralrs.stack.plugins.module_utils._files import local
-from ansible_collections.mistralrs.stack.plugins.module_utils._store import model_store, present
+from ansible_collections.mistralrs.stack.plugins.module_utils._store import apply, contents, disk_space, entry, plan
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.access_options import Access
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.apply import present
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.contents import absent, surplus
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.entry import read_ahead, read_entry
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.layout import Wanted
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.lock import locked, release_lock, take_lock
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.outcome import Outcome
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.records import read_sidecar
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.verify import verified, verified_all
 
 FILE = "tiny-q4_0.gguf"
 MADE = {"tiny-q4_0.tokenizer.json", "tiny-q4_0.tokenizer_config.json"}
-ACCESS = present.Access(http_client.Settings(timeout=10), huggingface.HubSettings())
+ACCESS = Access(http_client.Settings(timeout=10), huggingface.HubSettings())
 
 
 class Place:
@@ -42,14 +51,14 @@ class Place:
     def put(self, data: bytes) -> None:
         self.source.write_bytes(data)
 
-    def wanted(self, **changes: str) -> model_store.Wanted:
-        wanted = model_store.Wanted(str(self.store), "tiny", "q4_0", FILE, "", "")
+    def wanted(self, **changes: str) -> Wanted:
+        wanted = Wanted(str(self.store), "tiny", "q4_0", FILE, "", "")
         return wanted._replace(**changes)
 
-    def run(self, check: bool = False, url: str = "", seal: bool = False, **changes: str) -> model_store.Outcome:
+    def run(self, check: bool = False, url: str = "", seal: bool = False, **changes: str) -> Outcome:
         wanted = self.wanted(**changes)
         source = model_source.parse_source("tiny", url or self.source.as_uri(), "", wanted.sha256)
-        return present.present(wanted, source, ACCESS._replace(seal=seal), check)
+        return present(wanted, source, ACCESS._replace(seal=seal), check)
 
     def error(self, **arguments: Any) -> StackError:
         with pytest.raises(StackError) as caught:
@@ -112,7 +121,7 @@ def test_present(place: Place) -> None:
 def test_again_reads_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.run()
     place.source.unlink()
-    monkeypatch.setattr(model_store, "hash_file", lambda *_arguments: pytest.fail("the model was read"))
+    monkeypatch.setattr(entry, "hash_file", lambda *_arguments: pytest.fail("the model was read"))
     before = {name: (place.store / name).stat() for name in place.files()}
     outcome = place.run()
     assert not outcome.changed
@@ -291,7 +300,7 @@ def test_a_file_that_changes_while_it_is_read(
 ) -> None:
     place.run()
     os.utime(place.model, ns=(1, 1))
-    read = model_store.hash_file
+    read = entry.hash_file
     reads: list[str] = []
 
     def disturbed(path: str, _seen: object) -> str:
@@ -301,7 +310,7 @@ def test_a_file_that_changes_while_it_is_read(
             os.utime(path, ns=(1, 1 + len(reads)))
         return digest
 
-    monkeypatch.setattr(model_store, "hash_file", disturbed)
+    monkeypatch.setattr(entry, "hash_file", disturbed)
     if error:
         failed = place.error()
         assert failed.id == error
@@ -376,7 +385,7 @@ def test_the_state_directory_must_be_one(place: Place, tmp_path: Path) -> None:
 
 
 def test_no_space_is_seen_before_the_first_byte(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_store, "free_bytes", lambda path: 1_500_000)
+    monkeypatch.setattr(disk_space, "free_bytes", lambda path: 1_500_000)
     for check in (True, False):
         error = place.error(check=check)
         assert error.id == "model.no_space"
@@ -409,44 +418,44 @@ def test_what_a_killed_run_left_is_removed(place: Place) -> None:
     other = ".store/incoming/other.gguf.part"
     assert place.files() == {FILE, *MADE, f".store/{FILE}.json", other}
     taken = (place.store / other).stat().st_blocks * 512
-    assert model_store.surplus(str(place.store), [FILE]) == {"other.gguf": {"file": "other.gguf", "size": taken}}
+    assert surplus(str(place.store), [FILE]) == {"other.gguf": {"file": "other.gguf", "size": taken}}
 
 
 def test_what_others_are_writing_is_left_alone(place: Place) -> None:
     place.run()
     lock = str(place.sidecar.parent / "other.gguf.lock")
-    descriptor = model_store.take_lock(lock)
+    descriptor = take_lock(lock)
     assert descriptor >= 0
     part = place.incoming / "other.gguf.part"
     part.write_bytes(b"x")
     place.tokenizer.unlink()
     place.run()
     assert part.exists()
-    assert model_store.take_lock(lock) == -1
-    model_store.release_lock(lock, descriptor)
+    assert take_lock(lock) == -1
+    release_lock(lock, descriptor)
 
 
 def test_what_another_run_publishes_is_no_error(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between the look at what is left and the look at its size another run may give it its final name."""
-    left_behind = model_store.left_behind
+    left_behind = plan.left_behind
 
-    def vanished(wanted: model_store.Wanted) -> list[str]:
+    def vanished(wanted: Wanted) -> list[str]:
         return [*left_behind(wanted), str(place.incoming / f"{FILE}.copy")]
 
-    monkeypatch.setattr(model_store, "left_behind", vanished)
+    monkeypatch.setattr(plan, "left_behind", vanished)
     assert place.run().changed
 
 
 def test_many_at_once_write_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     fetches = []
-    fetch = present._fetch
+    fetch = apply.fetch
 
     def counted(*arguments: Any) -> Any:
         fetches.append(1)
         return fetch(*arguments)
 
-    monkeypatch.setattr(present, "_fetch", counted)
-    outcomes: list[model_store.Outcome] = []
+    monkeypatch.setattr(apply, "fetch", counted)
+    outcomes: list[Outcome] = []
     threads = [threading.Thread(target=lambda: outcomes.append(place.run())) for _index in range(8)]
     for thread in threads:
         thread.start()
@@ -459,10 +468,10 @@ def test_many_at_once_write_once(place: Place, monkeypatch: pytest.MonkeyPatch) 
 
 def test_verified(place: Place) -> None:
     with pytest.raises(StackError) as caught:
-        model_store.verified(place.wanted())
+        verified(place.wanted())
     assert caught.value.id == "model.not_stored"
     place.run(chat_template="{{ x }}")
-    outcome = model_store.verified(place.wanted())
+    outcome = verified(place.wanted())
     assert not outcome.changed
     assert outcome.facts["verified_by"] == "hash"
     assert outcome.facts["chat_template"] == str(place.template)
@@ -472,14 +481,14 @@ def test_verified(place: Place) -> None:
     # The change hides from size, time and inode, but not from reading.
     assert not place.run(chat_template="{{ x }}").changed
     with pytest.raises(StackError) as caught:
-        model_store.verified(place.wanted(), check=True)
+        verified(place.wanted(), check=True)
     assert caught.value.id == "model.corrupt"
     assert not place.run(chat_template="{{ x }}").changed
     # As the message says: now it is known that the file has to be replaced.
     with pytest.raises(StackError, match="fetches or makes it again"):
-        model_store.verified(place.wanted())
+        verified(place.wanted())
     assert place.run(chat_template="{{ x }}").changed
-    assert model_store.verified(place.wanted()).facts["sha256"] == sha256(place.source.read_bytes())
+    assert verified(place.wanted()).facts["sha256"] == sha256(place.source.read_bytes())
 
 
 def test_verified_reads_the_tokenizer_too(place: Place) -> None:
@@ -489,26 +498,26 @@ def test_verified_reads_the_tokenizer_too(place: Place) -> None:
     place.tokenizer.write_bytes(content[:-2] + b" }")
     os.utime(place.tokenizer, ns=(status.st_atime_ns, status.st_mtime_ns))
     with pytest.raises(StackError, match=re.escape(place.tokenizer.name)) as caught:
-        model_store.verified(place.wanted())
+        verified(place.wanted())
     assert caught.value.id == "model.corrupt"
     assert place.run().changed
     assert place.tokenizer.read_bytes() == content
     place.tokenizer.unlink()
     with pytest.raises(StackError, match="is missing"):
-        model_store.verified(place.wanted())
+        verified(place.wanted())
 
 
 def test_verified_tells_when(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.run()
-    monkeypatch.setattr(model_store.time, "time", lambda: 2_000_000_000.0)
+    monkeypatch.setattr(time, "time", lambda: 2_000_000_000.0)
     for check, expected in ((True, False), (False, True)):
-        model_store.verified(place.wanted(), check)
-        assert (model_store.read_sidecar(place.wanted())["verified_at"] == 2_000_000_000) == expected
+        verified(place.wanted(), check)
+        assert (read_sidecar(place.wanted())["verified_at"] == 2_000_000_000) == expected
     # What another run is working on is left to it.
-    monkeypatch.setattr(model_store.time, "time", lambda: 2_000_000_001.0)
-    with model_store.locked(place.wanted()):
-        model_store.verified(place.wanted())
-    assert model_store.read_sidecar(place.wanted())["verified_at"] == 2_000_000_000
+    monkeypatch.setattr(time, "time", lambda: 2_000_000_001.0)
+    with locked(place.wanted()):
+        verified(place.wanted())
+    assert read_sidecar(place.wanted())["verified_at"] == 2_000_000_000
     assert not place.run().changed
 
 
@@ -577,8 +586,8 @@ def test_what_was_put_there_by_hand_is_read_once(place: Place, monkeypatch: pyte
     place.model.write_bytes(place.source.read_bytes())
     place.model.chmod(0o644)
     read: list[str] = []
-    hash_of = model_store.hash_file
-    monkeypatch.setattr(model_store, "hash_file", lambda path, _seen: read.append(path) or hash_of(path))
+    hash_of = entry.hash_file
+    monkeypatch.setattr(entry, "hash_file", lambda path, _seen: read.append(path) or hash_of(path))
     outcome = place.run(sha256=sha256(place.source.read_bytes()))
     assert read.count(str(place.model)) == 1
     assert outcome.facts["verified_by"] == "hash"
@@ -595,11 +604,11 @@ def test_what_was_put_there_by_hand_can_be_read_ahead(place: Place, monkeypatch:
     wanted = [place.wanted(name=name, file=f"{name}.gguf") for name in ("one", "known", "two", "missing")]
     size = place.source.stat().st_size
     said: list[tuple[Any, ...]] = []
-    model_store.read_ahead(wanted, lambda *words: said.append(words))
+    read_ahead(wanted, lambda *words: said.append(words))
     assert said[-1] == ("2 models", 2 * size, 2 * size, "checking")
-    monkeypatch.setattr(model_store, "hash_file", lambda *_arguments: pytest.fail("it was read again"))
-    entries = [model_store.read_entry(each) for each in wanted]
-    assert [entry.verified_by if entry else "" for entry in entries] == ["hash", "sidecar", "hash", ""]
+    monkeypatch.setattr(entry, "hash_file", lambda *_arguments: pytest.fail("it was read again"))
+    found = [read_entry(each) for each in wanted]
+    assert [each.verified_by if each else "" for each in found] == ["hash", "sidecar", "hash", ""]
 
 
 def test_who_is_stopped_stops_all_that_read(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -622,10 +631,10 @@ def test_who_is_stopped_stops_all_that_read(place: Place, monkeypatch: pytest.Mo
             ended.append(time.monotonic() < until)
         return ""
 
-    monkeypatch.setattr(model_store.os, "sched_getaffinity", lambda _process: {0, 1})
-    monkeypatch.setattr(model_store, "hash_file", hash_file)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _process: {0, 1})
+    monkeypatch.setattr(entry, "hash_file", hash_file)
     with pytest.raises(KeyboardInterrupt):
-        model_store.verified_all(both)
+        verified_all(both)
     assert ended == [True]
 
 
@@ -640,15 +649,15 @@ def test_several_are_verified_at_once(place: Place, monkeypatch: pytest.MonkeyPa
         reading.wait()
         return hash_of(path)
 
-    hash_of = model_store.hash_file
-    monkeypatch.setattr(model_store.os, "sched_getaffinity", lambda _process: {0, 1})
-    monkeypatch.setattr(model_store, "hash_file", hash_file)
-    assert [outcome.facts["name"] for outcome in model_store.verified_all(both)] == ["one", "two"]
+    hash_of = entry.hash_file
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _process: {0, 1})
+    monkeypatch.setattr(entry, "hash_file", hash_file)
+    assert [outcome.facts["name"] for outcome in verified_all(both)] == ["one", "two"]
     broken = place.store / "two.gguf"
     broken.write_bytes(broken.read_bytes()[:-1] + b"\0")
     missing = place.wanted(name="three", file="three.gguf")
     with pytest.raises(StackErrors) as caught:
-        model_store.verified_all([missing, *both])
+        verified_all([missing, *both])
     assert [error.id for error in caught.value.errors] == ["model.not_stored", "model.corrupt"]
     assert str(caught.value).count("\n") == 1
     assert caught.value.id == "model.not_stored"
@@ -658,24 +667,24 @@ def test_verified_needs_something_to_compare_with(place: Place) -> None:
     place.run()
     place.sidecar.unlink()
     with pytest.raises(StackError) as caught:
-        model_store.verified(place.wanted())
+        verified(place.wanted())
     assert caught.value.id == "model.not_recorded"
     digest = sha256(place.model.read_bytes())
-    assert model_store.verified(place.wanted(sha256=digest)).facts["sha256"] == digest
+    assert verified(place.wanted(sha256=digest)).facts["sha256"] == digest
 
 
 def test_absent(place: Place) -> None:
-    assert not model_store.absent(place.wanted(), check=False).changed
+    assert not absent(place.wanted(), check=False).changed
     assert not place.store.exists()
     place.run(chat_template="{{ x }}")
-    assert model_store.absent(place.wanted(), check=True).changed
+    assert absent(place.wanted(), check=True).changed
     assert place.model.exists()
-    outcome = model_store.absent(place.wanted(), check=False)
+    outcome = absent(place.wanted(), check=False)
     assert outcome.changed
     assert outcome.before["size"] == len(place.source.read_bytes())
     assert outcome.after == {}
     assert place.files() == set()
-    assert not model_store.absent(place.wanted(), check=False).changed
+    assert not absent(place.wanted(), check=False).changed
 
 
 def test_absent_removes_what_a_killed_run_left(place: Place) -> None:
@@ -684,28 +693,28 @@ def test_absent_removes_what_a_killed_run_left(place: Place) -> None:
     lock = place.sidecar.parent / (FILE + ".lock")
     part.write_bytes(b"x")
     lock.write_bytes(b"")
-    assert model_store.absent(place.wanted(), check=True).changed
+    assert absent(place.wanted(), check=True).changed
     assert part.exists()
-    assert model_store.absent(place.wanted(), check=False).changed
+    assert absent(place.wanted(), check=False).changed
     assert place.files() == set()
     lock.write_bytes(b"")
-    assert not model_store.absent(place.wanted(), check=False).changed
+    assert not absent(place.wanted(), check=False).changed
     assert place.files() == set()
 
 
 def test_absent_many_at_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.run(chat_template="{{ x }}")
     ready = threading.Barrier(4)
-    make = model_store.make_directories
+    make = contents.make_directories
 
-    def together(wanted: model_store.Wanted) -> None:
+    def together(wanted: Wanted) -> None:
         make(wanted)
         ready.wait(10)
 
-    monkeypatch.setattr(model_store, "make_directories", together)
+    monkeypatch.setattr(contents, "make_directories", together)
     changed: list[bool] = []
     threads = [
-        threading.Thread(target=lambda: changed.append(model_store.absent(place.wanted(), check=False).changed))
+        threading.Thread(target=lambda: changed.append(absent(place.wanted(), check=False).changed))
         for _index in range(4)
     ]
     for thread in threads:
