@@ -365,7 +365,6 @@ class _Download:
         remote: Remote,
         part: _Part,
         name: str,
-        sha256: str,
         report: Callable[[int, int | None, str], None],
         check_start: Callable[[bytes], None],
         reresolve: Callable[[], Remote] | None,
@@ -374,7 +373,7 @@ class _Download:
         self.remote = remote
         self.part = part
         self.name = name
-        self.sha256 = sha256 or remote.sha256
+        self.sha256 = remote.sha256
         self.report = report
         self.check_start = check_start
         self.reresolve = reresolve
@@ -674,7 +673,6 @@ def download(
     remote: Remote,
     part: str,
     name: str,
-    expected_sha256: str,
     report: Callable[[int, int | None, str], None],
     check_start: Callable[[bytes], None],
     reresolve: Callable[[], Remote] | None = None,
@@ -687,7 +685,7 @@ def download(
     file = _Part(part, name)
     try:
         for attempt in (1, 2):
-            work = _Download(client, remote, file, name, expected_sha256, report, check_start, reresolve)
+            work = _Download(client, remote, file, name, report, check_start, reresolve)
             try:
                 work.resume()
                 if work.total is not None and not work.part.offset and not work.total:

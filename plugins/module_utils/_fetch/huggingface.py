@@ -451,11 +451,10 @@ def resolve(
     source: Source,
     name: str,
     quantization: str,
-    sha256: str,
     settings: HubSettings,
     to_read: bool = True,
 ) -> Resolved:
-    """The files that a source stands for, at one commit. C(sha256) is what the user wants of a single file.
+    """The files that a source stands for, at one commit.
 
     With C(to_read) it is also checked that they may be read, as far as a hub's lists are open to more than its files.
     Raises StackError with what is wrong: no such repository, revision or file, gated, private, ambiguous and so on.

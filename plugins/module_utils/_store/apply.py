@@ -12,18 +12,19 @@ import os
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import Source
 from ansible_collections.mistralrs.stack.plugins.module_utils._files import local
 from ansible_collections.mistralrs.stack.plugins.module_utils._model.naming import MADE
 from ansible_collections.mistralrs.stack.plugins.module_utils._store import companion_files
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.access_options import Access
-from ansible_collections.mistralrs.stack.plugins.module_utils._store.check import ggufs
-from ansible_collections.mistralrs.stack.plugins.module_utils._store.companion_files import Staged
-from ansible_collections.mistralrs.stack.plugins.module_utils._store.disk_space import needed_space, store_errors
-from ansible_collections.mistralrs.stack.plugins.module_utils._store.entry import Entry
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.chat_template import put_template
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.check import check_arrived
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.disk_space import store_errors
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.entry import Entry, bytes_to_read, take_over
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.fetch import fetch
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.hashing import Counter
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.incoming import clean, make_directories, remove
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.layout import (
     FILE_MODE,
@@ -31,8 +32,6 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._store.layout impo
     Wanted,
     model_path,
     no_report,
-    store_path,
-    template_name,
 )
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.lock import locked
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.outcome import Outcome, model_facts, state_now
@@ -43,88 +42,139 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._store.plan import
     model_files,
     plan_model,
     prepare,
+    prepare_all,
 )
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.predict import predict, provenance, unchanged
-from ansible_collections.mistralrs.stack.plugins.module_utils._store.publish import write_small
-from ansible_collections.mistralrs.stack.plugins.module_utils._store.records import record_text
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.publish import publish_model
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.records import write_record
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.structure import inspect_stored
 
 _RESUMABLE = ("part", "part.json", "set")
 
 
+class _Stored(NamedTuple):
+    """A model under its final name, before it is recorded; C(prepared) is what was done."""
+
+    prepared: Prepared
+    sha256: str
+    verified_by: str
+    files: Mapping[str, Any]
+    gguf: Mapping[str, Any]
+    origin: Mapping[str, int]
+    made: Mapping[str, Any]
+
+
+def _fetched(prepared: Prepared, access: Access, report: Report) -> _Stored:
+    """Fetch the model, check it and publish it with all that is made for it."""
+    wanted, entry = prepared.wanted, prepared.plan.entry
+    arrived = fetch(prepared, access, report)
+    gguf, staged = check_arrived(arrived, access.fit, report)
+    publish_model(wanted, arrived.path, arrived.files.keys())
+    # The model had the other form before: one file, or a directory.
+    if entry is not None and entry.directory != bool(arrived.files):
+        remove(model_path(wanted, directory=entry.directory))
+    made = companion_files.publish(wanted, staged)
+    return _Stored(arrived.prepared, arrived.sha256, "hash", arrived.files, gguf, arrived.origin, made)
+
+
+def _kept(prepared: Prepared, entry: Entry, report: Report) -> _Stored:
+    """Leave the model where it is, and make for it what it lacks."""
+    wanted, source, plan = prepared.wanted, prepared.source, prepared.plan
+    sidecar = {} if plan.adopt else entry.sidecar
+    files = sidecar.get("files") or {}
+    gguf = ({} if plan.summary else sidecar.get("gguf")) or inspect_stored(wanted, entry)
+    made = {kind: sidecar.get(kind) for kind in MADE}
+    staged = None
+    if plan.adopt or plan.companions:
+        report(wanted.name, 0, None, "making the tokenizer")
+        folder = model_path(wanted, directory=True)
+        paths = companion_files.ggufs({name: os.path.join(folder, name) for name in files}, model_path(wanted))
+        staged = companion_files.stage(wanted, paths, made if plan.companions else {})
+    if plan.adopt or plan.mode:
+        take_over(wanted)
+    if staged:
+        made = companion_files.publish(wanted, staged)
+    origin = sidecar.get("origin") or (local.origin(source.path) if source.kind == "file" else {})
+    return _Stored(prepared, entry.sha256, entry.verified_by, files, gguf, origin, made)
+
+
+def _sealed(stored: _Stored, sidecar: Mapping[str, Any], seal: bool) -> dict[str, Any]:
+    """Seal the model if that is wanted, and say whether it is sealed, unless nobody ever asked for it."""
+    if not seal and "sealed" not in sidecar:
+        return {}
+    paths = model_files(stored.prepared.wanted, stored.files)
+    digest = "" if stored.verified_by == "hash" else sidecar.get("sealed")
+    if not digest:
+        digests = []
+        for path in paths:
+            digests.append(local.seal(path) if seal else local.sealed_digest(path))
+        digest = digests[0]
+    return {"sealed": digest, "seal_refused": seal and not digest and local.can_be_sealed(paths[0])}
+
+
+def _record(stored: _Stored, seal: bool) -> dict[str, Any]:
+    """What C(.store/) says of the model from now on."""
+    prepared = stored.prepared
+    wanted, plan = prepared.wanted, prepared.plan
+    sidecar = plan.entry.sidecar if plan.entry and not plan.adopt else {}
+    is_read = plan.fetch or plan.adopt or plan.refresh
+    folder = model_path(wanted, directory=True)
+    files = {
+        name: {**known, **local.identity(os.lstat(os.path.join(folder, name)))} for name, known in stored.files.items()
+    }
+    record: dict[str, Any] = {
+        **provenance(prepared, stored.gguf, files),
+        "format": 1,
+        "checks": CHECKS,
+        "sha256": stored.sha256,
+        "origin": dict(stored.origin),
+        "verified_at": int(time.time()) if is_read else sidecar.get("verified_at"),
+        **stored.made,
+        **_sealed(stored, sidecar, seal),
+    }
+    if not (plan.fetch or record["revision"]):
+        record["revision"] = sidecar.get("revision", "")
+    if files:
+        return {**record, "size": sum(known["size"] for known in files.values())}
+    return {**record, **local.identity(os.lstat(model_path(wanted)))}
+
+
 def _do(prepared: Prepared, access: Access, report: Report) -> Outcome:
     """Do what is planned. The order matters: what C(.store/) says about the model is written last."""
     wanted, plan = prepared.wanted, prepared.plan
-    entry = plan.entry
-    before = state_now(wanted, entry)
-    sidecar = dict(entry.sidecar) if entry and not plan.adopt else {}
-    verified_by = entry.verified_by if entry else "hash"
-    files: dict[str, Any] = dict(sidecar.get("files") or {})
-    if plan.fetch or entry is None:
-        sha256, files, gguf, origin, staged = fetch(prepared, access, report)
-        verified_by = "hash"
-        # The model had the other form before: one file, or a directory.
-        other = model_path(wanted, directory=not files)
-        if entry is not None and entry.directory != bool(files):
-            remove(other)
+    before = state_now(wanted, plan.entry)
+    if plan.fetch or plan.entry is None:
+        stored = _fetched(prepared, access, report)
     else:
-        sha256 = entry.sha256
-        origin = sidecar.get("origin") or (local.origin(prepared.source.path) if prepared.source.kind == "file" else {})
-        gguf = ({} if plan.summary else sidecar.get("gguf")) or inspect_stored(wanted, entry)
-        staged = Staged({kind: sidecar.get(kind) for kind in MADE}, ())
-        if plan.adopt or plan.companions:
-            report(wanted.name, 0, None, "making the tokenizer")
-            folder = model_path(wanted, directory=True)
-            paths = ggufs({name: os.path.join(folder, name) for name in files}, model_path(wanted))
-            staged = companion_files.stage(wanted, paths, staged.records if plan.companions else {})
-        for path in model_files(wanted, files):
-            if plan.mode:
-                os.chmod(path, FILE_MODE)
-            # Whoever copied it here is not to alter it afterwards.
-            if (plan.adopt or not entry.is_ours) and os.geteuid() == 0:
-                os.chown(path, 0, 0)
-    made = companion_files.publish(wanted, staged) if plan.fetch or plan.adopt or plan.companions else staged.records
+        stored = _kept(prepared, plan.entry, report)
     if plan.template:
-        name = template_name(wanted)
-        if wanted.chat_template:
-            content = wanted.chat_template.encode("utf-8", "surrogateescape")
-            write_small(wanted, "template", content, name)
-        else:
-            os.unlink(store_path(wanted, name))
-    fresh = plan.fetch or plan.adopt or plan.refresh
-    written: dict[str, Any] = {
-        **provenance(prepared, gguf, _identities(wanted, files)),
-        "format": 1,
-        "checks": CHECKS,
-        "sha256": sha256,
-        "origin": origin,
-        "verified_at": int(time.time()) if fresh else sidecar.get("verified_at"),
-        **made,
-    }
-    if not (plan.fetch or written["revision"]):
-        written["revision"] = sidecar.get("revision", "")
-    if access.seal or "sealed" in sidecar:
-        sealed = "" if verified_by == "hash" else sidecar.get("sealed")
-        paths = model_files(wanted, files)
-        digest_of = local.seal if access.seal else local.sealed_digest
-        # All of them are sealed; the digest of the first is told.
-        written["sealed"] = sealed or [digest_of(path) for path in paths][0]
-        written["seal_refused"] = access.seal and not written["sealed"] and local.can_be_sealed(paths[0])
-    if files:
-        written["size"] = sum(record["size"] for record in written["files"].values())
-    else:
-        written.update(local.identity(os.lstat(model_path(wanted))))
-    write_small(wanted, "json", record_text(written), ".store", wanted.file + ".json")
+        put_template(wanted)
+    record = _record(stored, access.seal)
+    write_record(wanted, record)
     clean(wanted)
-    stored = Entry(written["size"], sha256, written, verified_by, FILE_MODE, bool(files))
-    facts = model_facts(wanted, stored.size, sha256, written, verified_by, stored.directory)
-    return Outcome(plan.changed, before, state_now(wanted, stored), facts)
+    entry = Entry(record["size"], stored.sha256, record, stored.verified_by, FILE_MODE, bool(stored.files))
+    facts = model_facts(wanted, entry.size, entry.sha256, record, entry.verified_by, entry.directory)
+    return Outcome(plan.changed, before, state_now(wanted, entry), facts)
 
 
-def _identities(wanted: Wanted, files: Mapping[str, Any]) -> dict[str, Any]:
-    """The record of each file as it lies there now."""
-    folder = model_path(wanted, directory=True)
-    return {name: {**record, **local.identity(os.lstat(os.path.join(folder, name)))} for name, record in files.items()}
+def _planned_now(prepared: Prepared, seal: bool, report: Report) -> Prepared:
+    """The plan under the model's lock: another run may have done it while this one waited."""
+    wanted = prepared.wanted
+
+    def planned() -> Prepared:
+        seen = Counter(report, [wanted], bytes_to_read(wanted))
+        now = prepared._replace(plan=plan_model(wanted, prepared.source, seal, seen))
+        if now.plan.fetch and content_is_here(now):
+            return now._replace(plan=now.plan._replace(fetch=False, refresh=True))
+        return now
+
+    now = planned()
+    is_foreign = now.plan.entry is not None and not now.plan.entry.is_ours
+    if is_foreign and not now.plan.fetch and take_over(wanted):
+        # Whoever put it there could alter it until now, so that it is read only now.
+        now = planned()
+        return now._replace(plan=now.plan._replace(mode=True))
+    return now
 
 
 def apply(prepared: Prepared, access: Access, report: Report = no_report) -> Outcome:
@@ -135,20 +185,16 @@ def apply(prepared: Prepared, access: Access, report: Report = no_report) -> Out
     with store_errors(wanted):
         make_directories(wanted)
         with locked(wanted, lambda holder: report(wanted.name, 0, None, "waiting", holder)):
-            # Another run may have done it while this one waited.
-            plan = plan_model(wanted, prepared.source, access.seal)
-            if plan.entry is not None and plan.is_idle:
+            now = _planned_now(prepared, access.seal, report)
+            if now.plan.entry is not None and now.plan.is_idle:
                 clean(wanted)
-                return unchanged(wanted, plan.entry)
-            if prepared.resolved is not None and plan.fetch and content_is_here(plan, prepared.resolved):
-                plan = plan._replace(fetch=False, refresh=True)
-            clean(wanted, keep=_RESUMABLE if plan.fetch else ())
-            current = prepared._replace(plan=plan)
-            if plan.fetch and prepared.resolved is None:
+                return unchanged(wanted, now.plan.entry)
+            clean(wanted, keep=_RESUMABLE if now.plan.fetch else ())
+            if now.plan.fetch and now.resolved is None:
                 # It was there when it was looked for, and is gone or another one now.
-                current = prepare(wanted, prepared.source, access)._replace(plan=plan)
+                now = prepare(wanted, now.source, access)._replace(plan=now.plan)
             try:
-                return _do(current, access, report)
+                return _do(now, access, report)
             except BaseException:
                 # What can't go on is of no use to the next run.
                 with suppress(OSError):
@@ -158,7 +204,5 @@ def apply(prepared: Prepared, access: Access, report: Report = no_report) -> Out
 
 def present(wanted: Wanted, source: Source, access: Access, check: bool, report: Report = no_report) -> Outcome:
     """Have one model in the store."""
-    prepared = prepare(wanted, source, access, read=check)
-    if prepared.plan.fetch:
-        needed_space(prepared.wanted, prepared.size)
+    prepared = prepare_all([wanted], [source], access, read=check)[0]
     return predict(prepared) if check else apply(prepared, access, report)

@@ -8,9 +8,12 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 
 from __future__ import annotations
 
+import os
+
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.layout import Wanted, store_path, template_name
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.permissions import plain_status, read_small
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.publish import write_small
 
 TEMPLATE_INVALID = Fault(
     "model.chat_template_invalid",
@@ -36,6 +39,15 @@ def check_template(wanted: Wanted) -> None:
     problem = template_problem(wanted.chat_template) if wanted.chat_template else ""
     if problem:
         raise StackError(TEMPLATE_INVALID, name=wanted.name, why=problem)
+
+
+def put_template(wanted: Wanted) -> None:
+    """Put the wanted chat template beside the model, or remove the one that is not wanted any more."""
+    name = template_name(wanted)
+    if wanted.chat_template:
+        write_small(wanted, "template", wanted.chat_template.encode("utf-8", "surrogateescape"), name)
+    else:
+        os.unlink(store_path(wanted, name))
 
 
 def installed_template(wanted: Wanted) -> str:

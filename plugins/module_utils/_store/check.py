@@ -9,34 +9,40 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._formats import gguf_header
 from ansible_collections.mistralrs.stack.plugins.module_utils._store import companion_files
-from ansible_collections.mistralrs.stack.plugins.module_utils._store.access_options import Access
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.access_options import Fit
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.companion_files import Staged
-from ansible_collections.mistralrs.stack.plugins.module_utils._store.layout import Report, Wanted, model_label
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.fetch import Arrived
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.incoming import remove
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.layout import Report, model_label
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.plan import check_sha256
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.structure import inspect_files
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.suitability import check_support
 
 
-def ggufs(paths: Mapping[str, str], path: str) -> list[str]:
-    """The GGUFs among the files of a model, the one with its vocabulary first; or its one file."""
-    return [paths[name] for name in sorted(paths) if name.endswith(".gguf")] if paths else [path]
-
-
-def accepted(
-    wanted: Wanted, folder: str, files: Mapping[str, Any], path: str, access: Access, report: Report
-) -> tuple[dict[str, Any], Staged]:
-    """Read all of a model that has no final name yet: the file C(path), or C(files) in a folder.
-
-    The header's summary and what was made for it. Whatever there is to refuse is refused here: it must not take the
-    place of a good model.
-    """
-    paths = {name: os.path.join(folder, name) for name in files}
-    label = model_label(wanted)
-    gguf = inspect_files(wanted, paths) if files else gguf_header.inspect(path, label)
-    check_support(wanted.name, gguf, access.fit)
+def _accepted(arrived: Arrived, fit: Fit, report: Report) -> tuple[dict[str, Any], Staged]:
+    wanted = arrived.prepared.wanted
+    check_sha256(wanted, arrived.prepared.source, arrived.sha256, arrived.prepared.expected, arrived.size)
+    paths = {name: os.path.join(arrived.path, name) for name in arrived.files}
+    gguf = inspect_files(wanted, paths) if paths else gguf_header.inspect(arrived.path, model_label(wanted))
+    check_support(wanted.name, gguf, fit)
     report(wanted.name, 0, None, "making the tokenizer")
-    return gguf, companion_files.stage(wanted, ggufs(paths, path), {})
+    return gguf, companion_files.stage(wanted, companion_files.ggufs(paths, arrived.path), {})
+
+
+def check_arrived(arrived: Arrived, fit: Fit, report: Report) -> tuple[dict[str, Any], Staged]:
+    """Read all of a model that has no final name yet: the header's summary, and what was made for the model.
+
+    Whatever there is to refuse is refused here: it must not take the place of a good model.
+    """
+    try:
+        return _accepted(arrived, fit, report)
+    except StackError:
+        # What was refused by its content is of no use to the next run.
+        remove(arrived.path)
+        remove(arrived.path + ".json")
+        raise

@@ -86,6 +86,11 @@ def _needed(paths: Sequence[str], label: str) -> tuple[dict[str, _Write], int]:
     return writes, expected
 
 
+def ggufs(paths: Mapping[str, str], path: str) -> list[str]:
+    """The GGUFs among the files of a model, the one with its vocabulary first; or its one file."""
+    return [paths[name] for name in sorted(paths) if name.endswith(".gguf")] if paths else [path]
+
+
 def check(paths: Sequence[str], label: str) -> None:
     """Refuse GGUFs out of which what the model needs can't be made; nothing is written."""
     _needed(paths, label)

@@ -22,8 +22,8 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._store.incoming im
     clean,
     left_behind,
     make_directories,
+    model_of,
     occupied,
-    owner_of,
     remove,
 )
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.layout import (
@@ -89,7 +89,7 @@ def surplus(store: str, files: Iterable[str]) -> dict[str, dict[str, Any]]:
     folder = os.path.join(store, ".store", "incoming")
     with suppress(FileNotFoundError, NotADirectoryError):
         for name in os.listdir(folder):
-            owner = owner_of(name)
+            owner = model_of(name)
             if owner and owner.lower() not in named:
                 entry = found.setdefault(owner, {"file": owner, "size": 0})
                 entry["size"] += occupied(os.path.join(folder, name))

@@ -89,6 +89,24 @@ def read_ahead(wanted: Sequence[Wanted], report: Report) -> None:
         list(pool.map(read, unread))
 
 
+def take_over(wanted: Wanted) -> bool:
+    """Make a model's files root's, or this user's, so that no one else can alter them; whether anyone could before.
+
+    What was read of such a file before says nothing any more.
+    """
+    taken = False
+    for path in _files_of(wanted):
+        before = os.lstat(path)
+        if os.geteuid() == 0:
+            os.chown(path, 0, 0, follow_symlinks=False)
+        if stat.S_IMODE(before.st_mode) != FILE_MODE:
+            os.chmod(path, FILE_MODE)
+        if not is_ours(before) and is_ours(os.lstat(path)):
+            _HASHED.pop(path, None)
+            taken = True
+    return taken
+
+
 def _read_files(wanted: Wanted, sidecar: dict[str, Any], rehash: bool, seen: Counter | None) -> Entry | None:
     """The entry of a model of several files."""
     known = sidecar["files"]

@@ -10,20 +10,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import downloader, huggingface
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.http_client import INTERRUPTED, Client
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import Remote, Source
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import Remote, Resolved
 from ansible_collections.mistralrs.stack.plugins.module_utils._files import local
 from ansible_collections.mistralrs.stack.plugins.module_utils._formats import gguf_header, safetensors_header
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.access_options import Access
-from ansible_collections.mistralrs.stack.plugins.module_utils._store.check import accepted
-from ansible_collections.mistralrs.stack.plugins.module_utils._store.companion_files import Staged
-from ansible_collections.mistralrs.stack.plugins.module_utils._store.incoming import clean, incoming, remove
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.incoming import remove
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.layout import (
     FILE_MODE,
     Report,
@@ -32,11 +30,11 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._store.layout impo
     model_label,
     model_path,
 )
-from ansible_collections.mistralrs.stack.plugins.module_utils._store.local_source import check_sha256
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.permissions import plain_status, read_small
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.plan import Prepared
-from ansible_collections.mistralrs.stack.plugins.module_utils._store.publish import publish, publish_set
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.records import set_digest
+
+_Progress = Callable[[int, "int | None", str], None]
 
 
 def _check_start(wanted: Wanted, remote: Remote, alone: bool) -> Callable[[bytes], None]:
@@ -52,69 +50,46 @@ def _check_start(wanted: Wanted, remote: Remote, alone: bool) -> Callable[[bytes
     return check
 
 
-class Fetched(NamedTuple):
-    """A model that was fetched: its sha256, the record of its files if they are several, the header's summary.
+class Arrived(NamedTuple):
+    """A model that is complete, but has no final name yet: the file or the directory C(path).
 
-    C(staged) is what was made for it.
+    C(prepared) is what was fetched. C(size) is in bytes. C(files) has the record of each file of a directory and is {}
+    for a single file. C(origin) tells whether a source on this host is replaced later.
     """
 
+    prepared: Prepared
+    path: str
     sha256: str
-    files: dict[str, dict[str, Any]]
-    gguf: dict[str, Any]
-    origin: dict[str, int]
-    staged: Staged
+    size: int
+    files: Mapping[str, dict[str, Any]] = {}
+    origin: Mapping[str, int] = {}
 
 
-def _fetch_local(wanted: Wanted, source: Source, path: str, access: Access, report: Report) -> Fetched:
-    """Take over a file of this host."""
-    with local.opened(wanted.name, path) as (descriptor, status):
-        with incoming(wanted, "copy") as (target, written):
-            sha256, size = local.copy(
-                descriptor,
-                written,
-                status.st_size + 1,
-                lambda done: report(wanted.name, done, status.st_size, "copying"),
-            )
-            if size != status.st_size:
-                raise StackError(
-                    INTERRUPTED,
-                    name=wanted.name,
-                    source=source.shown,
-                    got=size,
-                    want=status.st_size,
-                    why="",
-                )
-            check_sha256(wanted, source, sha256, size)
-            gguf, staged = accepted(wanted, "", {}, target, access, report)
-            publish(wanted, target, written, wanted.file)
-        return Fetched(sha256, {}, gguf, {"size": status.st_size, "mtime_ns": status.st_mtime_ns}, staged)
-
-
-def _copy(wanted: Wanted, path: str, part: str, report: Any) -> tuple[str, int]:
-    """Copy a file of this host; the copy's sha256 and size."""
-    with local.opened(wanted.name, path) as (descriptor, status), open(part, "wb") as target:
+def _copy(prepared: Prepared, path: str, target: str, report: _Progress) -> tuple[str, os.stat_result]:
+    """Copy a file of this host; the copy's sha256 and the file's status."""
+    wanted = prepared.wanted
+    remove(target)
+    with local.opened(wanted.name, path) as (descriptor, status), open(target, "xb") as copy:
         try:
-            copied = local.copy(
-                descriptor, target.fileno(), status.st_size + 1, lambda done: report(done, status.st_size, "copying")
+            sha256, size = local.copy(
+                descriptor, copy.fileno(), status.st_size + 1, lambda done: report(done, status.st_size, "copying")
             )
-            os.fsync(target.fileno())
+            os.fsync(copy.fileno())
+            if size != status.st_size:
+                raise _changed(prepared, size, status.st_size)
         except BaseException:
             # It does not go on later.
-            remove(part)
+            remove(target)
             raise
-    return copied
+    return sha256, status
 
 
-def _copied(wanted: Wanted, source: Source, remote: Remote, part: str, report: Any) -> str:
-    """Copy one file of a directory of this host; its sha256."""
-    sha256, size = _copy(wanted, remote.url, part, report)
-    if size != remote.size:
-        remove(part)
-        raise StackError(INTERRUPTED, name=wanted.name, source=source.shown, got=size, want=remote.size, why="")
-    return sha256
+def _changed(prepared: Prepared, got: int, want: int) -> StackError:
+    """That a file of this host has another size than before."""
+    return StackError(INTERRUPTED, name=prepared.wanted.name, source=prepared.source.shown, got=got, want=want, why="")
 
 
-def _kept(prepared: Prepared, remote: Remote, part: str, report: Any) -> str:
+def _kept(prepared: Prepared, remote: Remote, part: str, report: _Progress) -> str:
     """Copy a file out of the model that is replaced, if it has the wanted content; its sha256, or ''."""
     wanted, entry = prepared.wanted, prepared.plan.entry
     files = entry.sidecar.get("files") or {} if entry else {}
@@ -122,128 +97,122 @@ def _kept(prepared: Prepared, remote: Remote, part: str, report: Any) -> str:
     for name in same[:1]:
         with suppress(StackError):
             path = os.path.join(model_path(wanted, directory=True), name)
-            if _copy(wanted, path, part, report)[0] == remote.sha256:
+            if _copy(prepared, path, part, report)[0] == remote.sha256:
                 return remote.sha256
             remove(part)
     return ""
 
 
-def _received(prepared: Prepared, remote: Remote, part: str, client: Client, access: Access, report: Any) -> str:
-    """Have one file in C(part), from afar or from this host; its sha256."""
-    wanted, source = prepared.wanted, prepared.source
-    if prepared.resolved is not None and prepared.resolved.local:
-        return _copied(wanted, source, remote, part, report)
+def _received(
+    prepared: Prepared, remote: Remote, part: str, client: Client, hub: huggingface.HubSettings, report: _Progress
+) -> str:
+    """Have one file in C(part), from afar or from a directory of this host; its sha256."""
+    wanted, source, resolved = prepared.wanted, prepared.source, prepared.resolved
+    if resolved is not None and resolved.local:
+        sha256, status = _copy(prepared, remote.url, part, report)
+        if status.st_size != remote.size:
+            remove(part)
+            raise _changed(prepared, status.st_size, remote.size or 0)
+        return sha256
 
     # A branch may have moved on since: all files are those of the commit that was resolved first.
     pinned = source._replace(revision=remote.commit) if source.kind == "hf" and remote.commit else source
 
     def again() -> Remote:
-        found = huggingface.resolve(client, pinned, wanted.name, wanted.quantization, wanted.sha256, access.hub)
+        found = huggingface.resolve(client, pinned, wanted.name, wanted.quantization, hub)
         return next(other for other in found.files if other.name == remote.name)
 
-    alone = not (prepared.resolved and prepared.resolved.directory)
-    expected = remote.sha256 or (wanted.sha256 if alone else "")
-    check = _check_start(wanted, remote, alone)
-    got = downloader.download(client, remote, part, wanted.name, expected, report, check, again)
-    return got.sha256
+    check = _check_start(wanted, remote, alone=not (resolved and resolved.directory))
+    return downloader.download(client, remote, part, wanted.name, report, check, again).sha256
 
 
-def _fetch_one(prepared: Prepared, remote: Remote, client: Client, access: Access, report: Report) -> Fetched:
-    """Download a model that is one file."""
+def _promise(remote: Remote) -> list[str]:
+    """What tells the content of a file from any other."""
+    return [remote.sha256, remote.git_sha1, remote.etag, remote.commit]
+
+
+def _read_journal(path: str) -> dict[str, dict[str, Any]]:
+    """Which files of a directory were complete before, each with its record and promise; {} if that can't be told."""
+    try:
+        found = json.loads(read_small(path, 1 << 23) or b"{}")
+    except ValueError:
+        return {}
+    return {name: known for name, known in found.items() if isinstance(known, dict)} if isinstance(found, dict) else {}
+
+
+def _write_journal(path: str, complete: Mapping[str, Mapping[str, Any]]) -> None:
+    with open(path + ".new", "w", encoding="utf-8") as file:
+        json.dump(complete, file)
+    os.replace(path + ".new", path)
+
+
+def _is_complete(wanted: Wanted, path: str, remote: Remote, known: Mapping[str, Any]) -> bool:
+    """Whether an earlier run brought this file, and nobody touched it since."""
+    status = plain_status(wanted, path)
+    if status is None or known.get("promise") != _promise(remote):
+        return False
+    return all(known.get(key) == value for key, value in local.identity(status).items())
+
+
+def _fetch_set(prepared: Prepared, resolved: Resolved, client: Client, access: Access, report: Report) -> Arrived:
+    """Fetch a model of several files; each is kept when it is complete."""
     wanted = prepared.wanted
-    part = incoming_path(wanted, "part")
-
-    def shown(done: int, total: int | None, phase: str) -> None:
-        report(wanted.name, done, total, phase)
-
-    sha256 = _received(prepared, remote, part, client, access, shown)
-    try:
-        check_sha256(wanted, prepared.source, sha256, os.lstat(part).st_size)
-        gguf, staged = accepted(wanted, "", {}, part, access, report)
-    except StackError:
-        clean(wanted)
-        raise
-    descriptor = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        publish(wanted, part, descriptor, wanted.file)
-    finally:
-        os.close(descriptor)
-    return Fetched(sha256, {}, gguf, {}, staged)
-
-
-def _fetch_set(prepared: Prepared, client: Client, access: Access, report: Report) -> Fetched:
-    """Fetch a model of several files; each is kept when it is complete, all are published at once."""
-    wanted, resolved = prepared.wanted, prepared.resolved
-    if resolved is None:
-        raise ValueError("nothing was resolved")
     folder = incoming_path(wanted, "set")
     os.makedirs(folder, mode=0o755, exist_ok=True)
     journal = os.path.join(folder, ".verified.json")
-    try:
-        verified = json.loads(read_small(journal, 1 << 23) or b"{}")
-    except ValueError:
-        verified = {}
+    earlier = _read_journal(journal)
     sizes = {remote.name: remote.size or 0 for remote in resolved.files}
     total = sum(sizes.values()) if all(remote.size is not None for remote in resolved.files) else None
     before = 0
-    kept: dict[str, dict[str, Any]] = {}
+    complete: dict[str, dict[str, Any]] = {}
     for remote in resolved.files:
         path = os.path.join(folder, remote.name)
         os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-        status = plain_status(wanted, path)
-        known = verified.get(remote.name) if isinstance(verified, dict) else None
-        complete = (
-            status is not None
-            and isinstance(known, dict)
-            and all(known.get(key) == value for key, value in local.identity(status).items())
-            and known.get("promise") == [remote.sha256, remote.git_sha1, remote.etag, remote.commit]
-        )
-        if not complete:
+        known = earlier.get(remote.name, {})
+        if not _is_complete(wanted, path, remote, known):
 
             def shown(done: int, _total: int | None, phase: str, base: int = before) -> None:
                 report(wanted.name, base + done, total, phase)
 
             sha256 = _kept(prepared, remote, path + ".part", shown)
-            sha256 = sha256 or _received(prepared, remote, path + ".part", client, access, shown)
+            sha256 = sha256 or _received(prepared, remote, path + ".part", client, access.hub, shown)
             os.chmod(path + ".part", FILE_MODE)
             os.replace(path + ".part", path)
             remove(path + ".part.json")
-            promise = [remote.sha256, remote.git_sha1, remote.etag, remote.commit]
-            known = {**local.identity(os.lstat(path)), "sha256": sha256, "promise": promise}
-        kept[remote.name] = dict(known or {})
-        temporary = journal + ".new"
-        with open(temporary, "w", encoding="utf-8") as file:
-            json.dump(kept, file)
-        os.replace(temporary, journal)
+            known = {**local.identity(os.lstat(path)), "sha256": sha256, "promise": _promise(remote)}
+        complete[remote.name] = known
+        _write_journal(journal, complete)
         before += sizes[remote.name]
-    files = {name: {key: value for key, value in record.items() if key != "promise"} for name, record in kept.items()}
+    files = {name: {key: known[key] for key in known if key != "promise"} for name, known in complete.items()}
     sha256 = set_digest({name: record["sha256"] for name, record in files.items()})
-    try:
-        check_sha256(wanted, prepared.source, sha256, before)
-        gguf, staged = accepted(wanted, folder, files, "", access, report)
-    except StackError:
-        clean(wanted)
-        raise
-    publish_set(wanted, folder, set(files))
-    return Fetched(sha256, files, gguf, local.origin(resolved.local) if resolved.local else {}, staged)
+    origin = local.origin(resolved.local) if resolved.local else {}
+    return Arrived(prepared, folder, sha256, before, files, origin)
 
 
-def fetch(prepared: Prepared, access: Access, report: Report) -> Fetched:
+def fetch(prepared: Prepared, access: Access, report: Report) -> Arrived:
+    """Have all of a model in C(.store/incoming/). What is there of it is used, and kept if the rest does not come."""
     wanted, source, resolved = prepared.wanted, prepared.source, prepared.resolved
     if resolved is None:
         raise ValueError("nothing was resolved")
+
+    def shown(done: int, total: int | None, phase: str) -> None:
+        report(wanted.name, done, total, phase)
+
     client = Client(wanted.name, access.http)
     if resolved.local and not resolved.directory:
-        exact = wanted if wanted.sha256 else wanted._replace(sha256=resolved.files[0].sha256)
-        try:
-            return _fetch_local(exact, source, resolved.local, access, report)
-        except StackError as error:
-            if source.kind != "ollama" or error.id != downloader.CHECKSUM_MISMATCH.id or access.http.offline:
-                raise
+        copy = incoming_path(wanted, "copy")
+        sha256, status = _copy(prepared, resolved.local, copy, shown)
+        if source.kind != "ollama" or sha256 == prepared.expected or access.http.offline:
+            origin = {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
+            return Arrived(prepared, copy, sha256, status.st_size, origin=origin)
         # The blob in the local Ollama's store is damaged; its registry has the right one.
+        remove(copy)
         registry = access.hub._replace(ollama_models=())
-        resolved = huggingface.resolve(client, source, wanted.name, wanted.quantization, wanted.sha256, registry)
-        prepared = prepared._replace(resolved=resolved)
+        resolved = huggingface.resolve(client, source, wanted.name, wanted.quantization, registry)
+        prepared = prepared.with_source(resolved)
+        resolved = prepared.resolved or resolved
     if resolved.directory:
-        return _fetch_set(prepared, client, access, report)
-    return _fetch_one(prepared, resolved.files[0], client, access, report)
+        return _fetch_set(prepared, resolved, client, access, report)
+    part = incoming_path(wanted, "part")
+    sha256 = _received(prepared, resolved.files[0], part, client, access.hub, shown)
+    return Arrived(prepared, part, sha256, os.lstat(part).st_size)

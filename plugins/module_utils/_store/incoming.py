@@ -20,7 +20,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._store.layout impo
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.permissions import DESTINATION_UNSAFE
 
 
-def owner_of(name: str) -> str:
+def model_of(name: str) -> str:
     """The model's C(<stem>.gguf) that a file in C(incoming/) belongs to."""
     stem, suffix, _rest = name.partition(".gguf.")
     return stem + ".gguf" if suffix and is_store_file(stem + ".gguf") else ""
@@ -33,7 +33,7 @@ def left_behind(wanted: Wanted) -> list[str]:
         names = os.listdir(incoming)
     except FileNotFoundError:
         return []
-    return [os.path.join(incoming, name) for name in names if owner_of(name) == wanted.file]
+    return [os.path.join(incoming, name) for name in names if model_of(name) == wanted.file]
 
 
 def occupied(path: str) -> int:
@@ -64,6 +64,7 @@ def clean(wanted: Wanted, keep: Iterable[str] = ()) -> None:
 
 
 def make_directories(wanted: Wanted) -> None:
+    """Make the store and what it needs for itself. Raises C(model.destination_unsafe)."""
     if not os.path.isdir(wanted.store):
         os.makedirs(wanted.store, exist_ok=True)
         os.chmod(wanted.store, 0o755)

@@ -33,7 +33,7 @@ class Report(Protocol):
 
 
 def no_report(name: str, done: int, total: int | None = None, phase: str = "", waiting_for: str = "") -> None:
-    """Nobody looks."""
+    """For work whose progress nobody watches."""
 
 
 class Wanted(NamedTuple):

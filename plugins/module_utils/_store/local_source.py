@@ -11,8 +11,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import downloader, huggingface
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import huggingface
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import Remote, Resolved, Source
 from ansible_collections.mistralrs.stack.plugins.module_utils._files import local
 from ansible_collections.mistralrs.stack.plugins.module_utils._formats import gguf_header
@@ -20,30 +19,23 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._model.naming impo
 from ansible_collections.mistralrs.stack.plugins.module_utils._store import companion_files
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.hashing import hash_files
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.layout import Wanted, model_label
-from ansible_collections.mistralrs.stack.plugins.module_utils._store.records import set_digest
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.structure import inspect_files
 
 _QUANTIZED = (".gguf", ".uqff")
 
 
-def check_sha256(wanted: Wanted, source: Source, got: str, size: int) -> None:
-    if wanted.sha256 and got != wanted.sha256:
-        raise StackError(
-            downloader.CHECKSUM_MISMATCH, name=wanted.name, source=source.shown, got=got, size=size, want=wanted.sha256
-        )
-
-
 def probe_file(wanted: Wanted, source: Source, read: bool) -> tuple[Resolved, dict[str, Any]]:
-    """What a file or directory of this host is; with C(read) it is also hashed where a sha256 is wanted."""
+    """What a file or directory of this host is, and its header's summary.
+
+    With C(read) it is hashed where a sha256 is wanted, and has that as its promise.
+    """
     if os.path.isdir(source.path):
         return _probe_directory(wanted, source, read)
     with local.opened(wanted.name, source.path) as (_descriptor, status):
         summary = gguf_header.inspect(source.path, model_label(wanted))
         companion_files.check([source.path], model_label(wanted))
-        if read and wanted.sha256:
-            got = local.hash_file(os.path.realpath(source.path))
-            check_sha256(wanted, source, got, status.st_size)
-        remote = Remote(wanted.file, source.url, size=status.st_size, sha256=wanted.sha256)
+        sha256 = local.hash_file(os.path.realpath(source.path)) if read and wanted.sha256 else ""
+        remote = Remote(wanted.file, source.url, size=status.st_size, sha256=sha256)
         return Resolved((remote,), local=source.path), summary
 
 
@@ -61,7 +53,6 @@ def _probe_directory(wanted: Wanted, source: Source, read: bool) -> tuple[Resolv
     summary = inspect_files(wanted, paths)
     companion_files.check([paths[name] for name in names if name.endswith(".gguf")], model_label(wanted))
     if read and wanted.sha256:
-        digests = dict(zip(names, hash_files(paths.values())))
-        total = sum(remote.size or 0 for remote in remotes)
-        check_sha256(wanted, source, set_digest(digests), total)
+        digests = hash_files(paths.values())
+        remotes = [remote._replace(sha256=digest) for remote, digest in zip(remotes, digests)]
     return Resolved(tuple(remotes), directory=True, local=source.path), summary

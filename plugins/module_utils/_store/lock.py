@@ -82,6 +82,7 @@ def lock_holder(path: str) -> str:
 
 
 def release_lock(path: str, descriptor: int) -> None:
+    """Give back what L{take_lock} took."""
     os.unlink(path)
     os.close(descriptor)
 

@@ -56,6 +56,7 @@ def model_state(size: int, sha256: str, made: Iterable[str], template: str, mode
 
 
 def state_now(wanted: Wanted, entry: Entry | None) -> dict[str, Any]:
+    """The same of what lies in the store now; {} if there is nothing."""
     template = installed_template(wanted)
     if entry is None:
         return {"chat_template_sha256": _digest(template)} if template else {}

@@ -9,11 +9,11 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import huggingface
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import downloader, huggingface
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.http_client import (
     PROXY_REFUSED,
     PROXY_UNREACHABLE,
@@ -22,15 +22,16 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.http_client
 )
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import Resolved, Source
 from ansible_collections.mistralrs.stack.plugins.module_utils._files import local
-from ansible_collections.mistralrs.stack.plugins.module_utils._model.naming import MADE
+from ansible_collections.mistralrs.stack.plugins.module_utils._model.naming import MADE, check_distinct
 from ansible_collections.mistralrs.stack.plugins.module_utils._store import companion_files
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.access_options import Access
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.chat_template import (
     check_template,
     installed_template,
 )
-from ansible_collections.mistralrs.stack.plugins.module_utils._store.disk_space import store_errors
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.disk_space import needed_space, store_errors
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.entry import Entry, read_entry
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.hashing import Counter
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.incoming import left_behind, occupied
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.layout import (
     AUTO,
@@ -40,7 +41,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._store.layout impo
     made_path,
     model_path,
 )
-from ansible_collections.mistralrs.stack.plugins.module_utils._store.local_source import check_sha256, probe_file
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.local_source import probe_file
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.permissions import plain_status
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.records import is_same_source, set_digest
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.selection import choose, chosen_before
@@ -78,6 +79,7 @@ class Plan(NamedTuple):
     refresh: bool = False
     companions: bool = False
     template: bool = False
+    # Of a file that stays, or its owner.
     mode: bool = False
     seal: bool = False
     # The record is an earlier release's.
@@ -95,15 +97,49 @@ class Plan(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """A plan with what the source said. C(size) is still to be fetched, C(summary) is what the header says."""
+    """A plan with what the source said.
+
+    C(expected) is the sha256 of the whole model, '' if nobody says it; a single file has it as its promise, too.
+    C(size) is the number of bytes still to be fetched, C(summary) what the header says.
+    """
 
     wanted: Wanted
     source: Source
     plan: Plan
     resolved: Resolved | None = None
+    expected: str = ""
     size: int = 0
     summary: Mapping[str, Any] = {}
     idle: bool = False
+
+    def with_source(self, resolved: Resolved) -> Prepared:
+        """The same with what the source has. Raises C(model.checksum_mismatch) if that is not what is wanted."""
+        expected = expected_sha256(self.wanted, self.source, resolved)
+        if not resolved.directory:
+            resolved = resolved._replace(files=(resolved.files[0]._replace(sha256=expected), *resolved.files[1:]))
+        return self._replace(resolved=resolved, expected=expected)
+
+
+def check_sha256(wanted: Wanted, source: Source, got: str, want: str, size: int) -> None:
+    """Refuse other content than what is expected, if that is known."""
+    if want and got != want:
+        raise StackError(
+            downloader.CHECKSUM_MISMATCH, name=wanted.name, source=source.shown, got=got, size=size, want=want
+        )
+
+
+def expected_sha256(wanted: Wanted, source: Source, resolved: Resolved) -> str:
+    """The sha256 of the whole model: what the user wants, or else what the source promises; '' if neither says.
+
+    Raises C(model.checksum_mismatch) if they contradict each other.
+    """
+    digests = {remote.name: remote.sha256 for remote in resolved.files}
+    promised = resolved.files[0].sha256
+    if resolved.directory:
+        promised = set_digest(digests) if all(digests.values()) else ""
+    if promised:
+        check_sha256(wanted, source, promised, wanted.sha256, sum(remote.size or 0 for remote in resolved.files))
+    return wanted.sha256 or promised
 
 
 def model_files(wanted: Wanted, files: Mapping[str, Any]) -> list[str]:
@@ -124,14 +160,16 @@ def _is_to_be_sealed(wanted: Wanted, entry: Entry) -> bool:
     return not sidecar.get("seal_refused") and local.can_be_sealed(path)
 
 
-def plan_model(wanted: Wanted, source: Source, seal: bool) -> Plan:
+def plan_model(wanted: Wanted, source: Source, seal: bool, seen: Counter | None = None) -> Plan:
+    """What has to be done, by what the store has; C(seen) is told how much of it is read."""
     for kind in MADE:
         plain_status(wanted, made_path(wanted, kind))
     template = installed_template(wanted) != wanted.chat_template
-    entry = read_entry(wanted)
+    entry = read_entry(wanted, seen=seen)
     if entry is None:
         return Plan(fetch=True, template=template)
     sidecar = entry.sidecar
+    mode = entry.mode != FILE_MODE or (os.geteuid() == 0 and not entry.is_ours)
     if wanted.sha256:
         fetch = entry.sha256 != wanted.sha256
     elif sidecar:
@@ -142,7 +180,7 @@ def plan_model(wanted: Wanted, source: Source, seal: bool) -> Plan:
     else:
         fetch = False
     if fetch:
-        return Plan(fetch=True, entry=entry, template=template)
+        return Plan(fetch=True, entry=entry, template=template, mode=mode)
     # A record of other content says nothing about this one: a run may have been killed after it published the model.
     known = sidecar.get("sha256") == entry.sha256
     summary = sidecar["gguf"] if known else {}
@@ -157,7 +195,7 @@ def plan_model(wanted: Wanted, source: Source, seal: bool) -> Plan:
         refresh=entry.verified_by == "hash" or not is_same_source(source, sidecar),
         companions=known and not companion_files.are_current(wanted, sidecar, summary),
         template=template,
-        mode=entry.mode != FILE_MODE or (os.geteuid() == 0 and not entry.is_ours),
+        mode=mode,
         seal=seal and _is_to_be_sealed(wanted, entry),
         summary=is_old,
     )
@@ -169,39 +207,35 @@ def _missing_bytes(wanted: Wanted, resolved: Resolved) -> int:
     return max(0, sum(remote.size or 0 for remote in resolved.files) - here)
 
 
-def content_is_here(plan: Plan, resolved: Resolved) -> bool:
+def content_is_here(prepared: Prepared) -> bool:
     """Whether what the source has now is what is in the store, by what the source says of it."""
-    if plan.entry is None or not all(remote.sha256 for remote in resolved.files):
+    entry, resolved = prepared.plan.entry, prepared.resolved
+    if entry is None or resolved is None or entry.directory != resolved.directory:
         return False
-    if resolved.directory:
-        digest = set_digest({remote.name: remote.sha256 for remote in resolved.files})
-        return plan.entry.directory and plan.entry.sha256 == digest
-    return not plan.entry.directory and plan.entry.sha256 == resolved.files[0].sha256
+    return bool(prepared.expected) and entry.sha256 == prepared.expected
 
 
-def _compared(wanted: Wanted, source: Source, plan: Plan, client: Client, access: Access) -> Resolved | None:
-    """Refuse a file that was put into the store by hand if its source has another one; what the source has.
+def _compared(planned: Prepared, client: Client, access: Access) -> Prepared:
+    """Refuse a file that was put into the store by hand if its source has another one.
 
-    None if the source does not say. Where it does not answer, or not to us, the file is taken as it is: it may be
-    there just for that.
+    Where the source does not answer, or not to us, the file is taken as it is: it may be there just for that.
     """
-    if wanted.sha256 or source.kind in ("file", "http", "https") or access.http.offline:
-        return None
+    wanted, source, entry = planned.wanted, planned.source, planned.plan.entry
+    if wanted.sha256 or source.kind in ("file", "http", "https") or access.http.offline or entry is None:
+        return planned
     try:
-        resolved = huggingface.resolve(client, source, wanted.name, wanted.quantization, "", access.hub, to_read=False)
+        resolved = huggingface.resolve(client, source, wanted.name, wanted.quantization, access.hub, to_read=False)
     except StackError as error:
         if error.id in _SILENT:
-            return None
+            return planned
         raise
-    want = resolved.files[0].sha256
-    if resolved.directory or not want or plan.entry is None:
-        return None
-    if plan.entry.sha256 != want:
-        path = model_path(wanted)
-        raise StackError(
-            NOT_OF_SOURCE, name=wanted.name, path=path, source=source.shown, got=plan.entry.sha256, want=want
-        )
-    return resolved
+    found = planned.with_source(resolved)
+    if resolved.directory or not found.expected:
+        return planned
+    if entry.sha256 != found.expected:
+        path, want = model_path(wanted), found.expected
+        raise StackError(NOT_OF_SOURCE, name=wanted.name, path=path, source=source.shown, got=entry.sha256, want=want)
+    return found
 
 
 def prepare(wanted: Wanted, source: Source, access: Access, read: bool = False) -> Prepared:
@@ -214,24 +248,34 @@ def prepare(wanted: Wanted, source: Source, access: Access, read: bool = False) 
         client = Client(wanted.name, access.http)
         if wanted.quantization == AUTO:
             wanted = chosen_before(wanted, source) or choose(wanted, source, client, access)
-        plan = plan_model(wanted, source, access.seal)
-        if not plan.fetch:
+        planned = Prepared(wanted, source, plan_model(wanted, source, access.seal))
+        if not planned.plan.fetch:
             # A killed run leaves its lock's file behind, and perhaps more.
             left = os.path.lexists(lock_path(wanted)) or bool(left_behind(wanted))
-            origin = _compared(wanted, source, plan, client, access) if plan.adopt else None
-            return Prepared(wanted, source, plan, origin, idle=plan.is_idle and not left)
+            planned = _compared(planned, client, access) if planned.plan.adopt else planned
+            return planned._replace(idle=planned.plan.is_idle and not left)
         if source.kind == "file":
             resolved, summary = probe_file(wanted, source, read)
+            planned = planned.with_source(resolved)
             check_support(wanted.name, summary, access.fit)
             if summary.get("version"):
                 size = sum(each.size or 0 for each in resolved.files)
                 check_memory(wanted.name, candidate_of(size, summary), access.fit)
         else:
-            resolved = huggingface.resolve(client, source, wanted.name, wanted.quantization, wanted.sha256, access.hub)
-            promised = resolved.files[0].sha256 if not resolved.directory else ""
-            if wanted.sha256 and promised and promised != wanted.sha256:
-                check_sha256(wanted, source, promised, resolved.files[0].size or 0)
-            if content_is_here(plan, resolved):
-                return Prepared(wanted, source, plan._replace(fetch=False, refresh=True), resolved)
+            resolved = huggingface.resolve(client, source, wanted.name, wanted.quantization, access.hub)
+            planned = planned.with_source(resolved)
+            if content_is_here(planned):
+                return planned._replace(plan=planned.plan._replace(fetch=False, refresh=True))
             summary = check_fit(wanted, source, resolved, client, access.fit, access.hub)
-        return Prepared(wanted, source, plan, resolved, _missing_bytes(wanted, resolved), summary)
+        return planned._replace(size=_missing_bytes(wanted, resolved), summary=summary)
+
+
+def prepare_all(wanted: Sequence[Wanted], sources: Sequence[Source], access: Access, read: bool) -> list[Prepared]:
+    """Everything that can be known before the first byte of the first model, also that all of them fit on the disk."""
+    prepared = [prepare(each, source, access, read) for each, source in zip(wanted, sources)]
+    # What 'auto' has chosen may be what another one is.
+    check_distinct((each.wanted.name, each.wanted.file) for each in prepared)
+    size = sum(each.size for each in prepared if each.plan.fetch)
+    if size:
+        needed_space(max(prepared, key=lambda each: each.size).wanted, size)
+    return prepared

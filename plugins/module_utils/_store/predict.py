@@ -21,7 +21,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._store.outcome imp
     state_now,
 )
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.plan import Prepared
-from ansible_collections.mistralrs.stack.plugins.module_utils._store.records import set_digest, source_id
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.records import source_id
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.structure import inspect_stored
 
 
@@ -41,6 +41,7 @@ def provenance(prepared: Prepared, gguf: Mapping[str, Any], files: Mapping[str, 
 
 
 def unchanged(wanted: Wanted, entry: Entry) -> Outcome:
+    """The outcome of a run that does nothing."""
     now = state_now(wanted, entry)
     facts = model_facts(wanted, entry.size, entry.sha256, entry.sidecar, entry.verified_by, entry.directory)
     return Outcome(False, now, now, facts)
@@ -55,11 +56,8 @@ def predict(prepared: Prepared) -> Outcome:
     if (plan.fetch or plan.entry is None) and resolved is not None:
         size = sum(remote.size or 0 for remote in resolved.files)
         known = {remote.name: remote.sha256 for remote in resolved.files}
-        sha256 = wanted.sha256 or (resolved.files[0].sha256 if not resolved.directory else "")
-        if resolved.directory and all(known.values()):
-            sha256 = set_digest(known)
         record = provenance(prepared, prepared.summary, known if resolved.directory else {})
-        facts = model_facts(wanted, size, sha256, record, "none", resolved.directory)
+        facts = model_facts(wanted, size, prepared.expected, record, "none", resolved.directory)
     else:
         entry = plan.entry
         if entry is None:

@@ -9,6 +9,7 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 from __future__ import annotations
 
 import os
+from collections.abc import Set
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._files.atomic import sync_directory
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.incoming import incoming, remove
@@ -43,7 +44,19 @@ def write_small(wanted: Wanted, kind: str, content: bytes, *final: str) -> None:
         publish(wanted, path, descriptor, *final)
 
 
-def publish_set(wanted: Wanted, folder: str, names: set[str]) -> None:
+def publish_model(wanted: Wanted, path: str, names: Set[str]) -> None:
+    """Give a complete model its final name: the file C(path), or a directory with files of these names."""
+    if names:
+        _publish_directory(wanted, path, names)
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        publish(wanted, path, descriptor, wanted.file)
+    finally:
+        os.close(descriptor)
+
+
+def _publish_directory(wanted: Wanted, folder: str, names: Set[str]) -> None:
     """Give a complete directory its final name; what was there before goes after that."""
     for parent, _folders, found in os.walk(folder):
         for name in found:

@@ -20,6 +20,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._model import reco
 from ansible_collections.mistralrs.stack.plugins.module_utils._model.naming import is_store_file
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.layout import AUTO, Wanted, store_path
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.permissions import is_ours, read_small
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.publish import write_small
 
 _MAX_SIDECAR = 8 << 20
 
@@ -60,9 +61,10 @@ def chosen(wanted: Wanted) -> list[Wanted]:
     ]
 
 
-def record_text(sidecar: Mapping[str, Any]) -> bytes:
-    """What C(.store/) says of a model, as it is written."""
-    return (json.dumps(sidecar, indent=2, sort_keys=True) + "\n").encode()
+def write_record(wanted: Wanted, sidecar: Mapping[str, Any]) -> None:
+    """Replace what C(.store/) says of a model; its lock is held."""
+    content = (json.dumps(sidecar, indent=2, sort_keys=True) + "\n").encode()
+    write_small(wanted, "json", content, ".store", wanted.file + ".json")
 
 
 def set_digest(files: Mapping[str, str]) -> str:
@@ -79,5 +81,6 @@ def source_id(source: Source) -> str:
 
 
 def is_same_source(source: Source, sidecar: Mapping[str, Any]) -> bool:
+    """Whether a model was fetched from this source."""
     known = sidecar.get("source_id")
     return bool(known == source_id(source)) if known else sidecar.get("source") == source.shown

@@ -81,7 +81,7 @@ def inspect_remote(source: Source, name: str, quantization: str, access: Access)
     client = Client(name, access.http)
     if source.kind == "file":
         return probe_file(Wanted("/", name, quantization, "model.gguf", "", ""), source, read=False)
-    resolved = huggingface.resolve(client, source, name, quantization, "", access.hub)
+    resolved = huggingface.resolve(client, source, name, quantization, access.hub)
     label, ggufs = f"Model {name}", [remote for remote in resolved.files if remote.name.endswith(".gguf")]
     if ggufs:
         return resolved, gguf_header.merged([summary_of(label, resolved, each, client) for each in ggufs], label)

@@ -32,8 +32,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._store.layout impo
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.lock import release_lock, take_lock
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.outcome import Outcome, model_facts, state_now
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.permissions import plain_status
-from ansible_collections.mistralrs.stack.plugins.module_utils._store.publish import write_small
-from ansible_collections.mistralrs.stack.plugins.module_utils._store.records import read_sidecar, record_text
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.records import read_sidecar, write_record
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.structure import inspect_stored
 
 CORRUPT = Fault(
@@ -75,7 +74,7 @@ def _note(wanted: Wanted, entry: Entry, is_right: bool, wrong: Iterable[str]) ->
             noted.update(_NEVER)
         noted.update({kind: {**noted[kind], **_NEVER} for kind in wrong})
         make_directories(wanted)
-        write_small(wanted, "json", record_text(noted), ".store", wanted.file + ".json")
+        write_record(wanted, noted)
     finally:
         release_lock(lock_path(wanted), descriptor)
 

@@ -19,9 +19,8 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._model.naming impo
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.access_options import Access
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.incoming import make_directories
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.layout import Wanted
-from ansible_collections.mistralrs.stack.plugins.module_utils._store.publish import write_small
-from ansible_collections.mistralrs.stack.plugins.module_utils._store.records import read_sidecar, record_text
-from ansible_collections.mistralrs.stack.plugins.modules import model
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.plan import prepare_all
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.records import read_sidecar, write_record
 from place import LABEL, REMOTE, REPOSITORY, Place, make_model
 
 
@@ -93,7 +92,7 @@ def test_the_largest_record_can_be_read_again(place: Place) -> None:
     record = {"format": 1, "checks": 1, "sha256": "0" * 64, "size": 1, "gguf": {}, "files": files}
     wanted = Wanted(str(place.store), "m", LABEL, place.final.name, "", "")
     make_directories(wanted)
-    write_small(wanted, "json", record_text(record), ".store", f"{wanted.file}.json")
+    write_record(wanted, record)
     assert read_sidecar(wanted) == record
 
 
@@ -156,6 +155,6 @@ def test_what_auto_chooses_may_be_another_model_of_the_list(place: Place) -> Non
     wanted = [Wanted(str(place.store), "m", label, store_file_name("m", label), "", "") for label in ("auto", "q4_k_m")]
     source = parse_source("m", place.source)
     with pytest.raises(StackError, match="would both be stored as m-q4_k_m.gguf") as caught:
-        model._prepared(wanted, [source, source], access, check=True)
+        prepare_all(wanted, [source, source], access, read=True)
     assert caught.value.id == "model.duplicate"
-    assert len(model._prepared(wanted[:1], [source], access, check=True)) == 1
+    assert len(prepare_all(wanted[:1], [source], access, read=True)) == 1

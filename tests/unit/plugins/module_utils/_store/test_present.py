@@ -723,3 +723,44 @@ def test_absent_many_at_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> N
         thread.join()
     assert sorted(changed) == [False] * 3 + [True]
     assert place.files() == set()
+
+
+@pytest.mark.parametrize("is_altered", [True, False])
+def test_a_foreign_file_is_owned_before_it_is_read_for_good(place: Place, is_altered: bool) -> None:
+    """Its owner alters it after it was read, and puts the time back: the record must say what lies there."""
+    good = place.source.read_bytes()
+    place.store.mkdir(mode=0o755)
+    place.model.write_bytes(good)
+    place.model.chmod(0o666)
+    wanted = place.wanted(sha256=sha256(good))
+    source = model_source.parse_source("tiny", place.source.as_uri(), "", wanted.sha256)
+    prepared = plan.prepare(wanted, source, ACCESS)
+    assert prepared.plan.adopt
+    status = place.model.stat()
+    if is_altered:
+        place.model.write_bytes(good[:-1] + b"\0")
+        os.utime(place.model, ns=(status.st_atime_ns, status.st_mtime_ns))
+    outcome = apply.apply(prepared, ACCESS)
+    assert outcome.changed
+    assert place.model.stat().st_mode & 0o777 == 0o644
+    assert outcome.facts["sha256"] == sha256(place.model.read_bytes()) == wanted.sha256
+    assert (place.model.stat().st_ino == status.st_ino) == (not is_altered)
+    assert not place.run(sha256=wanted.sha256).changed
+
+
+def test_a_file_that_others_may_write_to_is_read_only_after_they_no_longer_may(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.store.mkdir(mode=0o755)
+    place.model.write_bytes(place.source.read_bytes())
+    place.model.chmod(0o666)
+    modes: list[int] = []
+    hash_of = entry.hash_file
+
+    def hash_file(path: str, seen: Any) -> str:
+        modes.append(os.stat(path).st_mode & 0o777)
+        return hash_of(path, seen)
+
+    monkeypatch.setattr(entry, "hash_file", hash_file)
+    assert place.run().changed
+    assert modes == [0o666, 0o644]
