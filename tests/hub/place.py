@@ -18,7 +18,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._store.access_opti
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.apply import present
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.layout import Wanted
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.outcome import Outcome
-from hub import TOKEN, Hub, Server
+from hub import TOKEN, Fault, Hub, Server
 
 REPOSITORY = "org/model"
 LABEL = "q4_k_m"
@@ -133,3 +133,14 @@ class Place:
     def bodies(self) -> list[str]:
         """The ranges that were asked for at the CDN, '' being all."""
         return [each.headers.get("Range", "") for each in self.hub.cdn.log if each.method == "GET"]
+
+    def replace_at(self, request: int, content: bytes) -> None:
+        """Replace the plain server's file when it is asked for the n-th time."""
+        server, take, asked = self.plain, self.plain.take_fault, iter(range(1, 1 << 20))
+
+        def replaced(path: str, method: str) -> Fault:
+            if method == "GET" and next(asked) == request:
+                server.files[path] = content
+            return take(path, method)
+
+        server.take_fault = replaced  # type: ignore[method-assign]

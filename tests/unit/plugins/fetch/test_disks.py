@@ -25,14 +25,12 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._formats import gg
 from ansible_collections.mistralrs.stack.plugins.module_utils._store import (
     apply,
     companion_files,
+    contents,
     disk_space,
     lock,
     publish,
 )
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.access_options import Access
-from ansible_collections.mistralrs.stack.plugins.module_utils._store.apply import present
-from ansible_collections.mistralrs.stack.plugins.module_utils._store.contents import absent
-from ansible_collections.mistralrs.stack.plugins.module_utils._store.disk_space import free_bytes
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.layout import Report, Wanted, no_report
 from place import LABEL, REPOSITORY, Place, make_model
 
@@ -106,7 +104,7 @@ def test_a_body_without_end_leaves_room_on_the_disk(place: Place, disk: Callable
     # What can't go on is of no use, and what can is kept.
     assert place.part.exists() == bool(etag)
     taken = place.part.stat().st_size if etag else 0
-    assert free_bytes(str(place.store)) >= 64 << 20
+    assert disk_space.free_bytes(str(place.store)) >= 64 << 20
     assert taken <= 32 << 20
     assert place.plain.sent < 48 << 20
 
@@ -283,8 +281,8 @@ class Origin:
     def fetch(self, rate_limit: int = 0, report: Report = no_report) -> bool:
         """Have the model in the store; whether that changed anything."""
         settings = http_client.Settings(timeout=5, retries=0, rate_limit=rate_limit)
-        access = Access(http=settings, hub=huggingface.HubSettings())
-        return present(self.wanted, self.source, access, False, report).changed
+        access = Access(settings, huggingface.HubSettings())
+        return apply.present(self.wanted, self.source, access, check=False, report=report).changed
 
     def fork(self, rate_limit: int = 0, before: Callable[[], None] = lambda: None) -> int:
         """Fetch in another process."""
@@ -418,7 +416,7 @@ def test_39_two_hundred_kills(origin: Origin) -> None:
         if part.exists():
             sizes.add(part.stat().st_size)
         if (origin.store / origin.wanted.file).exists() and chance.random() < 0.5:
-            absent(origin.wanted, check=False)
+            contents.absent(origin.wanted, check=False)
     # The kills came in many different moments.
     assert len(sizes) > 3
     origin.fetch()
