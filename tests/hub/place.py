@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import http_client, huggingface
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import parse_source
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import Source, parse_source
 from ansible_collections.mistralrs.stack.plugins.module_utils._model.naming import store_file_name
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.access_options import Access, Fit
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.apply import present
@@ -76,10 +76,10 @@ class Place:
         """Have the best quantization that fits in the store."""
         return self.fetch(label="auto")
 
-    def fetch(
-        self, source: str = "", sha256: str = "", check: bool = False, label: str = LABEL, **settings: Any
-    ) -> Outcome:
-        """Have the model in the store."""
+    def request(
+        self, source: str = "", sha256: str = "", label: str = LABEL, **settings: Any
+    ) -> tuple[Wanted, Source, Access]:
+        """What is wanted, from where, and how."""
         options = {"token_origin": self.hub.url, **self.settings, **settings}
         access = Access(
             http=http_client.Settings(**options),
@@ -87,7 +87,13 @@ class Place:
             fit=self.fit,
         )
         wanted = Wanted(str(self.store), "m", label, store_file_name("m", label), sha256, "")
-        return present(wanted, parse_source("m", source or self.source, "", sha256), access, check)
+        return wanted, parse_source("m", source or self.source, "", sha256), access
+
+    def fetch(
+        self, source: str = "", sha256: str = "", check: bool = False, label: str = LABEL, **settings: Any
+    ) -> Outcome:
+        """Have the model in the store."""
+        return present(*self.request(source, sha256, label, **settings), check)
 
     def fails(self, error: str, *arguments: Any, **options: Any) -> str:
         """The message of a fetch that fails with that error."""

@@ -38,6 +38,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._store.outcome imp
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.plan import (
     CHECKS,
     Prepared,
+    check_adoption,
     content_is_here,
     model_files,
     plan_model,
@@ -169,11 +170,13 @@ def _planned_now(prepared: Prepared, seal: bool, report: Report) -> Prepared:
         return now
 
     now = planned()
-    is_foreign = now.plan.entry is not None and not now.plan.entry.is_ours
-    if is_foreign and not now.plan.fetch and take_over(wanted):
+    foreign = now.plan.entry
+    if foreign is not None and not foreign.is_ours and not now.plan.fetch and take_over(wanted):
         # Whoever put it there could alter it until now, so that it is read only now.
         now = planned()
-        return now._replace(plan=now.plan._replace(mode=True))
+        entry = now.plan.entry._replace(mode=foreign.mode) if now.plan.entry else None
+        now = now._replace(plan=now.plan._replace(entry=entry, mode=True))
+    check_adoption(now)
     return now
 
 

@@ -215,13 +215,21 @@ def content_is_here(prepared: Prepared) -> bool:
     return bool(prepared.expected) and entry.sha256 == prepared.expected
 
 
+def check_adoption(planned: Prepared) -> None:
+    """Refuse a file that was put into the store by hand if its source has another one."""
+    wanted, entry, want = planned.wanted, planned.plan.entry, planned.expected
+    if planned.plan.adopt and entry is not None and want and entry.sha256 != want:
+        path, shown = model_path(wanted), planned.source.shown
+        raise StackError(NOT_OF_SOURCE, name=wanted.name, path=path, source=shown, got=entry.sha256, want=want)
+
+
 def _compared(planned: Prepared, client: Client, access: Access) -> Prepared:
-    """Refuse a file that was put into the store by hand if its source has another one.
+    """Compare a file that was put into the store by hand with what its source has.
 
     Where the source does not answer, or not to us, the file is taken as it is: it may be there just for that.
     """
-    wanted, source, entry = planned.wanted, planned.source, planned.plan.entry
-    if wanted.sha256 or source.kind in ("file", "http", "https") or access.http.offline or entry is None:
+    wanted, source = planned.wanted, planned.source
+    if wanted.sha256 or source.kind in ("file", "http", "https") or access.http.offline:
         return planned
     try:
         resolved = huggingface.resolve(client, source, wanted.name, wanted.quantization, access.hub, to_read=False)
@@ -232,9 +240,7 @@ def _compared(planned: Prepared, client: Client, access: Access) -> Prepared:
     found = planned.with_source(resolved)
     if resolved.directory or not found.expected:
         return planned
-    if entry.sha256 != found.expected:
-        path, want = model_path(wanted), found.expected
-        raise StackError(NOT_OF_SOURCE, name=wanted.name, path=path, source=source.shown, got=entry.sha256, want=want)
+    check_adoption(found)
     return found
 
 

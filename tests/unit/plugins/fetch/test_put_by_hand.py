@@ -10,6 +10,9 @@ import os
 from typing import Any
 
 import pytest
+from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.apply import apply
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.plan import prepare
 from hub import COMMIT, Hub
 from place import REMOTE, REPOSITORY, Place
 
@@ -79,3 +82,18 @@ def test_a_file_put_there_by_hand_where_no_hub_answers(
         monkeypatch.setattr(Hub, "url", "http://127.0.0.1:9")
     assert place.fetch(offline=offline, retries=0).changed
     assert place.hub.origin.log == []
+
+
+def test_a_file_put_there_by_hand_that_is_altered_after_it_was_compared(place: Place) -> None:
+    """Its owner alters it and puts the time back: it is compared again once nobody else can alter it."""
+    put_by_hand(place, place.content)
+    wanted, source, access = place.request()
+    prepared = prepare(wanted, source, access)
+    status = place.final.stat()
+    place.old = place.content[:-100] + bytes(100)
+    place.final.write_bytes(place.old)
+    os.utime(place.final, ns=(status.st_atime_ns, status.st_mtime_ns))
+    with pytest.raises(StackError) as caught:
+        apply(prepared, access)
+    assert caught.value.id == "model.not_of_source"
+    assert not (place.store / ".store" / f"{place.final.name}.json").exists()

@@ -156,6 +156,7 @@ def test_a_foreign_file_is_owned_before_it_is_read_for_good(place: Place, is_alt
     outcome = apply.apply(prepared, ACCESS)
     assert outcome.changed
     assert place.model.stat().st_mode & 0o777 == 0o644
+    assert (outcome.before["mode"], outcome.after["mode"]) == ("0666", "0644")
     assert outcome.facts["sha256"] == sha256(place.model.read_bytes()) == wanted.sha256
     assert (place.model.stat().st_ino == status.st_ino) == (not is_altered)
     assert not place.run(sha256=wanted.sha256).changed
