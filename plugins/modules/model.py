@@ -393,8 +393,8 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_sourc
     Source,
     parse_sha256,
     parse_source,
-    redact,
 )
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.url import redact
 from ansible_collections.mistralrs.stack.plugins.module_utils._jobs import detached
 from ansible_collections.mistralrs.stack.plugins.module_utils._model.naming import check_distinct, store_file_name
 from ansible_collections.mistralrs.stack.plugins.module_utils._store import access_options

@@ -148,12 +148,8 @@ error_id:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import (
-    Remote,
-    Source,
-    parse_source,
-    redact,
-)
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import Remote, Source, parse_source
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.url import redact
 from ansible_collections.mistralrs.stack.plugins.module_utils._module import run_module
 from ansible_collections.mistralrs.stack.plugins.module_utils._store import access_options
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.access_options import Access

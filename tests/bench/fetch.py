@@ -81,9 +81,9 @@ print(json.dumps([time.monotonic() - begun]))
 HEADER = (
     RUN
     + """
-from ansible_collections.mistralrs.stack.plugins.module_utils._formats import gguf_header
+from ansible_collections.mistralrs.stack.plugins.module_utils._formats import gguf_model
 begun = time.monotonic()
-gguf_header.inspect(sys.argv[1], "m")
+gguf_model.inspect(sys.argv[1], "m")
 print(json.dumps([time.monotonic() - begun, peak()]))
 """
 )

@@ -23,6 +23,8 @@ with atheris.instrument_imports(include=["ansible_collections.mistralrs"]):
     from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
     from ansible_collections.mistralrs.stack.plugins.module_utils._formats import (
         gguf_header,
+        gguf_model,
+        gguf_summary,
         gguf_tokenizer,
         safetensors_header,
     )
@@ -32,7 +34,7 @@ def gguf(data: bytes) -> None:
     """All that is done with a GGUF's header."""
     try:
         header = gguf_header.parse_header(data, len(data), "m")
-        gguf_header.merged([gguf_header.summarize(header, data, "m")], "m")
+        gguf_model.merged([gguf_summary.summarize(header, data, "m")], "m")
         if gguf_tokenizer.is_affected(header):
             vocabulary = gguf_tokenizer.read_vocabulary(header, data, "m")
             gguf_tokenizer.count_tokens(vocabulary, gguf_tokenizer.PROMPT)

@@ -290,6 +290,8 @@ class Hub:
         self.repositories: dict[str, Repository] = {}
         self.manifests: dict[str, dict[str, Any]] = {}
         self.blobs: dict[str, bytes] = {}
+        # Sizes in bytes that lists give for paths, in place of the real ones.
+        self.listed_sizes: dict[str, int] = {}
         self.challenge = False
         self.signature = "first"
 
@@ -377,10 +379,11 @@ class Hub:
 
     def _entry(self, repository: Repository, path: str) -> dict[str, Any]:
         content = repository.files[path]
+        size = self.listed_sizes.get(path, len(content))
         git = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
-        entry: dict[str, Any] = {"type": "file", "oid": git, "size": len(content), "path": path}
+        entry: dict[str, Any] = {"type": "file", "oid": git, "size": size, "path": path}
         if repository.is_large(path):
-            entry["lfs"] = {"oid": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 135}
+            entry["lfs"] = {"oid": hashlib.sha256(content).hexdigest(), "size": size, "pointerSize": 135}
             entry["xetHash"] = hashlib.sha256(b"xet" + content).hexdigest()
         return entry
 

@@ -15,7 +15,12 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import downloader, http_client, huggingface
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import (
+    downloader,
+    http_client,
+    huggingface,
+    transfer,
+)
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import parse_source
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.access_options import Access
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.apply import present
@@ -72,7 +77,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, P
 
 def interrupted(store: Store, source: str, monkeypatch: pytest.MonkeyPatch, **settings: object) -> int:
     """Have a fetch end after two buffers, as a kill does; the bytes that have arrived."""
-    write_all, written = downloader.write_all, []
+    write_all, written = transfer.write_all, []
 
     def failing(descriptor: int, data: memoryview) -> None:
         if len(written) == 2:
@@ -81,10 +86,9 @@ def interrupted(store: Store, source: str, monkeypatch: pytest.MonkeyPatch, **se
         write_all(descriptor, data)
 
     with monkeypatch.context() as patch:
-        patch.setattr(downloader, "write_all", failing)
-        patch.setattr(downloader, "_BUFFER", 1 << 20)
+        patch.setattr(transfer, "write_all", failing)
         with pytest.raises(StackError, match="store_unusable"):
-            store.fetch(source, **settings)
+            store.fetch(source, limits=http_client.Limits(buffer=1 << 20), **settings)
     assert store.part.stat().st_size == sum(written) < SIZE
     return sum(written)
 

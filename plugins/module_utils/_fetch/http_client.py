@@ -13,10 +13,7 @@ from __future__ import annotations
 import email.utils
 import http.client
 import json
-import os
 import re
-import socket
-import ssl
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
@@ -25,9 +22,14 @@ from email.message import Message
 from typing import Any, NamedTuple, Union
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import proxy as _proxy
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.happy_eyeballs import Connector, read_body
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import is_loopback, redact
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.answer import Answer
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.transport import (
+    SOURCE_UNREACHABLE,
+    Transport,
+    TransportError,
+    reason,
+)
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.url import origin, redact, redirect_target
 
 REDIRECT_REFUSED = Fault(
     "model.redirect_refused",
@@ -43,38 +45,6 @@ HTTP_ANSWER = Fault(
     "model.http_answer",
     "Model {name}: the answer of {source} can't be used: {why}.",
     "Try again later or use another source.",
-)
-SOURCE_UNTRUSTED = Fault(
-    "model.source_untrusted",
-    "Model {name}: the TLS certificate of {source} is not trusted: {why}.",
-    "If your network uses its own authority, add its certificate to 'mistral_ca_certificates'; or set the clock.",
-)
-SOURCE_UNREACHABLE = Fault(
-    "model.source_unreachable",
-    "Model {name}: {source} can't be reached: {why}.",
-    "Check the address, the network and the proxy of this host.",
-)
-PROXY_REFUSED = Fault(
-    "model.proxy_refused",
-    "Model {name}: the proxy {proxy} refuses to connect to {source}: {why}.",
-    "After HTTP 407 give the proxy's user and password (http://user:password@host:port) in the host's https_proxy or "
-    "http_proxy; otherwise have the proxy allow it, or add the source's host to no_proxy.",
-)
-PROXY_UNREACHABLE = Fault(
-    "model.proxy_unreachable",
-    "Model {name}: the proxy {proxy} on the way to {source} can't be reached: {why}.",
-    "Correct https_proxy or http_proxy on this host, or add the source's host to no_proxy.",
-)
-PROXY_UNUSABLE = Fault(
-    "model.proxy_unusable",
-    "Model {name}: the proxy {proxy} on the way to {source} can't be used: {why}.",
-    "Correct https_proxy, http_proxy or all_proxy on this host (http://user:password@host:port), or add the source's "
-    "host to no_proxy.",
-)
-CA_UNREADABLE = Fault(
-    "model.ca_unreadable",
-    "Model {name}: the authorities in {path} can't be read: {why}.",
-    "They must be certificates in PEM format.",
 )
 NOT_A_MODEL = Fault(
     "model.not_a_model",
@@ -101,12 +71,26 @@ Headers = Union[Mapping[str, str], Message]
 
 _MAX_REDIRECTS = 5
 _MAX_WAIT = 300.0
-_CONNECT_TIMEOUT = 20
 _BACKOFF = (1.0, 2.0, 4.0, 8.0)
 _RETRIED = (408, 429, 500, 502, 503, 504)
 _REDIRECTS = (301, 302, 303, 307, 308)
 _RATE_LIMIT = re.compile(r"(?:^|[;\s])(r|t)=(\d{1,9})(?=;|,|\s|$)")
-_UNSAFE = re.compile(r"[\x00-\x20\x7f]")
+
+
+class Limits(NamedTuple):
+    """Amounts of a download, in bytes and seconds; only tests have others.
+
+    C(buffer) is read, written and hashed at once: small enough to stay in the processor's cache meanwhile. C(segment)
+    is what each of several connections fetches at once. After C(space_interval) the free space is looked at again.
+    A connection that brings less than C(least) in C(timeout) seconds is given up, and a new one is made. Each address
+    of a name has C(connect_seconds) to answer.
+    """
+
+    buffer: int = 1 << 19
+    segment: int = 32 << 20
+    space_interval: int = 16 << 20
+    least: int = 4096
+    connect_seconds: float = 5.0
 
 
 class Settings(NamedTuple):
@@ -126,78 +110,7 @@ class Settings(NamedTuple):
     offline: bool = False
     token: str = ""
     token_origin: str = ""
-
-
-class _Tunnel(http.client.HTTPSConnection):
-    """A connection through a proxy, which is opened in two steps: what goes wrong in the first is the proxy's."""
-
-    def __init__(self, host: str, port: int, timeout: float, context: ssl.SSLContext) -> None:
-        super().__init__(host, port, timeout=timeout, context=context)
-        self._authorities = context
-
-    def connect(self) -> None:
-        """Have the proxy connect to the server."""
-        http.client.HTTPConnection.connect(self)
-
-    def secure(self, host: str) -> None:
-        """Speak TLS with the server."""
-        self.sock = self._authorities.wrap_socket(self.sock, server_hostname=host)
-
-
-class TransportError(Exception):
-    """A request that may succeed when it is made again; C(fault) says what it is if it does not."""
-
-    def __init__(self, fault: StackError) -> None:
-        super().__init__(str(fault))
-        self.fault = fault
-
-
-class Answer:
-    """The answer to a request; its body is read by the caller."""
-
-    def __init__(self, response: http.client.HTTPResponse, url: str) -> None:
-        self.status = response.status
-        self.headers = response.headers
-        self.url = url
-        # Whether a body in chunks ended before its last one.
-        self.is_cut = False
-        self._response = response
-
-    def readinto(self, buffer: memoryview) -> int:
-        """Read what is there of the next bytes into a buffer; 0 at the end."""
-        response = self._response
-        if response.isclosed():
-            return 0
-        if response.chunked:
-            try:
-                # All of the buffer would be waited for.
-                return int(response.readinto(buffer[: 1 << 16]))
-            except http.client.IncompleteRead as error:
-                # What came before the cut is in the buffer.
-                self.is_cut = True
-                return len(error.partial)
-        wanted = len(buffer) if response.length is None else min(len(buffer), response.length)
-        count = int(response.fp.readinto1(buffer[:wanted])) if wanted else 0
-        if response.length is not None:
-            response.length -= count
-        return count
-
-    def read(self, limit: int) -> bytes:
-        """The body, up to C(limit) bytes. Raises OSError if it does not come to an end in time."""
-        return read_body(self._response, limit)
-
-    @property
-    def length(self) -> int | None:
-        """The size that the answer promises, in bytes."""
-        text = self.headers.get("Content-Length", "")
-        return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
-
-
-def origin(url: str) -> str:
-    """Scheme, host and port of an address, in a form that can be compared."""
-    parts = urllib.parse.urlsplit(url)
-    port = parts.port or {"https": 443, "http": 80}.get(parts.scheme.lower(), 0)
-    return f"{parts.scheme.lower()}://{(parts.hostname or '').lower()}:{port}"
+    limits: Limits = Limits()
 
 
 def retry_wait(status: int, headers: Headers, attempt: int, now: float) -> float | None:
@@ -223,15 +136,6 @@ def retry_wait(status: int, headers: Headers, attempt: int, now: float) -> float
     return backoff
 
 
-def reason(error: BaseException) -> str:
-    """What an error of the network says, in one line."""
-    if isinstance(error, socket.timeout):
-        return "no answer in time"
-    if isinstance(error, socket.gaierror):
-        return "its name can't be resolved"
-    return " ".join(str(getattr(error, "strerror", "") or error or type(error).__name__).split())
-
-
 class Client:
     """Makes requests for one model."""
 
@@ -246,8 +150,8 @@ class Client:
         self.settings = settings
         self.sleep = sleep
         self.clock = clock
-        self._context: ssl.SSLContext | None = None
-        self._connector = Connector()
+        seconds, proxy = settings.limits.connect_seconds, settings.use_proxy
+        self._transport = Transport(name, settings.timeout, seconds, proxy, settings.ca_path, settings.ca_certificates)
         self._tokens: dict[str, str] = {}
         if settings.token and settings.token_origin:
             self._tokens[origin(settings.token_origin)] = settings.token
@@ -260,129 +164,21 @@ class Client:
         """A fault about an address, without what may be secret in that."""
         return StackError(fault, name=self.name, source=redact(url), **fields)
 
-    def context(self) -> ssl.SSLContext:
-        """The authorities to trust."""
-        if self._context is None:
-            settings = self.settings
-            try:
-                context = ssl.create_default_context(cafile=settings.ca_path or None)
-                if settings.ca_certificates:
-                    # What is not ASCII can only be in the comments between certificates.
-                    text = settings.ca_certificates.encode("ascii", "ignore").decode("ascii")
-                    context.load_verify_locations(cadata=text)
-            except (OSError, ValueError) as error:
-                path = settings.ca_path or "'ca_certificates'"
-                why = getattr(error, "strerror", "") or error
-                raise StackError(CA_UNREADABLE, name=self.name, path=path, why=why) from None
-            self._context = context
-        return self._context
-
-    def _way(self, url: str, parts: urllib.parse.SplitResult) -> _proxy.Proxy | None:
-        """The proxy on the way to an address. Raises C(model.proxy_unusable)."""
-        if not self.settings.use_proxy or is_loopback(parts.hostname or ""):
-            return None
-        try:
-            return _proxy.choose(parts, _proxy.settings(os.environ))
-        except ValueError as error:
-            why, shown = error.args
-            raise self.fault(PROXY_UNUSABLE, url, proxy=shown, why=why) from None
-
-    def _connection(self, parts: urllib.parse.SplitResult, proxy: _proxy.Proxy | None) -> http.client.HTTPConnection:
-        """A connection that is not yet open."""
-        secure = parts.scheme == "https"
-        host, port = parts.hostname or "", parts.port or (443 if secure else 80)
-        timeout = min(self.settings.timeout, _CONNECT_TIMEOUT)
-        connection: http.client.HTTPConnection
-        if proxy is None:
-            if secure:
-                connection = http.client.HTTPSConnection(host, port, timeout=timeout, context=self.context())
-            else:
-                connection = http.client.HTTPConnection(host, port, timeout=timeout)
-        elif secure:
-            connection = _Tunnel(proxy.host, proxy.port, timeout=timeout, context=self.context())
-            connection.set_tunnel(host, port, proxy.headers)
-        else:
-            connection = http.client.HTTPConnection(proxy.host, proxy.port, timeout=timeout)
-        # Where plain, encrypted and tunnelled connections all begin; a Python without it would only be slower.
-        connection._create_connection = self._connector.connect  # type: ignore[attr-defined]
-        return connection
-
-    def _refused(self, url: str, proxy: _proxy.Proxy, why: str) -> StackError:
-        return self.fault(PROXY_REFUSED, url, proxy=proxy.shown, why=why)
-
-    def _connect(self, connection: http.client.HTTPConnection, url: str, proxy: _proxy.Proxy | None) -> None:
-        """Open a connection as far as the proxy has a part in it; all of it, if there is none."""
-        try:
-            connection.connect()
-        except ssl.SSLCertVerificationError:
-            raise
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            if proxy is None:
-                raise
-            why = reason(error)
-            if "unnel connection failed" not in why:
-                raise TransportError(self.fault(PROXY_UNREACHABLE, url, proxy=proxy.shown, why=why)) from None
-            status = why.rpartition("failed:")[2].strip() or why
-            refused = self._refused(url, proxy, f"HTTP {status}")
-            # It may reach the source later.
-            raise (TransportError(refused) if status[:3] in ("502", "503", "504") else refused) from None
-
     def _send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
     ) -> tuple[http.client.HTTPConnection, Answer]:
-        """One request to one place. Raises TransportError for what may go away by itself."""
         if self.settings.offline:
             raise self.fault(OFFLINE, url)
-        parts = urllib.parse.urlsplit(url)
-        proxy = self._way(url, parts)
-        connection = self._connection(parts, proxy)
-        target = urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
-        sent = {"Accept": "*/*", "User-Agent": "mistralrs.stack", **headers, "Accept-Encoding": "identity"}
-        if proxy is not None and parts.scheme == "http":
-            target = urllib.parse.urlunsplit(parts)
-            sent.update(proxy.headers)
         token = self._tokens.get(origin(url))
-        if token:
-            sent["Authorization"] = f"Bearer {token}"
-        try:
-            self._connect(connection, url, proxy)
-            if isinstance(connection, _Tunnel):
-                connection.secure(parts.hostname or "")
-            if connection.sock is not None:
-                connection.sock.settimeout(self.settings.timeout)
-            connection.request(method, target, body=body, headers=sent)
-            answer = Answer(connection.getresponse(), url)
-            if proxy is not None and answer.status == 407:
-                raise self._refused(url, proxy, "HTTP 407")
-            return connection, answer
-        except ssl.SSLCertVerificationError as error:
-            connection.close()
-            raise self.fault(SOURCE_UNTRUSTED, url, why=error.verify_message) from None
-        except (StackError, TransportError):
-            connection.close()
-            raise
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            connection.close()
-            why = reason(error) + (f" (through the proxy {proxy.shown})" if proxy else "")
-            raise TransportError(self.fault(SOURCE_UNREACHABLE, url, why=why)) from None
+        authorization = {"Authorization": f"Bearer {token}"} if token else {}
+        return self._transport.send(method, url, {**headers, **authorization}, body)
 
     def redirected(self, url: str, location: str) -> str:
-        """Where an answer redirects to, checked."""
+        """Where an answer of C(url) redirects to. Raises C(model.redirect_refused)."""
         try:
-            target = urllib.parse.urljoin(url, location)
-            parts = urllib.parse.urlsplit(target)
-            host, _port = parts.hostname or "", parts.port
-        except ValueError:
-            raise self.fault(REDIRECT_REFUSED, url, why="to something that is no address") from None
-        if not location or parts.scheme not in ("https", "http") or not host or _UNSAFE.search(target):
-            raise self.fault(REDIRECT_REFUSED, url, why="to something that is no https address")
-        if "@" in parts.netloc:
-            raise self.fault(REDIRECT_REFUSED, url, why="to an address with a password")
-        if parts.scheme == "http" and url.lower().startswith("https:"):
-            raise self.fault(REDIRECT_REFUSED, url, why=f"to the insecure address {redact(target)}")
-        if parts.scheme == "http" and not is_loopback(host) and is_loopback(urllib.parse.urlsplit(url).hostname or ""):
-            raise self.fault(REDIRECT_REFUSED, url, why=f"to the insecure address {redact(target)}")
-        return target
+            return redirect_target(url, location)
+        except ValueError as error:
+            raise self.fault(REDIRECT_REFUSED, url, why=error) from None
 
     @contextmanager
     def attempt(
@@ -485,6 +281,5 @@ class Client:
         try:
             return answer, json.loads(content)
         except (ValueError, RecursionError):
-            raise self.fault(
-                HTTP_ANSWER, url, why="it is not JSON; a proxy or a login page may be in between"
-            ) from None
+            why = "it is not JSON; a proxy or a login page may be in between"
+            raise self.fault(HTTP_ANSWER, url, why=why) from None

@@ -10,13 +10,13 @@ Everything here is pure: nothing is read and nothing is asked.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 import urllib.parse
 from typing import NamedTuple
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.url import is_loopback, redact
 
 SOURCE_UNSUPPORTED = Fault(
     "model.source_unsupported",
@@ -107,27 +107,6 @@ def parse_sha256(name: str, value: str) -> str:
     if text and not _SHA256.match(text):
         raise StackError(INVALID_SHA256, name=name, value=value[:80])
     return text
-
-
-def redact(url: str) -> str:
-    """An address without what may be secret in it: user, password, query."""
-    try:
-        parts = urllib.parse.urlsplit(url)
-    except ValueError:
-        return "(not an address)"
-    host = parts.netloc.rpartition("@")[2]
-    shown = f"{parts.scheme}://{host}{parts.path}" if parts.scheme else parts.path
-    return shown + ("?..." if parts.query else "")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address is this host itself."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class _Invalid(Exception):

@@ -17,13 +17,8 @@ from typing import Any
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.http_client import HTTP_ANSWER, HTTP_STATUS, Client
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import (
-    Remote,
-    Resolved,
-    Source,
-    is_loopback,
-    redact,
-)
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import Remote, Resolved, Source
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.url import is_loopback, redact
 from ansible_collections.mistralrs.stack.plugins.module_utils._model import quantization_names
 from ansible_collections.mistralrs.stack.plugins.module_utils._model.naming import UNSAFE_NAME
 

@@ -24,10 +24,10 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fau
 from ansible_collections.mistralrs.stack.plugins.module_utils._formats.gguf_header import (
     Data,
     Header,
-    needs_config,
     read_numbers,
     read_text,
 )
+from ansible_collections.mistralrs.stack.plugins.module_utils._formats.gguf_summary import needs_config
 from ansible_collections.mistralrs.stack.plugins.module_utils._formats.gguf_tokenizer import Vocabulary
 
 CONFIG_UNUSABLE = Fault(

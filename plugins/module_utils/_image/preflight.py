@@ -23,7 +23,7 @@ from typing import Any
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import proxy as _proxy
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.happy_eyeballs import read_body
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.answer import read_body
 from ansible_collections.mistralrs.stack.plugins.module_utils._image.build_log import (
     COMMIT_DIFFERS,
     COMMIT_MISSING,

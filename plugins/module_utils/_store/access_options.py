@@ -17,7 +17,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import http_client, huggingface
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.http_client import Settings
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import is_loopback, redact
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.url import is_loopback, redact
 
 TOKEN_UNREADABLE = Fault(
     "model.token_unreadable",

@@ -12,7 +12,7 @@ import os
 from typing import Any
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
-from ansible_collections.mistralrs.stack.plugins.module_utils._formats import gguf_header
+from ansible_collections.mistralrs.stack.plugins.module_utils._formats import gguf_model
 from ansible_collections.mistralrs.stack.plugins.module_utils._store import companion_files
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.access_options import Fit
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.companion_files import Staged
@@ -28,7 +28,7 @@ def _accepted(arrived: Arrived, fit: Fit, report: Report) -> tuple[dict[str, Any
     wanted = arrived.prepared.wanted
     check_sha256(wanted, arrived.prepared.source, arrived.sha256, arrived.prepared.expected, arrived.size)
     paths = {name: os.path.join(arrived.path, name) for name in arrived.files}
-    gguf = inspect_files(wanted, paths) if paths else gguf_header.inspect(arrived.path, model_label(wanted))
+    gguf = inspect_files(wanted, paths) if paths else gguf_model.inspect(arrived.path, model_label(wanted))
     check_support(wanted.name, gguf, fit)
     report(wanted.name, 0, None, "making the tokenizer")
     return gguf, companion_files.stage(wanted, companion_files.ggufs(paths, arrived.path), {})

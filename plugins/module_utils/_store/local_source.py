@@ -11,10 +11,10 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import huggingface
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import model_files, resolve
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import Remote, Resolved, Source
 from ansible_collections.mistralrs.stack.plugins.module_utils._files import local
-from ansible_collections.mistralrs.stack.plugins.module_utils._formats import gguf_header
+from ansible_collections.mistralrs.stack.plugins.module_utils._formats import gguf_model
 from ansible_collections.mistralrs.stack.plugins.module_utils._model.naming import check_path
 from ansible_collections.mistralrs.stack.plugins.module_utils._store import companion_files
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.hashing import hash_files
@@ -32,7 +32,7 @@ def probe_file(wanted: Wanted, source: Source, read: bool) -> tuple[Resolved, di
     if os.path.isdir(source.path):
         return _probe_directory(wanted, source, read)
     with local.opened(wanted.name, source.path) as (_descriptor, status):
-        summary = gguf_header.inspect(source.path, model_label(wanted))
+        summary = gguf_model.inspect(source.path, model_label(wanted))
         companion_files.check([source.path], model_label(wanted))
         sha256 = local.hash_file(os.path.realpath(source.path)) if read and wanted.sha256 else ""
         remote = Remote(wanted.file, source.url, size=status.st_size, sha256=sha256)
@@ -41,8 +41,8 @@ def probe_file(wanted: Wanted, source: Source, read: bool) -> tuple[Resolved, di
 
 def _probe_directory(wanted: Wanted, source: Source, read: bool) -> tuple[Resolved, dict[str, Any]]:
     """What a directory of this host is: SafeTensors, the shards of a GGUF, or what the engine's quantize wrote."""
-    names = sorted(name for name in os.listdir(source.path) if huggingface.is_wanted(name) or name.endswith(_QUANTIZED))
-    huggingface.check_files(names, source, wanted.name)
+    names = sorted(name for name in os.listdir(source.path) if model_files.is_wanted(name) or name.endswith(_QUANTIZED))
+    resolve.check_files(names, source, wanted.name)
     paths = {name: os.path.join(source.path, name) for name in names}
     remotes = []
     for name, path in paths.items():

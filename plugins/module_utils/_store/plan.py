@@ -13,14 +13,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import downloader, huggingface
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import downloader, huggingface, resolve
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.http_client import (
-    PROXY_REFUSED,
-    PROXY_UNREACHABLE,
-    SOURCE_UNREACHABLE,
     Client,
 )
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import Resolved, Source
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.transport import (
+    PROXY_REFUSED,
+    PROXY_UNREACHABLE,
+    SOURCE_UNREACHABLE,
+)
 from ansible_collections.mistralrs.stack.plugins.module_utils._files import local
 from ansible_collections.mistralrs.stack.plugins.module_utils._model.naming import MADE, check_distinct
 from ansible_collections.mistralrs.stack.plugins.module_utils._store import companion_files
@@ -232,7 +234,7 @@ def _compared(planned: Prepared, client: Client, access: Access) -> Prepared:
     if wanted.sha256 or source.kind in ("file", "http", "https") or access.http.offline:
         return planned
     try:
-        resolved = huggingface.resolve(client, source, wanted.name, wanted.quantization, access.hub, to_read=False)
+        resolved = resolve.resolve(client, source, wanted.name, wanted.quantization, access.hub, to_read=False)
     except StackError as error:
         if error.id in _SILENT:
             return planned
@@ -268,7 +270,7 @@ def prepare(wanted: Wanted, source: Source, access: Access, read: bool = False) 
                 size = sum(each.size or 0 for each in resolved.files)
                 check_memory(wanted.name, candidate_of(size, summary), access.fit)
         else:
-            resolved = huggingface.resolve(client, source, wanted.name, wanted.quantization, access.hub)
+            resolved = resolve.resolve(client, source, wanted.name, wanted.quantization, access.hub)
             planned = planned.with_source(resolved)
             if content_is_here(planned):
                 return planned._replace(plan=planned.plan._replace(fetch=False, refresh=True))

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import huggingface
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import model_files, resolve
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.http_client import Client
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import Remote, Resolved, Source
-from ansible_collections.mistralrs.stack.plugins.module_utils._formats import gguf_header
+from ansible_collections.mistralrs.stack.plugins.module_utils._formats import gguf_model
 from ansible_collections.mistralrs.stack.plugins.module_utils._model import fitting, gguf_support
 from ansible_collections.mistralrs.stack.plugins.module_utils._model.naming import store_file_name
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.access_options import Access
@@ -32,7 +32,7 @@ def chosen_before(wanted: Wanted, source: Source) -> Wanted | None:
 
 def choose(wanted: Wanted, source: Source, client: Client, access: Access) -> Wanted:
     """The best quantization that fits, for C(quantization=auto)."""
-    offered = huggingface.quantizations(client, source, wanted.name, access.hub)
+    offered = model_files.quantizations(client, source, wanted.name, access.hub)
     sizes = {label: sum(remote.size or 0 for remote in files) for label, files in offered.items()}
     summary: Mapping[str, Any] = {}
     if sizes:
@@ -60,7 +60,7 @@ class Offer(NamedTuple):
 def offers(source: Source, name: str, access: Access) -> tuple[list[Offer], dict[str, Any]]:
     """What a hub's repository offers as GGUF, the smallest first, and the summary of the smallest one's header."""
     client = Client(name, access.http)
-    offered = huggingface.quantizations(client, source, name, access.hub)
+    offered = model_files.quantizations(client, source, name, access.hub)
     sizes = {label: sum(remote.size or 0 for remote in files) for label, files in offered.items()}
     ordered = sorted(offered, key=lambda label: sizes[label])
     if not ordered:
@@ -81,9 +81,9 @@ def inspect_remote(source: Source, name: str, quantization: str, access: Access)
     client = Client(name, access.http)
     if source.kind == "file":
         return probe_file(Wanted("/", name, quantization, "model.gguf", "", ""), source, read=False)
-    resolved = huggingface.resolve(client, source, name, quantization, access.hub)
+    resolved = resolve.resolve(client, source, name, quantization, access.hub)
     label, ggufs = f"Model {name}", [remote for remote in resolved.files if remote.name.endswith(".gguf")]
     if ggufs:
-        return resolved, gguf_header.merged([summary_of(label, resolved, each, client) for each in ggufs], label)
+        return resolved, gguf_model.merged([summary_of(label, resolved, each, client) for each in ggufs], label)
     tensors = [remote for remote in resolved.files if remote.name.endswith(".safetensors")]
     return resolved, summary_of(label, resolved, tensors[0], client) if tensors else {}

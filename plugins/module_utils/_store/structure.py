@@ -13,7 +13,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
-from ansible_collections.mistralrs.stack.plugins.module_utils._formats import gguf_header, safetensors_header
+from ansible_collections.mistralrs.stack.plugins.module_utils._formats import (
+    gguf_model,
+    safetensors_header,
+)
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.entry import Entry
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.layout import Wanted, model_label, model_path
 
@@ -49,7 +52,7 @@ def inspect_files(wanted: Wanted, paths: Mapping[str, str]) -> dict[str, Any]:
     shards = {name: path for name, path in paths.items() if name.endswith(".gguf")}
     if not shards:
         return dict(safetensors_header.inspect_set(paths, model_label(wanted)))
-    return gguf_header.inspect_shards(shards, model_label(wanted))
+    return gguf_model.inspect_shards(shards, model_label(wanted))
 
 
 def inspect_stored(wanted: Wanted, entry: Entry) -> dict[str, Any]:
@@ -57,4 +60,4 @@ def inspect_stored(wanted: Wanted, entry: Entry) -> dict[str, Any]:
     if entry.directory:
         folder = model_path(wanted, directory=True)
         return inspect_files(wanted, {name: os.path.join(folder, name) for name in entry.sidecar["files"]})
-    return gguf_header.inspect(model_path(wanted), model_label(wanted))
+    return gguf_model.inspect(model_path(wanted), model_label(wanted))

@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import huggingface
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import huggingface, model_files
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.http_client import HTTP_ANSWER, Client
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import Resolved, Source
-from ansible_collections.mistralrs.stack.plugins.module_utils._formats import gguf_header
+from ansible_collections.mistralrs.stack.plugins.module_utils._formats import gguf_model
 from ansible_collections.mistralrs.stack.plugins.module_utils._model import fitting, gguf_support
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.access_options import Fit
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.layout import Wanted, model_label
@@ -66,7 +66,7 @@ def check_fit(
         if not models:
             return tensors_summary(wanted, resolved, client) if tensors else {}
         label = model_label(wanted)
-        summary = gguf_header.merged([summary_of(label, resolved, each, client) for each in models], label)
+        summary = gguf_model.merged([summary_of(label, resolved, each, client) for each in models], label)
     except StackError as error:
         if error.id == HTTP_ANSWER.id or not models:
             # The server gives out whole files only, or it is nothing to refuse them for: they are looked at when here.
@@ -75,7 +75,7 @@ def check_fit(
     check_support(wanted.name, summary, fit)
 
     def offered() -> list[fitting.Candidate]:
-        others = huggingface.quantizations(client, source, wanted.name, hub)
+        others = model_files.quantizations(client, source, wanted.name, hub)
         return [
             fitting.Candidate(label, sum(each.size or 0 for each in files), summary) for label, files in others.items()
         ]

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import downloader, http_client, huggingface
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import guards, http_client, huggingface, transfer
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import parse_source
 from ansible_collections.mistralrs.stack.plugins.module_utils._files import local
-from ansible_collections.mistralrs.stack.plugins.module_utils._formats import gguf_header
+from ansible_collections.mistralrs.stack.plugins.module_utils._formats import gguf_model
 from ansible_collections.mistralrs.stack.plugins.module_utils._store import (
     apply,
     companion_files,
@@ -65,14 +65,14 @@ def test_35_the_disk_is_full_in_the_middle(
     place: Place, disk: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk("size=600k")
-    for module in (disk_space, downloader):
+    for module in (disk_space, guards):
         monkeypatch.setattr(module, "reserve", lambda _status: -(1 << 30))
     place.fails("no_space")
     assert len(place.bodies()) == 1
     place.check(there=False)
     # What has arrived is kept; there is room now.
     subprocess.run(["mount", "-o", "remount,size=64m", place.store], check=True)
-    for module in (disk_space, downloader):
+    for module in (disk_space, guards):
         monkeypatch.setattr(module, "reserve", lambda _status: 0)
     place.hub.cdn.log.clear()
     place.fetch()
@@ -119,8 +119,7 @@ def test_it_leaves_more_on_a_larger_disk(place: Place, monkeypatch: pytest.Monke
 
 def test_a_disk_that_others_fill_meanwhile(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also over several connections; what has arrived goes on when there is room again."""
-    monkeypatch.setattr(downloader, "_LOOK", 1 << 17)
-    monkeypatch.setattr(downloader, "_SEGMENT", 1 << 16)
+    place.settings["limits"] = http_client.Limits(segment=1 << 16, space_interval=1 << 17)
     reserve, looks = local.reserve, []
 
     def filled(status: os.statvfs_result) -> int:
@@ -129,7 +128,7 @@ def test_a_disk_that_others_fill_meanwhile(place: Place, monkeypatch: pytest.Mon
 
     for connections in (1, 2):
         with monkeypatch.context() as patch:
-            for module in (disk_space, downloader):
+            for module in (disk_space, guards):
                 patch.setattr(module, "reserve", filled)
             looks.clear()
             place.fails("disk_reserved", connections=connections)
@@ -202,7 +201,7 @@ def test_35_a_store_of_somebody_else(place: Place) -> None:
 
 
 def test_35_an_error_while_writing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_all, calls = downloader.write_all, []
+    write_all, calls = transfer.write_all, []
 
     def failing(descriptor: int, data: Any) -> None:
         calls.append(len(data))
@@ -210,9 +209,8 @@ def test_35_an_error_while_writing(place: Place, monkeypatch: pytest.MonkeyPatch
             raise OSError(5, "Input/output error")
         write_all(descriptor, data)
 
-    monkeypatch.setattr(downloader, "write_all", failing)
-    monkeypatch.setattr(downloader, "_BUFFER", 1 << 18)
-    assert "Input/output error" in place.fails("store_unusable")
+    monkeypatch.setattr(transfer, "write_all", failing)
+    assert "Input/output error" in place.fails("store_unusable", limits=http_client.Limits(buffer=1 << 18))
     place.hub.cdn.log.clear()
     place.fetch()
     assert place.bodies() == ["bytes=262144-"]
@@ -375,10 +373,10 @@ def killed_at(module: Any, name: str, call: int, after: bool) -> None:
         (os, "ftruncate", 1, True),
         (os, "replace", 1, False),
         (os, "replace", 1, True),
-        (downloader, "write_all", 1, False),
-        (downloader, "write_all", 1, True),
+        (transfer, "write_all", 1, False),
+        (transfer, "write_all", 1, True),
         (os, "fsync", 1, False),
-        (gguf_header, "inspect", 1, True),
+        (gguf_model, "inspect", 1, True),
         (os, "rename", 1, False),
         (os, "rename", 1, True),
         (publish, "sync_directory", 1, True),
@@ -431,7 +429,7 @@ def test_37_names_that_would_leave_the_store(place: Place) -> None:
 
 
 def test_35_a_disk_quota(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_all, calls = downloader.write_all, []
+    write_all, calls = transfer.write_all, []
 
     def limited(descriptor: int, data: Any) -> None:
         calls.append(len(data))
@@ -440,9 +438,8 @@ def test_35_a_disk_quota(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
         write_all(descriptor, data)
 
     with monkeypatch.context() as patch:
-        patch.setattr(downloader, "write_all", limited)
-        patch.setattr(downloader, "_BUFFER", 1 << 18)
-        assert "the disk quota for" in place.fails("quota_exceeded")
+        patch.setattr(transfer, "write_all", limited)
+        assert "the disk quota for" in place.fails("quota_exceeded", limits=http_client.Limits(buffer=1 << 18))
     place.check(there=False)
     # What has arrived is kept; the quota was raised.
     place.hub.cdn.log.clear()

@@ -10,9 +10,13 @@ from typing import Any
 
 import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError, StackErrors
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import happy_eyeballs, http_client, huggingface
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import answer, http_client, huggingface
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import parse_source
-from ansible_collections.mistralrs.stack.plugins.module_utils._formats import gguf_header, safetensors_header
+from ansible_collections.mistralrs.stack.plugins.module_utils._formats import (
+    gguf_header,
+    gguf_summary,
+    safetensors_header,
+)
 from ansible_collections.mistralrs.stack.plugins.module_utils._image.preflight import Network
 from ansible_collections.mistralrs.stack.plugins.module_utils._model import record as _model_record
 from ansible_collections.mistralrs.stack.plugins.module_utils._model.naming import store_file_name
@@ -51,7 +55,7 @@ def test_tensors_larger_than_any_file(gguf: Any, kind: int) -> None:
 def test_texts_of_a_header_are_short_and_printable(gguf: Any) -> None:
     text = "\x1b]0;title\x07\n" + "x" * 900
     content = gguf.build({"general.architecture": text, "general.name": text, "tokenizer.ggml.model": text})
-    summary = gguf_header.summarize(gguf_header.parse_header(content, len(content), "m"), content, "m")
+    summary = gguf_summary.summarize(gguf_header.parse_header(content, len(content), "m"), content, "m")
     for key in ("architecture", "name", "tokenizer"):
         assert str(summary[key]).isprintable()
         assert len(str(summary[key])) < 250
@@ -98,7 +102,7 @@ def test_the_largest_record_can_be_read_again(place: Place) -> None:
 
 def test_an_answer_about_files_comes_to_an_end(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """A byte now and then is no silence, and would go on for days."""
-    monkeypatch.setattr(happy_eyeballs, "ANSWER_SECONDS", 1)
+    monkeypatch.setattr(answer, "ANSWER_SECONDS", 1)
     place.mirror = place.plain.url
     place.plain.files["/.store/x.gguf.json"] = b"{" + b" " * 10_000 + b"}"
     place.plain.fault("/.store/x.gguf.json", drip_seconds=0.1, times=-1)

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import http_client
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import transport
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.connector import Connector
 from ansible_collections.mistralrs.stack.plugins.module_utils._image.preflight import Network
 from certificate import make as make_certificate
 from hub import Server, running
@@ -90,14 +91,14 @@ def proxy() -> Iterator[Proxy]:
 def elsewhere(place: Place, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Every address leads to the plain server but those of this host; which ones were connected to."""
     seen: list[Any] = []
-    connect = http_client.Connector.connect
+    connect = Connector.connect
 
     def routed(connector: Any, address: tuple[str, int], timeout: float, source: Any = None) -> socket.socket:
         seen.append(address)
         local = address[0] == "127.0.0.1"
         return connect(connector, address if local else ("127.0.0.1", place.plain.server_port), timeout, source)
 
-    monkeypatch.setattr(http_client.Connector, "connect", routed)
+    monkeypatch.setattr(Connector, "connect", routed)
     return seen
 
 
@@ -188,7 +189,7 @@ def secure(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     server = Server(str(certificate))
     server.files["/model.gguf"] = place.content
     place.settings["ca_certificates"] = certificate.read_text()
-    monkeypatch.setattr(http_client, "is_loopback", lambda _host: False)
+    monkeypatch.setattr(transport, "is_loopback", lambda _host: False)
     with running(server):
         yield server
 
@@ -218,7 +219,7 @@ def test_an_untrusted_server_behind_a_proxy_is_not_the_proxys_fault(
 
 def test_a_file_put_there_by_hand_because_the_proxy_is_dead(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", f"http://{DEAD}")
-    monkeypatch.setattr(http_client, "is_loopback", lambda _host: False)
+    monkeypatch.setattr(transport, "is_loopback", lambda _host: False)
     place.store.mkdir()
     (place.store / f"m-{LABEL}.gguf").write_bytes(place.content)
     assert place.fetch(retries=0).changed

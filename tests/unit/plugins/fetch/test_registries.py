@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import huggingface
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.access_options import Fit
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.contents import absent
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.layout import Wanted
-from place import LABEL, Place, make_model
+from place import LABEL, REMOTE, Place, make_model
 
 OLLAMA = "application/vnd.ollama.image.model"
 OTHERS = [("application/vnd.ollama.image.license", b"MIT", ""), ("application/vnd.ollama.image.params", b"{}", "")]
@@ -62,8 +61,8 @@ def test_a_registry_that_wants_an_account(place: Place) -> None:
     place.fails("registry_login", f"ollama://{host}/library/m")
 
 
-def test_a_file_that_hubs_do_not_give_out_at_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(huggingface, "_HTTP_LIMIT", len(place.content) - 1)
+def test_a_file_that_hubs_do_not_give_out_at_once(place: Place) -> None:
+    place.hub.listed_sizes[REMOTE] = 50_000_000_001
     assert "splits the file" in place.fails("too_large_for_http")
     assert place.hub.cdn.log == []
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import downloader
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import http_client
 from hub import Fault
 from place import Place, make_model
 
 
 @pytest.fixture
-def several(place: Place, monkeypatch: pytest.MonkeyPatch) -> Place:
+def several(place: Place) -> Place:
     """Four connections, each for 100,000 bytes at a time."""
-    monkeypatch.setattr(downloader, "_SEGMENT", 100_000)
+    place.settings["limits"] = http_client.Limits(segment=100_000)
     place.settings["connections"] = 4
     return place
 

@@ -11,6 +11,7 @@ import time
 from typing import Any
 
 import pytest
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import http_client
 from certificate import make as make_certificate
 from hub import Server, running
 from place import Place
@@ -65,7 +66,7 @@ def test_40_an_address_of_ipv6_that_is_dead(place: Place, both_families: list[st
 def test_40_an_address_of_ipv6_that_never_answers(
     place: Place, both_families: list[str], way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is sent to the name's first address is dropped: that costs a moment, and not the time-out."""
+    """What is sent to the name's first address is dropped: that costs a moment, once, and not the time-out."""
     certificate = place.root / "certificate.pem"
     make_certificate(certificate)
     server = Server(str(certificate) if way == "tls" else "")
@@ -78,7 +79,8 @@ def test_40_an_address_of_ipv6_that_never_answers(
     digest = hashlib.sha256(place.content).hexdigest()
     start = time.monotonic()
     with Silent("::1", port), running(server):
-        place.fetch(url, sha256=digest, timeout=15, ca_path=str(certificate))
+        limits = http_client.Limits(connect_seconds=0.5)
+        place.fetch(url, sha256=digest, timeout=15, ca_path=str(certificate), limits=limits)
     # Filling the silent server's queue is a part of that.
     assert time.monotonic() - start < 5
     place.check(there=True)

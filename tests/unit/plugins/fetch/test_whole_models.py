@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils._files import local
-from ansible_collections.mistralrs.stack.plugins.module_utils._formats import gguf_header, gguf_tokenizer
+from ansible_collections.mistralrs.stack.plugins.module_utils._formats import gguf_summary, gguf_tokenizer
 from ansible_collections.mistralrs.stack.plugins.module_utils._store import entry
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.access_options import Fit
 from place import LABEL, REMOTE, REPOSITORY, Place, make_model
@@ -164,7 +164,7 @@ def test_a_part_that_an_earlier_release_took(place: Place, check: bool, monkeypa
     content = adapter(place)
     source = by_file(place, content)
     with monkeypatch.context() as patch:
-        patch.setattr(gguf_header, "_check_kind", lambda *_arguments: None)
+        patch.setattr(gguf_summary, "_check_kind", lambda *_arguments: None)
         place.old = content
         place.fetch(source)
     record = place.store / ".store" / f"{place.final.name}.json"

@@ -16,6 +16,7 @@ import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.mistralrs.stack.plugins.filter.driver_choice import FilterModule
+from ansible_collections.mistralrs.stack.plugins.module_utils._driver import apt, installation
 from ansible_collections.mistralrs.stack.plugins.modules import driver_packages_info
 
 pytestmark = pytest.mark.skipif(shutil.which("apt-get") is None, reason="needs apt, of Debian or Ubuntu")
@@ -139,7 +140,7 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
         # How apt and dpkg are shown another host than the one they run on.
         monkeypatch.setenv("APT_CONFIG", str(tmp_path / "apt.conf"))
         monkeypatch.setenv("DPKG_ADMINDIR", str(host / "var/lib/dpkg"))
-        monkeypatch.setattr(driver_packages_info, "LISTS", str(host / "var/lib/apt/lists"))
+        monkeypatch.setattr(apt, "LISTS", str(host / "var/lib/apt/lists"))
         arguments = {
             "choice": FilterModule().filters()["driver_choice"](FACTS, source="distribution", **(wanted or {})),
             "kernels": KERNELS,
@@ -339,7 +340,7 @@ def test_refused(run: Run, name: str) -> None:
 def test_driver_of_the_run_file(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = tmp_path / "nvidia-uninstall"
     program.touch()
-    monkeypatch.setattr(driver_packages_info, "UNINSTALLERS", (str(program),))
+    monkeypatch.setattr(installation, "UNINSTALLERS", (str(program),))
     result = run()
     assert result["error_id"] == "driver.runfile_installed"
     assert str(program) in result["msg"]

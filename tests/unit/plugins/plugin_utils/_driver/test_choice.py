@@ -6,13 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.mistralrs.stack.plugins.module_utils._driver.apt import (
-    Package,
-    check_state,
-    choose_version,
-    upstream,
-    versions_by_package,
-)
+from ansible_collections.mistralrs.stack.plugins.module_utils._driver.apt_output import versions_by_package
+from ansible_collections.mistralrs.stack.plugins.module_utils._driver.packages import Package, choose_version, upstream
+from ansible_collections.mistralrs.stack.plugins.module_utils._driver.refusals import check_state
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._gpu.table import GENERATION_MODULES, OPEN, PROPRIETARY
 from ansible_collections.mistralrs.stack.plugins.plugin_utils._driver.choice import (
