@@ -395,7 +395,9 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_sourc
     parse_source,
 )
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.url import redact
-from ansible_collections.mistralrs.stack.plugins.module_utils._jobs import detached
+from ansible_collections.mistralrs.stack.plugins.module_utils._jobs import modes
+from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.job import Job
+from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.job_id import job_id
 from ansible_collections.mistralrs.stack.plugins.module_utils._model.naming import check_distinct, store_file_name
 from ansible_collections.mistralrs.stack.plugins.module_utils._store import access_options
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.access_options import Fit
@@ -531,17 +533,17 @@ def _as_job(
     """Do what takes long in a job; the module's result."""
     params = module.params
     # As they were given: addresses may differ in nothing but what is not shown of them.
-    job = detached.Job(params["path"], detached.job_id({**params, "models": given}))
-    status = detached.run(job, params["job"], lambda reporter: work(reporter.update), quick)
+    job = Job(params["path"], job_id({**params, "models": given}))
+    status = modes.run(job, params["job"], lambda reporter: work(reporter.update), quick)
     if params["job"] == "cancel" or status.state == "running":
-        return {"changed": False, "job": status.shown()}
+        return {"changed": False, "job": status.as_returned()}
     if "error" in status.result:
         error = status.result["error"]
-        module.fail_json(msg=str(error["msg"]), error_id=str(error["id"]), job=status.shown())
+        module.fail_json(msg=str(error["msg"]), error_id=str(error["id"]), job=status.as_returned())
     result = status.result.get("ok")
     if not isinstance(result, dict):
         raise job.lost()
-    return {**result, "job": status.shown()} if params["job"] == "start" else result
+    return {**result, "job": status.as_returned()} if params["job"] == "start" else result
 
 
 def _result(

@@ -64,22 +64,22 @@ def last_words(output: str) -> str:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock file. The file may be removed by its holder: who waited then takes the new one."""
+    """Hold a lock file, and wait for it. The holder may remove the file: a process that waited locks a new one."""
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+            descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
         except FileNotFoundError:
-            continue  # the folder was removed in between
-        fcntl.flock(handle, fcntl.LOCK_EX)
+            continue  # the directory was removed in between
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
         with contextlib.suppress(FileNotFoundError):
-            if os.stat(path).st_ino == os.fstat(handle).st_ino:
+            if os.stat(path).st_ino == os.fstat(descriptor).st_ino:
                 break
-        os.close(handle)
+        os.close(descriptor)
     try:
         yield
     finally:
-        os.close(handle)
+        os.close(descriptor)
 
 
 def install_packages(packages: Sequence[str], why: str, wanted: Sequence[str] = ()) -> None:

@@ -13,8 +13,8 @@ PACKAGE = "ansible_collections.mistralrs.stack.plugins."
 FLOORS = [
     ["_errors"],
     ["_process", "_module", "_version_number"],
-    ["_files", "_formats", "_docker", "_trust", "_host", "_nginx", "_gpu", "_jobs"],
-    ["_driver", "_toolkit", "_model"],
+    ["_files", "_formats", "_docker", "_trust", "_host", "_nginx", "_gpu"],
+    ["_jobs", "_driver", "_toolkit", "_model"],
     ["_fetch", "_engine"],
     ["_store", "_image"],
 ]

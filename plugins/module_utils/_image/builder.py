@@ -16,19 +16,19 @@ with the name is always a whole and proven one.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
 import shlex
 import shutil
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Callable, NamedTuple
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._files.atomic import write_atomically
+from ansible_collections.mistralrs.stack.plugins.module_utils._files.lock import FileLock
 from ansible_collections.mistralrs.stack.plugins.module_utils._image import build_log, sbom, smoke_test
 from ansible_collections.mistralrs.stack.plugins.module_utils._image.build_log import BASE_UNREACHABLE
 from ansible_collections.mistralrs.stack.plugins.module_utils._image.preflight import Network, check_git, check_reach
@@ -199,13 +199,10 @@ class Builder:
         os.makedirs(os.path.dirname(path), mode=0o700 if mode & 0o077 == 0 else 0o755, exist_ok=True)
         write_atomically(path, text.encode(), mode)
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Nobody else starts or ends this build meanwhile."""
+    def lock(self) -> FileLock:
+        """The lock under which a run starts or ends this build; the others wait for it."""
         os.makedirs(self.folder, mode=0o700, exist_ok=True)
-        with open(os.path.join(self.folder, "lock"), "w", encoding="ascii") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+        return FileLock(os.path.join(self.folder, "lock"), timeout=None)
 
     def _attempt(self) -> dict[str, Any]:
         try:

@@ -8,83 +8,20 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 
 from __future__ import annotations
 
-import fcntl
-import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
-from ansible_collections.mistralrs.stack.plugins.module_utils import _process
+from ansible_collections.mistralrs.stack.plugins.module_utils._files.lock import FileLock, Locked
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.incoming import left_behind
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.layout import Wanted, lock_path
 
-_NAMING_SECONDS = 1.0
 _LOCK_SECONDS = 0.2
 
 
-def _owner_of(descriptor: int) -> str:
-    return os.pread(descriptor, 512, 0).decode("ascii", "replace")
-
-
-def _is_owned(descriptor: int, created: bool) -> bool:
-    """Whether another process has a lock that could be taken: some network file systems give it to everyone."""
-    if created:
-        return False
-    owner = _owner_of(descriptor)
-    # Who has just made the file is about to write its name.
-    return _process.is_running(owner) if owner else time.time() - os.fstat(descriptor).st_mtime < _NAMING_SECONDS
-
-
-def take_lock(path: str) -> int:
-    """Take a lock and return its descriptor, or -1 if somebody else has it."""
-    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
-    while True:
-        created = True
-        try:
-            descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            created = False
-            try:
-                descriptor = os.open(path, flags)
-            except FileNotFoundError:
-                continue
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Whoever gives a lock back removes its file: then this is not the one that others see.
-            if os.stat(path).st_ino == os.fstat(descriptor).st_ino:
-                if _is_owned(descriptor, created):
-                    os.close(descriptor)
-                    return -1
-                os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, _process.own_name().encode("ascii", "replace"), 0)
-                return descriptor
-        except BlockingIOError:
-            os.close(descriptor)
-            return -1
-        except FileNotFoundError:
-            pass
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
-
-
-def lock_holder(path: str) -> str:
-    """Who has a lock and since when, for people; '' if it was given back."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return ""
-    with os.fdopen(descriptor, "rb") as file:
-        who = _process.readable(_owner_of(descriptor))
-        since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(os.fstat(file.fileno()).st_mtime))
-    return f"{who}, since {since}"
-
-
-def release_lock(path: str, descriptor: int) -> None:
-    """Give back what L{take_lock} took."""
-    os.unlink(path)
-    os.close(descriptor)
+def model_lock(wanted: Wanted) -> FileLock:
+    """The lock of whoever changes the model."""
+    return FileLock(lock_path(wanted), named=True)
 
 
 @contextmanager
@@ -94,13 +31,14 @@ def locked(wanted: Wanted, waiting: Callable[[str], None] = lambda _holder: None
     C(waiting) is told who it waits for, again and again. Gives whether an interrupted run had left something of this
     model behind.
     """
-    path = lock_path(wanted)
-    while (descriptor := take_lock(path)) < 0:
-        holder = lock_holder(path)
-        if holder:
-            waiting(holder)
-        time.sleep(_LOCK_SECONDS)
-    try:
+    lock = model_lock(wanted)
+    with ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(lock)
+                break
+            except Locked as other:
+                if other.holder:
+                    waiting(other.holder)
+            time.sleep(_LOCK_SECONDS)
         yield bool(left_behind(wanted))
-    finally:
-        release_lock(path, descriptor)

@@ -16,6 +16,7 @@ from typing import Any
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError, StackErrors
 from ansible_collections.mistralrs.stack.plugins.module_utils._files.local import hash_file, sealed_digest
+from ansible_collections.mistralrs.stack.plugins.module_utils._files.lock import Locked
 from ansible_collections.mistralrs.stack.plugins.module_utils._model.naming import MADE
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.chat_template import installed_template
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.disk_space import store_errors
@@ -25,11 +26,10 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._store.incoming im
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.layout import (
     Report,
     Wanted,
-    lock_path,
     made_path,
     model_path,
 )
-from ansible_collections.mistralrs.stack.plugins.module_utils._store.lock import release_lock, take_lock
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.lock import model_lock
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.outcome import Outcome, model_facts, state_now
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.permissions import plain_status
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.records import read_sidecar, write_record
@@ -59,10 +59,7 @@ def _note(wanted: Wanted, entry: Entry, is_right: bool, wrong: Iterable[str]) ->
 
     What is wrong gets a time that no file has: C(state=present) then reads it, too, and replaces it.
     """
-    descriptor = take_lock(lock_path(wanted))
-    if descriptor < 0:
-        return
-    try:
+    with suppress(Locked), model_lock(wanted):
         if read_sidecar(wanted) != entry.sidecar:
             return
         noted = dict(entry.sidecar)
@@ -75,8 +72,6 @@ def _note(wanted: Wanted, entry: Entry, is_right: bool, wrong: Iterable[str]) ->
         noted.update({kind: {**noted[kind], **_NEVER} for kind in wrong})
         make_directories(wanted)
         write_record(wanted, noted)
-    finally:
-        release_lock(lock_path(wanted), descriptor)
 
 
 def _altered(wanted: Wanted, sidecar: Mapping[str, Any]) -> dict[str, tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""How the action follows a build: started once, asked for after that, and its warning is not lost."""
+"""How the action runs a build: started once, then polled, and its warning is not lost."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Action(image_build.ActionModule):
         self._task = SimpleNamespace(args={"reference": "x"}, check_mode=False, async_val=0)
         self._connection = None
         self.answers = list(answers)
-        self.asked: list[str] = []
+        self.modes: list[str] = []
 
     def _execute_module(self, module_args: dict[str, Any], **_options: Any) -> dict[str, Any]:  # type: ignore[override]
-        self.asked.append(module_args["job"])
+        self.modes.append(module_args["job"])
         return dict(self.answers.pop(0))
 
 
@@ -29,7 +29,7 @@ def running(phase: str, **more: Any) -> dict[str, Any]:
     return {"changed": False, "job": {"state": "running", "progress": progress}, **more}
 
 
-def test_a_build_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_build_is_polled_until_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     lines: list[str] = []
     monkeypatch.setattr(_job_action.display, "display", lines.append)
     monkeypatch.setattr(_job_action.time, "sleep", lambda _seconds: None)
@@ -38,7 +38,7 @@ def test_a_build_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
     action = Action(begun, running("compiling"), running("compiling"), {"changed": True, "image": {"Id": "1"}})
     action._task.args["notice"] = "Upstream has an image."
     result = action.run(task_vars={"inventory_hostname": "b1"})
-    assert action.asked == ["start", "poll", "poll", "poll"]
+    assert action.modes == ["start", "poll", "poll", "poll"]
     assert result == {"changed": True, "image": {"Id": "1"}, "warnings": ["it was ended from outside"]}
     assert lines == [
         "b1: Upstream has an image.\nb1: engine:1, starting (1 min 1 s)",

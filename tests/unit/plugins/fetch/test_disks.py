@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import random
 import re
@@ -27,7 +28,6 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._store import (
     companion_files,
     contents,
     disk_space,
-    lock,
     publish,
 )
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.access_options import Access
@@ -321,7 +321,7 @@ def test_38_a_lock_that_does_not_lock(origin: Origin) -> None:
     """On some network file systems everybody gets every lock; then the name in the lock's file counts."""
 
     def unlocked() -> None:
-        lock.fcntl.flock = lambda *_arguments: None
+        fcntl.flock = lambda *_arguments: None
 
     processes = [origin.fork(rate_limit=2 << 20, before=unlocked) for _index in range(4)]
     assert [os.waitpid(process, 0)[1] for process in processes] == [0] * 4

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils._image import build_log
-from ansible_collections.mistralrs.stack.plugins.plugin_utils._build_progress import BuildProgress
 
 # BuildKit's plain progress as docker 26.1.5 with buildx 0.13.1 writes it.
 RECORDED = """\
@@ -218,13 +217,3 @@ def test_tail_has_what_commands_said() -> None:
     assert build_log.tail([*RECORDED, *SUMMARY], 1) == [
         "   Compiling mistralrs-core v0.9.2 (/build/source/mistralrs-core)"
     ]
-
-
-def test_lines_for_people() -> None:
-    lines = BuildProgress("b1", is_terminal=False)
-    at = {"name": "engine:x", "phase": "compiling", "crates": 3, "crates_total": 412, "elapsed": 75}
-    assert lines.line(at, 0.0) == "b1: engine:x, compiling, 3 of up to 412 crates (1 min 15 s)"
-    assert lines.line({**at, "crates": 4}, 59.0) == ""
-    assert lines.line({**at, "crates": 5}, 60.0)
-    assert lines.line({**at, "phase": "installing"}, 61.0) == "b1: engine:x, installing (1 min 15 s)"
-    assert lines.line({}, 200.0) == ""

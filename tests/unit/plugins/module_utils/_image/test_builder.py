@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -363,3 +364,22 @@ def test_severities() -> None:
     grype = {"matches": [{"vulnerability": {"severity": "High"}}]}
     assert subject.severities(trivy) == {"high": 1, "low": 1}
     assert subject.severities(grype) == {"high": 1}
+
+
+def test_a_second_run_waits_for_the_lock_of_a_build(tmp_path: Path) -> None:
+    build = builder(tmp_path)
+    first = build.lock()
+    first.__enter__()
+    entered = threading.Event()
+
+    def second() -> None:
+        with builder(tmp_path).lock():
+            entered.set()
+
+    thread = threading.Thread(target=second)
+    thread.start()
+    assert not entered.wait(0.2)
+    first.__exit__()
+    assert entered.wait(10)
+    thread.join()
+    assert Path(build.folder, "lock").exists()

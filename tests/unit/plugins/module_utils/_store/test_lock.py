@@ -4,19 +4,19 @@
 
 from __future__ import annotations
 
-from ansible_collections.mistralrs.stack.plugins.module_utils._store.lock import release_lock, take_lock
+import pytest
+from ansible_collections.mistralrs.stack.plugins.module_utils._files.lock import FileLock, Locked
 from local_store import Place
 
 
 def test_what_others_are_writing_is_left_alone(place: Place) -> None:
     place.run()
     lock = str(place.sidecar.parent / "other.gguf.lock")
-    descriptor = take_lock(lock)
-    assert descriptor >= 0
-    part = place.incoming / "other.gguf.part"
-    part.write_bytes(b"x")
-    place.tokenizer.unlink()
-    place.run()
-    assert part.exists()
-    assert take_lock(lock) == -1
-    release_lock(lock, descriptor)
+    with FileLock(lock, named=True):
+        part = place.incoming / "other.gguf.part"
+        part.write_bytes(b"x")
+        place.tokenizer.unlink()
+        place.run()
+        assert part.exists()
+        with pytest.raises(Locked), FileLock(lock, named=True):
+            pass
