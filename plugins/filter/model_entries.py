@@ -69,7 +69,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
-from ansible_collections.mistralrs.stack.plugins.module_utils._store.model_store import (
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.chat_template import (
     TEMPLATE_INVALID,
     template_problem,
 )

@@ -399,8 +399,19 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._jobs import modes
 from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.job import Job
 from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.job_id import job_id
 from ansible_collections.mistralrs.stack.plugins.module_utils._model.naming import check_distinct, store_file_name
-from ansible_collections.mistralrs.stack.plugins.module_utils._store import access_options, model_store, present
-from ansible_collections.mistralrs.stack.plugins.module_utils._store.model_store import Outcome, Wanted
+from ansible_collections.mistralrs.stack.plugins.module_utils._store import access_options
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.access_options import Fit
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.apply import apply
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.contents import absent, surplus
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.entry import bytes_to_read, read_ahead
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.layout import AUTO, Report, Wanted, no_report
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.outcome import Outcome
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.permissions import check_store
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.plan import Prepared, prepare_all
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.predict import predict
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.records import chosen
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.suitability import doubt
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.verify import verified_all
 
 NAME_MISSING = Fault(
     "model.name_missing",
@@ -438,83 +449,92 @@ def _wanted(module: AnsibleModule, model: dict[str, str]) -> Wanted:
     wanted = Wanted(
         store=module.params["path"],
         name=name,
-        quantization=quantization.lower() if quantization.lower() == model_store.AUTO else quantization,
+        quantization=quantization.lower() if quantization.lower() == AUTO else quantization,
         file=store_file_name(name, quantization),
         sha256=parse_sha256(name, model["sha256"]),
         chat_template=model["chat_template"],
     )
-    model_store.check_store(wanted)
+    check_store(wanted)
     return wanted
 
 
-def _prepared(
-    wanted: list[Wanted], sources: list[Source], access: present.Access, check: bool
-) -> list[present.Prepared]:
-    """Everything that can be known before the first byte of the first model, also that all of them fit on the disk."""
-    prepared = [present.prepare(each, source, access, check) for each, source in zip(wanted, sources)]
-    # What 'auto' has chosen may be what another one is.
-    check_distinct((each.wanted.name, each.wanted.file) for each in prepared)
-    size = sum(each.size for each in prepared if each.plan.fetch)
-    if size:
-        largest = max(prepared, key=lambda each: each.size)
-        model_store.needed_space(largest.wanted, size)
-    return prepared
+class _PresentRun:
+    """Has the models in the store: C(plan) finds out what is to be done, C(apply) does it."""
+
+    def __init__(self, module: AnsibleModule, wanted: list[Wanted], sources: list[Source]) -> None:
+        self._module = module
+        self._wanted = wanted
+        self._sources = sources
+        self._access = access_options.access(module)
+        self._planned: list[Prepared] = []
+
+    def plan(self) -> None:
+        """Ask and check all that can be known before the first byte of the first model."""
+        self._planned = prepare_all(self._wanted, self._sources, self._access, read=self._module.check_mode)
+
+    def predict(self) -> dict[str, Any]:
+        """What L{apply} would return; nothing is changed."""
+        return self._result([predict(each) for each in self._planned])
+
+    def apply(self, report: Report = no_report) -> dict[str, Any]:
+        """Do what is planned; the module's result."""
+        return self._result([apply(each, self._access, report) for each in self._planned])
+
+    def _result(self, outcomes: list[Outcome]) -> dict[str, Any]:
+        return _result(self._module, [each.wanted for each in self._planned], outcomes, self._access.fit)
+
+    def quick(self) -> dict[str, Any] | None:
+        """The module's result if that takes no time worth a job; else None."""
+        if sum(bytes_to_read(each) for each in self._wanted) >= _LONG:
+            return None
+        self.plan()
+        is_long = any(each.plan.fetch or each.plan.adopt for each in self._planned)
+        return None if is_long else self.apply()
+
+    def work(self, report: Report) -> dict[str, Any]:
+        """All of it, in a job; the module's result."""
+        if not self._planned:
+            read_ahead(self._wanted, report)
+            self.plan()
+        return self.apply(report)
 
 
 def _present(
     module: AnsibleModule, given: list[dict[str, str]], wanted: list[Wanted], sources: list[Source]
 ) -> dict[str, Any]:
     """Have the models in the store; the module's result."""
-    access = access_options.access(module)
+    run = _PresentRun(module, wanted, sources)
     if module.check_mode:
-        planned = _prepared(wanted, sources, access, check=True)
-        predicted = [present.predict(each) for each in planned]
-        return _result(module, [each.wanted for each in planned], predicted, access.fit)
-    prepared: list[present.Prepared] = []
-
-    def done(report: Any = None) -> dict[str, Any]:
-        if not prepared:
-            model_store.read_ahead(wanted, report)
-            prepared[:] = _prepared(wanted, sources, access, check=False)
-        now = [each.wanted for each in prepared]
-        arguments = (access, report) if report else (access,)
-        return _result(module, now, [present.apply(each, *arguments) for each in prepared], access.fit)
-
-    def quick() -> dict[str, Any] | None:
-        if sum(model_store.bytes_to_read(each) for each in wanted) >= _LONG:
-            return None
-        prepared[:] = _prepared(wanted, sources, access, check=False)
-        is_long = any(each.plan.fetch or each.plan.adopt for each in prepared)
-        return None if is_long else done()
-
-    return _as_job(module, given, done, quick)
+        run.plan()
+        return run.predict()
+    return _as_job(module, given, run.work, run.quick)
 
 
 def _verified(module: AnsibleModule, given: list[dict[str, str]], wanted: list[Wanted]) -> dict[str, Any]:
     """Hash the models again; the module's result."""
-    # A job writes into the store how far it is; one that can only be read is verified all the same.
-    is_plain = module.check_mode or not os.access(module.params["path"], os.W_OK)
 
-    def done(report: Any = None) -> dict[str, Any]:
-        return _result(module, wanted, model_store.verified_all(wanted, module.check_mode, report))
+    def work(report: Report | None = None) -> dict[str, Any]:
+        return _result(module, wanted, verified_all(wanted, module.check_mode, report))
 
     def quick() -> dict[str, Any] | None:
-        return None if sum(model_store.bytes_to_read(each, rehash=True) for each in wanted) >= _LONG else done()
+        return None if sum(bytes_to_read(each, rehash=True) for each in wanted) >= _LONG else work()
 
-    return done() if is_plain else _as_job(module, given, done, quick)
+    # A job writes into the store how far it is; one that can only be read is verified all the same.
+    is_plain = module.check_mode or not os.access(module.params["path"], os.W_OK)
+    return work() if is_plain else _as_job(module, given, work, quick)
 
 
 def _as_job(
     module: AnsibleModule,
     given: list[dict[str, str]],
-    done: Callable[[Any], dict[str, Any]],
+    work: Callable[[Report], dict[str, Any]],
     quick: Callable[[], dict[str, Any] | None],
 ) -> dict[str, Any]:
     """Do what takes long in a job; the module's result."""
     params = module.params
     # As they were given: addresses may differ in nothing but what is not shown of them.
     job = Job(params["path"], job_id({**params, "models": given}))
-    status = modes.run(job, params["job"], lambda reporter: done(reporter.update), quick)
+    status = modes.run(job, params["job"], lambda reporter: work(reporter.update), quick)
     if params["job"] == "cancel" or status.state == "running":
         return {"changed": False, "job": status.as_returned()}
     if "error" in status.result:
@@ -527,7 +547,7 @@ def _as_job(
 
 
 def _result(
-    module: AnsibleModule, wanted: list[Wanted], outcomes: list[Outcome], fit: present.Fit | None = None
+    module: AnsibleModule, wanted: list[Wanted], outcomes: list[Outcome], fit: Fit | None = None
 ) -> dict[str, Any]:
     """What the module returns, with C(models) always as a list."""
     prunable = _pruned(module, wanted) if module.params["state"] == "present" else []
@@ -543,9 +563,9 @@ def _result(
         if outcome.before != outcome.after
     ]
     if removed:
-        for surplus in prunable:
-            path = os.path.join(module.params["path"], surplus["file"])
-            diffs.append({"before": surplus, "after": {}, "before_header": path, "after_header": path})
+        for pruned in prunable:
+            path = os.path.join(module.params["path"], pruned["file"])
+            diffs.append({"before": pruned, "after": {}, "before_header": path, "after_header": path})
     return {
         "changed": removed or any(outcome.changed for outcome in outcomes),
         "diff": diffs,
@@ -558,11 +578,11 @@ def _result(
 def _pruned(module: AnsibleModule, wanted: list[Wanted]) -> list[dict[str, Any]]:
     """The models that are not named; with O(prune) they are removed."""
     store = module.params["path"]
-    surplus = model_store.surplus(store, [each.file for each in wanted])
+    unnamed = surplus(store, [each.file for each in wanted])
     if module.params["prune"] and not module.check_mode:
-        for file, found in surplus.items():
-            model_store.absent(Wanted(store, found["file"], "", file, "", ""), check=False)
-    return list(surplus.values())
+        for file, found in unnamed.items():
+            absent(Wanted(store, found["file"], "", file, "", ""), check=False)
+    return list(unnamed.values())
 
 
 def _unsealed(module: AnsibleModule, outcomes: list[Outcome]) -> list[str]:
@@ -579,9 +599,9 @@ def _unsealed(module: AnsibleModule, outcomes: list[Outcome]) -> list[str]:
     ]
 
 
-def _doubts(outcomes: list[Outcome], fit: present.Fit | None) -> list[str]:
+def _doubts(outcomes: list[Outcome], fit: Fit | None) -> list[str]:
     """What to say of stored models that the engine will not load: since they came, settings or GPUs have changed."""
-    found = [present.doubt(outcome.facts, fit) for outcome in outcomes] if fit else []
+    found = [doubt(outcome.facts, fit) for outcome in outcomes] if fit else []
     return [f"{error} It is in the store and stays there, but the engine will not load it." for error in found if error]
 
 
@@ -597,14 +617,10 @@ def run(module: AnsibleModule) -> dict[str, Any]:
             for model, each in zip(given, wanted)
         ]
         return _present(module, given, wanted, sources)
-    wanted = [
-        found
-        for each in wanted
-        for found in ((model_store.chosen(each) if each.quantization == model_store.AUTO else []) or [each])
-    ]
+    wanted = [found for each in wanted for found in ((chosen(each) if each.quantization == AUTO else []) or [each])]
     if state == "verified":
         return _verified(module, given, wanted)
-    return _result(module, wanted, [model_store.absent(each, module.check_mode) for each in wanted])
+    return _result(module, wanted, [absent(each, module.check_mode) for each in wanted])
 
 
 def main() -> None:

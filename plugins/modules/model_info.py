@@ -151,23 +151,26 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import Remote, Source, parse_source
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.url import redact
 from ansible_collections.mistralrs.stack.plugins.module_utils._module import run_module
-from ansible_collections.mistralrs.stack.plugins.module_utils._store import access_options, model_store, present
+from ansible_collections.mistralrs.stack.plugins.module_utils._store import access_options
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.access_options import Access
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.contents import listing
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.selection import inspect_remote, offers
 
 
 def _file(remote: Remote) -> dict[str, Any]:
     return {"name": remote.name, "size": remote.size, "sha256": remote.sha256}
 
 
-def _remote(source: Source, quantization: str, access: present.Access) -> dict[str, Any]:
+def _remote(source: Source, quantization: str, access: Access) -> dict[str, Any]:
     """What a source has."""
     name = source.repository or source.shown
     is_repository = source.kind == "hf" and not source.path and not quantization
-    offered, summary = present.offers(source, name, access) if is_repository else ([], {})
+    offered, summary = offers(source, name, access) if is_repository else ([], {})
     if offered:
         files = [_file(remote) for offer in offered for remote in offer.files]
         revision = offered[0].files[0].commit
     else:
-        resolved, summary = present.inspect_remote(source, name, quantization, access)
+        resolved, summary = inspect_remote(source, name, quantization, access)
         files, revision = [_file(remote) for remote in resolved.files], resolved.revision
     return {
         "revision": revision,
@@ -195,7 +198,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     if params["source"] == given:
         module.no_log_values.discard(given)
     if not given:
-        return {"changed": False, **model_store.listing(params["path"])}
+        return {"changed": False, **listing(params["path"])}
     source = parse_source("of 'source'", given, params["revision"])
     remote = _remote(source, params["quantization"], access_options.access(module))
     return {"changed": False, "remote": remote}

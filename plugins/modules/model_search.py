@@ -109,7 +109,9 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import http
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import parse_source
 from ansible_collections.mistralrs.stack.plugins.module_utils._model import quantization_names
 from ansible_collections.mistralrs.stack.plugins.module_utils._module import run_module
-from ansible_collections.mistralrs.stack.plugins.module_utils._store import access_options, present
+from ansible_collections.mistralrs.stack.plugins.module_utils._store import access_options
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.access_options import Access
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.selection import offers
 
 # Of what the hub finds by words some is dropped by the other conditions.
 _MARGIN = 5
@@ -142,18 +144,18 @@ def _described(entry: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _fitting(found: dict[str, Any], access: present.Access) -> list[str]:
+def _fitting(found: dict[str, Any], access: Access) -> list[str]:
     """The quantizations of a repository that fit, the best first; none if it can't be looked into."""
     try:
         source = parse_source(found["repository"], found["source"])
-        offered, _summary = present.offers(source, found["repository"], access)
+        offered, _summary = offers(source, found["repository"], access)
     except StackError:
         # Gated, for example: what was found is told all the same.
         return []
     return [offer.label.lower() for offer in reversed(offered) if offer.fits and offer.loadable]
 
 
-def search(params: dict[str, Any], access: present.Access) -> list[dict[str, Any]]:
+def search(params: dict[str, Any], access: Access) -> list[dict[str, Any]]:
     """What is found, the most downloaded first."""
     client = http_client.Client(params["query"], access.http)
     entries = huggingface.search(client, access.hub, params["query"], params["limit"] * _MARGIN)

@@ -41,14 +41,15 @@ FETCH = (
     + """
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import http_client
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import huggingface
-from ansible_collections.mistralrs.stack.plugins.module_utils._store import present
-from ansible_collections.mistralrs.stack.plugins.module_utils._store import model_store
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.access_options import Access
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.apply import present
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.layout import Wanted
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import model_source
 store, url, sha256, ca = sys.argv[1:]
-wanted = model_store.Wanted(store, "m", "", "m.gguf", sha256, "")
-access = present.Access(http=http_client.Settings(ca_path=ca), hub=huggingface.HubSettings())
+wanted = Wanted(store, "m", "", "m.gguf", sha256, "")
+access = Access(http=http_client.Settings(ca_path=ca), hub=huggingface.HubSettings())
 begun = time.monotonic()
-outcome = present.present(wanted, model_source.parse_source("m", url, "", sha256), access, check=False)
+outcome = present(wanted, model_source.parse_source("m", url, "", sha256), access, check=False)
 print(json.dumps([time.monotonic() - begun, peak(), outcome.changed]))
 """
 )
@@ -71,9 +72,9 @@ print(json.dumps([time.monotonic() - begun, peak()]))
 VERIFY = (
     RUN
     + """
-from ansible_collections.mistralrs.stack.plugins.module_utils._store import model_store
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.hashing import hash_files
 begun = time.monotonic()
-model_store.hash_files(sys.argv[1:])
+hash_files(sys.argv[1:])
 print(json.dumps([time.monotonic() - begun]))
 """
 )

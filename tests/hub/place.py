@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import http_client, huggingface
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import parse_source
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import Source, parse_source
 from ansible_collections.mistralrs.stack.plugins.module_utils._model.naming import store_file_name
-from ansible_collections.mistralrs.stack.plugins.module_utils._store import present
-from ansible_collections.mistralrs.stack.plugins.module_utils._store.model_store import Outcome, Wanted
-from hub import TOKEN, Hub, Server
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.access_options import Access, Fit
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.apply import present
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.layout import Wanted
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.outcome import Outcome
+from hub import TOKEN, Fault, Hub, Server
 
 REPOSITORY = "org/model"
 LABEL = "q4_k_m"
@@ -44,7 +46,7 @@ class Place:
         self.settings: dict[str, Any] = {"timeout": 1, "retries": 3, "token": TOKEN}
         self.sleeps: list[float] = []
         self.messages: list[str] = []
-        self.fit = present.Fit()
+        self.fit = Fit()
         self.ollama: tuple[str, ...] = ()
         self.mirror = ""
         hub.add(REPOSITORY, {REMOTE: self.content, "config.json": b"{}"})
@@ -74,18 +76,24 @@ class Place:
         """Have the best quantization that fits in the store."""
         return self.fetch(label="auto")
 
-    def fetch(
-        self, source: str = "", sha256: str = "", check: bool = False, label: str = LABEL, **settings: Any
-    ) -> Outcome:
-        """Have the model in the store."""
+    def request(
+        self, source: str = "", sha256: str = "", label: str = LABEL, **settings: Any
+    ) -> tuple[Wanted, Source, Access]:
+        """What is wanted, from where, and how."""
         options = {"token_origin": self.hub.url, **self.settings, **settings}
-        access = present.Access(
+        access = Access(
             http=http_client.Settings(**options),
             hub=huggingface.HubSettings(endpoint=self.hub.url, ollama_models=self.ollama, mirror_url=self.mirror),
             fit=self.fit,
         )
         wanted = Wanted(str(self.store), "m", label, store_file_name("m", label), sha256, "")
-        return present.present(wanted, parse_source("m", source or self.source, "", sha256), access, check)
+        return wanted, parse_source("m", source or self.source, "", sha256), access
+
+    def fetch(
+        self, source: str = "", sha256: str = "", check: bool = False, label: str = LABEL, **settings: Any
+    ) -> Outcome:
+        """Have the model in the store."""
+        return present(*self.request(source, sha256, label, **settings), check)
 
     def fails(self, error: str, *arguments: Any, **options: Any) -> str:
         """The message of a fetch that fails with that error."""
@@ -131,3 +139,14 @@ class Place:
     def bodies(self) -> list[str]:
         """The ranges that were asked for at the CDN, '' being all."""
         return [each.headers.get("Range", "") for each in self.hub.cdn.log if each.method == "GET"]
+
+    def replace_at(self, request: int, content: bytes) -> None:
+        """Replace the plain server's file when it is asked for the n-th time."""
+        server, take, asked = self.plain, self.plain.take_fault, iter(range(1, 1 << 20))
+
+        def replaced(path: str, method: str) -> Fault:
+            if method == "GET" and next(asked) == request:
+                server.files[path] = content
+            return take(path, method)
+
+        server.take_fault = replaced  # type: ignore[method-assign]

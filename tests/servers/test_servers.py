@@ -22,8 +22,10 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import (
     transfer,
 )
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import parse_source
-from ansible_collections.mistralrs.stack.plugins.module_utils._store import present
-from ansible_collections.mistralrs.stack.plugins.module_utils._store.model_store import Outcome, Wanted
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.access_options import Access
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.apply import present
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.layout import Wanted
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.outcome import Outcome
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests" / "servers"), str(ROOT / "tests" / "unit" / "plugins")]
@@ -43,9 +45,9 @@ class Store:
     def fetch(self, source: str, sha256: str = "", **settings: object) -> Outcome:
         """Have the model in the store."""
         options = {"timeout": 10, "retries": 0, **settings}
-        access = present.Access(http=http_client.Settings(**options), hub=huggingface.HubSettings())  # type: ignore[arg-type]
+        access = Access(http=http_client.Settings(**options), hub=huggingface.HubSettings())  # type: ignore[arg-type]
         wanted = Wanted(str(self.path), "m", "", "m.gguf", sha256, "")
-        return present.present(wanted, parse_source("m", source, "", sha256), access, check=False)
+        return present(wanted, parse_source("m", source, "", sha256), access, check=False)
 
 
 @pytest.fixture

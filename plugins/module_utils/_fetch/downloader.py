@@ -91,7 +91,6 @@ def download(
     remote: Remote,
     part: str,
     name: str,
-    expected_sha256: str,
     report: Callable[[int, int | None, str], None],
     check_start: Callable[[bytes], None],
     reresolve: Callable[[], Remote] | None = None,
@@ -104,7 +103,7 @@ def download(
     file = Part(part, name)
     try:
         for attempt in (1, 2):
-            transfer = Transfer(client, remote, file, name, expected_sha256, report, check_start)
+            transfer = Transfer(client, remote, file, name, report, check_start)
             try:
                 transfer.resume()
                 if transfer.total is not None and not transfer.part.offset and not transfer.total:

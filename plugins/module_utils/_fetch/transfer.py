@@ -55,7 +55,6 @@ class Transfer:
         remote: Remote,
         part: Part,
         name: str,
-        sha256: str,
         report: Callable[[int, int | None, str], None],
         check_start: Callable[[bytes], None],
     ) -> None:
@@ -63,7 +62,7 @@ class Transfer:
         self.remote = remote
         self.part = part
         self.name = name
-        self.sha256 = sha256 or remote.sha256
+        self.sha256 = remote.sha256
         self.report = report
         self.check_start = check_start
         self.total = remote.size

@@ -11,13 +11,13 @@ from __future__ import annotations
 import os
 import re
 import urllib.parse
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import http_client, huggingface
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.http_client import Settings
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.url import is_loopback, redact
-from ansible_collections.mistralrs.stack.plugins.module_utils._store import present
 
 TOKEN_UNREADABLE = Fault(
     "model.token_unreadable",
@@ -34,8 +34,26 @@ OPTION_INVALID = Fault(
     "The option {option!r} of the models' download is {value!r}, but must be {expected}.",
     "Correct it; as a variable of the role it is 'mistral_models_{option}'.",
 )
-
 _TOKEN = re.compile(r"[\x21-\x7e]+")
+
+
+class Fit(NamedTuple):
+    """What the model has to fit: each GPU's memory in bytes, tokens of context, sequences at once, engine's version."""
+
+    gpu_memory: tuple[int, ...] = ()
+    context_length: int = 0
+    batch_size: int = 1
+    engine_version: str = ""
+
+
+class Access(NamedTuple):
+    """How models are reached and what is done with them."""
+
+    http: Settings
+    hub: huggingface.HubSettings
+    fit: Fit = Fit()
+    seal: bool = False
+
 
 FIT_OPTIONS: dict[str, Any] = {
     "fit": {
@@ -117,7 +135,7 @@ def _check(params: dict[str, Any], fit: dict[str, Any]) -> None:
             raise StackError(OPTION_INVALID, option=option, value=redact(params[option]), expected=expected)
 
 
-def access(module: AnsibleModule) -> present.Access:
+def access(module: AnsibleModule) -> Access:
     """What the module's options say; the token is hidden from its output.
 
     Raises C(model.token_unreadable), C(model.token_malformed) or C(model.option_invalid).
@@ -129,7 +147,7 @@ def access(module: AnsibleModule) -> present.Access:
     fit = params["fit"] or {}
     _check(params, fit)
     endpoint = urllib.parse.urlsplit(params["endpoint"])
-    return present.Access(
+    return Access(
         http=http_client.Settings(
             ca_path=params["ca_path"],
             ca_certificates=params["ca_certificates"],
@@ -147,7 +165,7 @@ def access(module: AnsibleModule) -> present.Access:
             ollama_models=tuple(params["ollama_models"]),
             mirror_url=params["mirror_url"].rstrip("/"),
         ),
-        fit=present.Fit(
+        fit=Fit(
             gpu_memory=tuple(size << 20 for size in fit.get("gpu_memory") or []),
             context_length=fit.get("context_length") or 0,
             batch_size=fit.get("batch_size") or 1,

@@ -22,22 +22,36 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._files import loca
 from ansible_collections.mistralrs.stack.plugins.module_utils._files.atomic import sync_directory
 from ansible_collections.mistralrs.stack.plugins.module_utils._formats import gguf_config, gguf_header, gguf_tokenizer
 from ansible_collections.mistralrs.stack.plugins.module_utils._model.naming import MADE
-from ansible_collections.mistralrs.stack.plugins.module_utils._store import model_store
-from ansible_collections.mistralrs.stack.plugins.module_utils._store.model_store import Wanted
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.incoming import incoming
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.layout import (
+    Wanted,
+    incoming_path,
+    made_path,
+    model_label,
+)
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.permissions import is_ours, plain_status
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.publish import make_durable
 
 _Write = Callable[[IO[str]], object]
 
 
 def _is_as_made(wanted: Wanted, kind: str, record: Mapping[str, Any] | None) -> bool:
-    status = model_store.plain_status(wanted, model_store.made_path(wanted, kind))
-    if not record or status is None or not model_store.is_ours(status):
+    status = plain_status(wanted, made_path(wanted, kind))
+    if not record or status is None or not is_ours(status):
         return False
     return all(record.get(key) == value for key, value in local.identity(status).items())
 
 
+def made_for(summary: Mapping[str, Any]) -> list[str]:
+    """What has to be made for a model, by the summary of its header."""
+    affected = summary.get("tokenizer") in gguf_tokenizer.AFFECTED
+    needed = {"tokenizer": affected, "tokenizer_config": affected, "config": bool(summary.get("needs_config"))}
+    return [kind for kind in MADE if needed[kind]]
+
+
 def are_current(wanted: Wanted, sidecar: Mapping[str, Any], summary: Mapping[str, Any]) -> bool:
     """Whether all that the model needs is there as it was made, and no more is recorded."""
-    needed = model_store.made_for(summary)
+    needed = made_for(summary)
     return all(
         _is_as_made(wanted, kind, sidecar.get(kind)) if kind in needed else not sidecar.get(kind) for kind in MADE
     )
@@ -72,6 +86,11 @@ def _needed(paths: Sequence[str], label: str) -> tuple[dict[str, _Write], int]:
     return writes, expected
 
 
+def ggufs(paths: Mapping[str, str], path: str) -> list[str]:
+    """The GGUFs among the files of a model, the one with its vocabulary first; or its one file."""
+    return [paths[name] for name in sorted(paths) if name.endswith(".gguf")] if paths else [path]
+
+
 def check(paths: Sequence[str], label: str) -> None:
     """Refuse GGUFs out of which what the model needs can't be made; nothing is written."""
     _needed(paths, label)
@@ -79,11 +98,11 @@ def check(paths: Sequence[str], label: str) -> None:
 
 def _written(wanted: Wanted, kind: str, write: _Write) -> dict[str, Any]:
     """Write one of the files; its record."""
-    with model_store.incoming(wanted, kind) as (new, descriptor):
+    with incoming(wanted, kind) as (new, descriptor):
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace", newline="\n", closefd=False) as file:
             write(file)
-        model_store.make_durable(descriptor)
-    record = {"file": os.path.basename(model_store.made_path(wanted, kind)), "sha256": local.hash_file(new)}
+        make_durable(descriptor)
+    record = {"file": os.path.basename(made_path(wanted, kind)), "sha256": local.hash_file(new)}
     return {**record, **local.identity(os.lstat(new))}
 
 
@@ -92,7 +111,7 @@ def stage(wanted: Wanted, paths: Sequence[str], recorded: Mapping[str, Any]) -> 
 
     C(recorded) is what was made for this content before: what is still as it was made is left alone.
     """
-    writes, expected = _needed(paths, model_store.label(wanted))
+    writes, expected = _needed(paths, model_label(wanted))
     records: dict[str, dict[str, Any] | None] = dict.fromkeys(MADE)
     new = []
     for kind, write in writes.items():
@@ -110,10 +129,10 @@ def stage(wanted: Wanted, paths: Sequence[str], recorded: Mapping[str, Any]) -> 
 def publish(wanted: Wanted, staged: Staged) -> dict[str, dict[str, Any] | None]:
     """Give what was staged its final names, and remove what the model does not need; the records."""
     for kind in MADE:
-        path = model_store.made_path(wanted, kind)
+        path = made_path(wanted, kind)
         if kind in staged.new:
-            os.rename(model_store.incoming_path(wanted, kind), path)
-        elif staged.records[kind] is None and model_store.plain_status(wanted, path) is not None:
+            os.rename(incoming_path(wanted, kind), path)
+        elif staged.records[kind] is None and plain_status(wanted, path) is not None:
             os.unlink(path)
     sync_directory(wanted.store)
     return staged.records

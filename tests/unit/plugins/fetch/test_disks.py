@@ -23,8 +23,15 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import guar
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import parse_source
 from ansible_collections.mistralrs.stack.plugins.module_utils._files import local
 from ansible_collections.mistralrs.stack.plugins.module_utils._formats import gguf_model
-from ansible_collections.mistralrs.stack.plugins.module_utils._store import companion_files, model_store, present
-from ansible_collections.mistralrs.stack.plugins.module_utils._store.model_store import Wanted
+from ansible_collections.mistralrs.stack.plugins.module_utils._store import (
+    apply,
+    companion_files,
+    contents,
+    disk_space,
+    publish,
+)
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.access_options import Access
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.layout import Report, Wanted, no_report
 from place import LABEL, REPOSITORY, Place, make_model
 
 HUB = Path(__file__).resolve().parents[3] / "hub" / "hub.py"
@@ -58,14 +65,14 @@ def test_35_the_disk_is_full_in_the_middle(
     place: Place, disk: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk("size=600k")
-    for module in (model_store, guards):
+    for module in (disk_space, guards):
         monkeypatch.setattr(module, "reserve", lambda _status: -(1 << 30))
     place.fails("no_space")
     assert len(place.bodies()) == 1
     place.check(there=False)
     # What has arrived is kept; there is room now.
     subprocess.run(["mount", "-o", "remount,size=64m", place.store], check=True)
-    for module in (model_store, guards):
+    for module in (disk_space, guards):
         monkeypatch.setattr(module, "reserve", lambda _status: 0)
     place.hub.cdn.log.clear()
     place.fetch()
@@ -97,7 +104,7 @@ def test_a_body_without_end_leaves_room_on_the_disk(place: Place, disk: Callable
     # What can't go on is of no use, and what can is kept.
     assert place.part.exists() == bool(etag)
     taken = place.part.stat().st_size if etag else 0
-    assert model_store.free_bytes(str(place.store)) >= 64 << 20
+    assert disk_space.free_bytes(str(place.store)) >= 64 << 20
     assert taken <= 32 << 20
     assert place.plain.sent < 48 << 20
 
@@ -121,7 +128,7 @@ def test_a_disk_that_others_fill_meanwhile(place: Place, monkeypatch: pytest.Mon
 
     for connections in (1, 2):
         with monkeypatch.context() as patch:
-            for module in (model_store, guards):
+            for module in (disk_space, guards):
                 patch.setattr(module, "reserve", filled)
             looks.clear()
             place.fails("disk_reserved", connections=connections)
@@ -269,11 +276,11 @@ class Origin:
         assert self.process.stdout is not None
         self.source = parse_source("m", self.process.stdout.readline().strip() + "/model.gguf")
 
-    def fetch(self, rate_limit: int = 0, report: present.Report = present._no_report) -> bool:
+    def fetch(self, rate_limit: int = 0, report: Report = no_report) -> bool:
         """Have the model in the store; whether that changed anything."""
         settings = http_client.Settings(timeout=5, retries=0, rate_limit=rate_limit)
-        access = present.Access(http=settings, hub=huggingface.HubSettings())
-        return present.present(self.wanted, self.source, access, False, report).changed
+        access = Access(settings, huggingface.HubSettings())
+        return apply.present(self.wanted, self.source, access, check=False, report=report).changed
 
     def fork(self, rate_limit: int = 0, before: Callable[[], None] = lambda: None) -> int:
         """Fetch in another process."""
@@ -372,13 +379,13 @@ def killed_at(module: Any, name: str, call: int, after: bool) -> None:
         (gguf_model, "inspect", 1, True),
         (os, "rename", 1, False),
         (os, "rename", 1, True),
-        (model_store, "sync_directory", 1, True),
+        (publish, "sync_directory", 1, True),
         (companion_files, "stage", 1, True),
         (companion_files, "publish", 1, False),
         (companion_files, "publish", 1, True),
         (os, "rename", 2, False),
         (os, "rename", 2, True),
-        (model_store, "clean", 2, False),
+        (apply, "clean", 2, False),
         (os, "unlink", 1, False),
     ],
 )
@@ -407,7 +414,7 @@ def test_39_two_hundred_kills(origin: Origin) -> None:
         if part.exists():
             sizes.add(part.stat().st_size)
         if (origin.store / origin.wanted.file).exists() and chance.random() < 0.5:
-            model_store.absent(origin.wanted, check=False)
+            contents.absent(origin.wanted, check=False)
     # The kills came in many different moments.
     assert len(sizes) > 3
     origin.fetch()

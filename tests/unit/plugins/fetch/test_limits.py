@@ -20,8 +20,11 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._formats import (
 from ansible_collections.mistralrs.stack.plugins.module_utils._image.network import Network
 from ansible_collections.mistralrs.stack.plugins.module_utils._model import record as _model_record
 from ansible_collections.mistralrs.stack.plugins.module_utils._model.naming import store_file_name
-from ansible_collections.mistralrs.stack.plugins.module_utils._store import model_store, present
-from ansible_collections.mistralrs.stack.plugins.modules import model
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.access_options import Access
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.incoming import make_directories
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.layout import Wanted
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.plan import prepare_all
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.records import read_sidecar, write_record
 from place import LABEL, REMOTE, REPOSITORY, Place, make_model
 
 
@@ -91,10 +94,10 @@ def test_the_largest_record_can_be_read_again(place: Place) -> None:
     known = {"size": (1 << 63) - 1, "mtime_ns": (1 << 63) - 1, "inode": (1 << 63) - 1, "sha256": "0" * 64}
     files = {f"{number:0255}": known for number in range(_model_record.MAX_FILES)}
     record = {"format": 1, "checks": 1, "sha256": "0" * 64, "size": 1, "gguf": {}, "files": files}
-    wanted = model_store.Wanted(str(place.store), "m", LABEL, place.final.name, "", "")
-    model_store.make_directories(wanted)
-    model_store.write_small(wanted, "json", model_store.record_text(record), ".store", f"{wanted.file}.json")
-    assert model_store.read_sidecar(wanted) == record
+    wanted = Wanted(str(place.store), "m", LABEL, place.final.name, "", "")
+    make_directories(wanted)
+    write_record(wanted, record)
+    assert read_sidecar(wanted) == record
 
 
 def test_an_answer_about_files_comes_to_an_end(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,15 +153,12 @@ def test_layers_of_a_registry_with_one_name(place: Place) -> None:
 
 def test_what_auto_chooses_may_be_another_model_of_the_list(place: Place) -> None:
     place.hub.add(REPOSITORY, {REMOTE: place.content})
-    access = present.Access(
+    access = Access(
         http=http_client.Settings(timeout=1, retries=0), hub=huggingface.HubSettings(endpoint=place.hub.url)
     )
-    wanted = [
-        model_store.Wanted(str(place.store), "m", label, store_file_name("m", label), "", "")
-        for label in ("auto", "q4_k_m")
-    ]
+    wanted = [Wanted(str(place.store), "m", label, store_file_name("m", label), "", "") for label in ("auto", "q4_k_m")]
     source = parse_source("m", place.source)
     with pytest.raises(StackError, match="would both be stored as m-q4_k_m.gguf") as caught:
-        model._prepared(wanted, [source, source], access, check=True)
+        prepare_all(wanted, [source, source], access, read=True)
     assert caught.value.id == "model.duplicate"
-    assert len(model._prepared(wanted[:1], [source], access, check=True)) == 1
+    assert len(prepare_all(wanted[:1], [source], access, read=True)) == 1

@@ -64,6 +64,8 @@ def test_a_model_of_several_files(place: Place, mirror: Path) -> None:
     second, place.store = place.store, mirror
     place.fetch(folder.as_uri(), label="q8_0")
     place.store = second
+    place.fails("checksum_mismatch", "mirror://m-q8_0", label="q8_0", sha256="0" * 64)
+    assert len(asked(place)) == 1
     outcome = place.fetch("mirror://m-q8_0", label="q8_0")
     assert outcome.facts["directory"]
     for name in names:

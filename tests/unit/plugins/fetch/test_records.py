@@ -15,15 +15,18 @@ import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import registry
 from ansible_collections.mistralrs.stack.plugins.module_utils._model import record as _model_record
-from ansible_collections.mistralrs.stack.plugins.module_utils._store import model_store
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.contents import absent, listing, surplus
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.layout import Wanted
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.permissions import check_store
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.records import read_sidecar, set_digest
 from place import LABEL, Place, make_model
 
 SOMEBODY = 12345
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 
 
-def wanted(place: Place) -> model_store.Wanted:
-    return model_store.Wanted(str(place.store), "m", LABEL, place.final.name, "", "")
+def wanted(place: Place) -> Wanted:
+    return Wanted(str(place.store), "m", LABEL, place.final.name, "", "")
 
 
 def known(path: Path) -> dict[str, Any]:
@@ -33,7 +36,7 @@ def known(path: Path) -> dict[str, Any]:
 
 
 def record_of(files: dict[str, dict[str, Any]], **changes: Any) -> dict[str, Any]:
-    digest = model_store.set_digest({name: str(each.get("sha256")) for name, each in files.items()})
+    digest = set_digest({name: str(each.get("sha256")) for name, each in files.items()})
     return {"format": 1, "checks": 1, "sha256": digest, "size": 1, "gguf": {}, "files": files, **changes}
 
 
@@ -61,11 +64,11 @@ def test_a_record_does_not_lead_out_of_its_model(place: Place, secret: Path, thr
     name = {"parent": "../../rootsecret", "link": "inner/rootsecret", "absolute": str(secret)}[through]
     (folder / "inner").symlink_to(place.root)
     put_record(place, record_of({name: known(secret)}))
-    assert model_store.read_sidecar(wanted(place)) == {}
+    assert read_sidecar(wanted(place)) == {}
     source = place.root / "x.gguf"
     source.write_bytes(place.content)
     assert place.fetch(source.as_uri()).changed
-    model_store.absent(wanted(place), check=False)
+    absent(wanted(place), check=False)
     assert (secret.read_bytes(), secret.stat().st_mode & 0o777) == (b"secret", 0o600)
 
 
@@ -76,8 +79,8 @@ def test_what_is_pruned_is_a_model_of_the_store(place: Place, secret: Path, name
     files = {".store": {**known(secret), "size": 1}}
     put_record(place, record_of(files), name)
     (place.store / ".store" / "incoming" / name.replace("json", "gguf.part")).write_bytes(b"x")
-    for file, found in model_store.surplus(str(place.store), [place.final.name]).items():
-        model_store.absent(model_store.Wanted(str(place.store), found["file"], "", file, "", ""), check=False)
+    for file, found in surplus(str(place.store), [place.final.name]).items():
+        absent(Wanted(str(place.store), found["file"], "", file, "", ""), check=False)
     assert secret.exists()
     place.check(there=True)
 
@@ -108,8 +111,8 @@ def test_a_record_that_is_none_is_as_good_as_none(place: Place, changes: dict[st
     path = place.store / ".store" / f"{place.final.name}.json"
     good = json.loads(path.read_text())
     path.write_text(json.dumps({**good, **changes}))
-    assert model_store.read_sidecar(wanted(place)) == {}
-    assert model_store.listing(str(place.store))["models"] == []
+    assert read_sidecar(wanted(place)) == {}
+    assert listing(str(place.store))["models"] == []
     # The file is read once more and recorded.
     assert place.fetch().changed
     assert json.loads(path.read_text())["sha256"] == good["sha256"]
@@ -125,7 +128,7 @@ def test_the_mirrors_records_are_checked_by_the_same_rules(place: Place) -> None
 
 def untrusted(place: Place) -> str:
     with pytest.raises(StackError) as caught:
-        model_store.check_store(wanted(place))
+        check_store(wanted(place))
     assert caught.value.id == "model.store_untrusted"
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -145,7 +148,7 @@ def untrusted(place: Place) -> str:
 def test_a_store_that_others_may_write(place: Place, part: str, owner: int, group: int, mode: int, why: str) -> None:
     (place.store / ".store" / "incoming").mkdir(parents=True)
     (place.store / ".store" / "jobs").mkdir()
-    model_store.check_store(wanted(place))
+    check_store(wanted(place))
     os.chown(place.store / part, owner, group)
     (place.store / part).chmod(mode)
     message = untrusted(place)
@@ -155,18 +158,18 @@ def test_a_store_that_others_may_write(place: Place, part: str, owner: int, grou
 
 @root_only
 def test_a_store_that_is_fine(place: Place) -> None:
-    model_store.check_store(wanted(place))
+    check_store(wanted(place))
     place.store.mkdir()
     # A group that has its owner's number is the owner's alone.
     place.store.chmod(0o775)
-    model_store.check_store(wanted(place))
+    check_store(wanted(place))
     link = place.root / "link"
     link.symlink_to(place.store)
     through = wanted(place)._replace(store=str(link))
-    model_store.check_store(through)
+    check_store(through)
     os.lchown(link, SOMEBODY, SOMEBODY)
     with pytest.raises(StackError, match="it is a link that belongs to the user 12345"):
-        model_store.check_store(through)
+        check_store(through)
 
 
 @root_only
@@ -181,7 +184,7 @@ def test_a_store_below_a_directory_of_everybody(place: Place, mode: int, refused
     if refused:
         assert f"everybody may exchange what is in {folder}" in untrusted(place)
     else:
-        model_store.check_store(wanted(place))
+        check_store(wanted(place))
 
 
 @root_only
@@ -190,11 +193,11 @@ def test_a_record_of_somebody_else_is_not_believed(place: Place) -> None:
     place.fetch()
     path = place.store / ".store" / f"{place.final.name}.json"
     os.chown(path, SOMEBODY, SOMEBODY)
-    assert model_store.read_sidecar(wanted(place)) == {}
+    assert read_sidecar(wanted(place)) == {}
     assert place.fetch().facts["verified_by"] == "hash"
     assert path.stat().st_uid == 0
     path.chmod(0o666)
-    assert model_store.read_sidecar(wanted(place)) == {}
+    assert read_sidecar(wanted(place)) == {}
 
 
 @root_only

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.mistralrs.stack.plugins.module_utils._formats import gguf_summary
-from ansible_collections.mistralrs.stack.plugins.module_utils._store import present
+from ansible_collections.mistralrs.stack.plugins.module_utils._files import local
+from ansible_collections.mistralrs.stack.plugins.module_utils._formats import gguf_summary, gguf_tokenizer
+from ansible_collections.mistralrs.stack.plugins.module_utils._store import entry
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.access_options import Fit
 from place import LABEL, REMOTE, REPOSITORY, Place, make_model
 
 OLLAMA = "application/vnd.ollama.image.model"
@@ -134,7 +136,7 @@ def test_a_part_of_a_model_is_not_taken_for_one(
 
 @pytest.mark.parametrize("way", [by_hub, by_registry, by_mirror])
 def test_its_header_tells_before_the_first_byte(place: Place, way: Callable[[Place, bytes], str]) -> None:
-    place.fit = present.Fit(engine_version="0.9.2")
+    place.fit = Fit(engine_version="0.9.2")
     source = way(place, adapter(place))
     for check in (True, False):
         place.fails("no_model", source, check=check)
@@ -168,7 +170,7 @@ def test_a_part_that_an_earlier_release_took(place: Place, check: bool, monkeypa
     record = place.store / ".store" / f"{place.final.name}.json"
     record.write_text(json.dumps({**json.loads(record.read_text()), "checks": 0}))
     with monkeypatch.context() as patch:
-        patch.setattr(present.model_store, "hash_file", lambda *_arguments: pytest.fail("the model was read"))
+        patch.setattr(entry, "hash_file", lambda *_arguments: pytest.fail("the model was read"))
         place.fails("no_model", source, check=check)
     assert place.fetch(by_http(place, place.content)).changed
     place.check(there=True)
@@ -379,7 +381,7 @@ def test_a_split_model_that_can_not_be_used_replaces_nothing(place: Place) -> No
 def test_a_file_of_this_host_is_read_before_it_is_copied(
     place: Place, check: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(present.local, "copy", lambda *_arguments: pytest.fail("it was copied"))
+    monkeypatch.setattr(local, "copy", lambda *_arguments: pytest.fail("it was copied"))
     place.fails("tokenizer_unusable", other_file(place, without_scores(place)), check=check)
     assert not place.store.exists()
 
@@ -407,7 +409,7 @@ def test_the_model_and_what_is_made_for_it_change_together(place: Place, monkeyp
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(present.companion_files.gguf_tokenizer, "write_tokenizer", full)
+        patch.setattr(gguf_tokenizer, "write_tokenizer", full)
         place.fails("no_space", by_hub(place, place.content))
     assert (place.final.read_bytes(), tokenizer.read_bytes()) == (place.old, before)
     assert place.fetch().changed

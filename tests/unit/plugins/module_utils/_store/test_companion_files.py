@@ -7,13 +7,20 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import http_client, huggingface, model_source
-from ansible_collections.mistralrs.stack.plugins.module_utils._store import companion_files, model_store, present
+from ansible_collections.mistralrs.stack.plugins.module_utils._store import companion_files, entry
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.access_options import Access
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.apply import present
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.contents import absent, listing
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.layout import Wanted, made_path
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.outcome import Outcome
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.verify import verified
 
 FILE = "m-q4_0.gguf"
 TEMPLATE = "{% for m in messages %}{{ m.content }}{% endfor %}"
@@ -42,7 +49,7 @@ class Place:
     def __init__(self, folder: Path, gguf: Any) -> None:
         self.gguf, self.source, self.store = gguf, folder / "source.gguf", folder / "models"
         self.sidecar = self.store / ".store" / f"{FILE}.json"
-        self.wanted = model_store.Wanted(str(self.store), "m", "q4_0", FILE, "", "")
+        self.wanted = Wanted(str(self.store), "m", "q4_0", FILE, "", "")
         self.put()
 
     def put(self, **changes: Any) -> None:
@@ -54,12 +61,12 @@ class Place:
         self.source.write_bytes(self.gguf.build({**MISTRAL, **vocabulary, **changes}))
 
     def path(self, kind: str) -> Path:
-        return Path(model_store.made_path(self.wanted, kind))
+        return Path(made_path(self.wanted, kind))
 
-    def run(self, check: bool = False) -> model_store.Outcome:
+    def run(self, check: bool = False) -> Outcome:
         source = model_source.parse_source("m", self.source.as_uri(), "", "")
-        access = present.Access(http_client.Settings(timeout=10), huggingface.HubSettings())
-        return present.present(self.wanted, source, access, check)
+        access = Access(http_client.Settings(timeout=10), huggingface.HubSettings())
+        return present(self.wanted, source, access, check)
 
     def made(self) -> set[str]:
         return {kind for kind in KINDS if self.path(kind).exists()}
@@ -94,7 +101,7 @@ def test_all_is_made_and_told(place: Place) -> None:
     record = json.loads(place.sidecar.read_text())
     assert all(record[kind]["file"] == place.path(kind).name for kind in KINDS)
     assert not place.run().changed
-    assert model_store.listing(str(place.store))["others"] == []
+    assert listing(str(place.store))["others"] == []
 
 
 def test_a_model_that_needs_less(place: Place) -> None:
@@ -122,8 +129,8 @@ def test_an_older_store_is_completed_without_reading_the_model(
     place.make_old(*lacking)
     kept = {kind: place.path(kind).stat() for kind in KINDS if kind not in lacking}
     place.source.unlink()
-    monkeypatch.setattr(model_store, "hash_file", lambda *_arguments: pytest.fail("the model was read"))
-    monkeypatch.setattr(model_store.time, "time", lambda: 2_000_000_000.0)
+    monkeypatch.setattr(entry, "hash_file", lambda *_arguments: pytest.fail("the model was read"))
+    monkeypatch.setattr(time, "time", lambda: 2_000_000_000.0)
     predicted = place.run(check=True)
     assert place.made() == set(KINDS) - set(lacking)
     outcome = place.run()
@@ -174,30 +181,30 @@ def test_verified_reads_it(place: Place, kind: str) -> None:
     path.write_bytes(content[:-2] + b" }")
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     with pytest.raises(StackError, match="fetches or makes it again") as caught:
-        model_store.verified(place.wanted)
+        verified(place.wanted)
     assert caught.value.id == "model.corrupt"
     assert path.name in str(caught.value)
     # As the message says: it is known now, and only that file is made again.
     assert place.run().changed
     assert path.read_bytes() == content
-    facts = model_store.verified(place.wanted).facts
+    facts = verified(place.wanted).facts
     assert facts[kind] == str(path)
 
 
 def test_verified_tells_of_nothing_that_an_older_store_lacks(place: Place) -> None:
     place.run()
     place.make_old("config")
-    facts = model_store.verified(place.wanted).facts
+    facts = verified(place.wanted).facts
     assert (facts["config"], facts["tokenizer"]) == ("", str(place.path("tokenizer")))
 
 
 def test_absent_removes_all(place: Place) -> None:
     place.run()
-    assert model_store.absent(place.wanted, check=False).changed
+    assert absent(place.wanted, check=False).changed
     assert place.made() == set()
     # Also what a run left that was killed before it wrote its record.
     place.path("config").write_text("{}")
-    assert model_store.absent(place.wanted, check=False).changed
+    assert absent(place.wanted, check=False).changed
     assert place.made() == set()
 
 

@@ -13,9 +13,12 @@ from pathlib import Path
 import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import http_client, huggingface, model_source
-from ansible_collections.mistralrs.stack.plugins.module_utils._store import model_store, present
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.access_options import Access
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.apply import present
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.layout import Wanted
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.outcome import Outcome
 
-ACCESS = present.Access(http_client.Settings(timeout=10), huggingface.HubSettings())
+ACCESS = Access(http_client.Settings(timeout=10), huggingface.HubSettings())
 CONFIG = json.dumps({"model_type": "qwen2", "num_hidden_layers": 2}).encode()
 
 
@@ -44,10 +47,10 @@ def fill(folder: Path, files: dict[str, bytes]) -> None:
         (folder / name).write_bytes(content)
 
 
-def run(folder: Path, check: bool = False, sha256: str = "") -> model_store.Outcome:
-    wanted = model_store.Wanted(str(folder.parent / "models"), "tiny", "q4k", "tiny-q4k.gguf", sha256, "")
+def run(folder: Path, check: bool = False, sha256: str = "") -> Outcome:
+    wanted = Wanted(str(folder.parent / "models"), "tiny", "q4k", "tiny-q4k.gguf", sha256, "")
     source = model_source.parse_source("tiny", folder.as_uri(), "", sha256)
-    return present.present(wanted, source, ACCESS, check)
+    return present(wanted, source, ACCESS, check)
 
 
 def error(folder: Path) -> str:
