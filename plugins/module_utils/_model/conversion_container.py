@@ -40,7 +40,7 @@ NOT_WATCHED = Fault(
 )
 NOT_REMOVED = Fault(
     "models.conversion_not_removed",
-    "Docker can't remove the container {container} of the conversion, which has ended: {why}.",
+    "Docker can't remove the container {container} of the conversion: {why}.",
     "Remove it with 'docker rm --force {container}' and run again.",
 )
 FAILED = Fault(

@@ -26,7 +26,9 @@ run)
     [ ! -e refuses ] || { echo "docker: could not select device driver" >&2; exit 125; } ;;
 wait) [ -e "containers/$last" ] || { echo "Error: No such container: $last" >&2; exit 1; }; cat code ;;
 logs) echo "Loading"; echo "Error: out of memory" >&2 ;;
-rm) rm -f "containers/$last" ;;
+rm)
+    [ ! -e keeps ] || { echo "Error response from daemon: cannot remove container" >&2; exit 1; }
+    rm -f "containers/$last" ;;
 esac
 """
 
@@ -215,6 +217,15 @@ def test_a_container_that_somebody_removed_meanwhile(host: Host, run: Run) -> No
     assert failed["error_id"] == "models.conversion_not_watched"
     assert "No such container" in failed["msg"]
     assert run()["changed"] is True
+
+
+def test_a_container_that_docker_does_not_remove(host: Host, run: Run) -> None:
+    run()
+    (host.root / "keeps").touch()
+    failed = run("absent")
+    assert failed["error_id"] == "models.conversion_not_removed"
+    assert "cannot remove container" in failed["msg"]
+    assert host.result.exists()
 
 
 def test_a_dry_run_does_not_wait(host: Host, run: Run) -> None:
