@@ -30,6 +30,13 @@ options:
     type: list
     elements: dict
     default: []
+  stored:
+    description:
+      - Whether the models are in the store already, where they are found by name and quantization alone. A name without
+        a source is then not looked up in a catalog.
+    type: bool
+    default: false
+    version_added: 0.2.0
 seealso:
   - plugin: mistralrs.stack.mistral_models
     plugin_type: role
@@ -49,7 +56,7 @@ _value:
     entries:
       description:
         - The entries that are right, each with C(name), C(quantization), C(source), C(revision) and C(sha256) as given.
-        - A name without a source has those of the catalog.
+        - A name without a source has those of the catalog, unless O(stored) is true.
         - C(chat_template) is the template's text, C(file) the name in the store, C(id) the engine's name and C(aliases)
           are the names for clients.
       type: list
@@ -96,8 +103,8 @@ def _read_template(entry: Mapping[str, Any], directory: str) -> str:
 _MODULE_KEYS = ("name", "quantization", "source", "revision", "sha256", "chat_template")
 
 
-def _filter(models: Any, directory: str = ".", catalog_extra: Any = ()) -> dict[str, Any]:
-    entries, errors = model_entries(models, catalog_extra)
+def _filter(models: Any, directory: str = ".", catalog_extra: Any = (), stored: bool = False) -> dict[str, Any]:
+    entries, errors = model_entries(models, catalog_extra, stored)
     complete = []
     for entry in entries:
         try:

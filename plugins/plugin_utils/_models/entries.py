@@ -40,7 +40,7 @@ TEMPLATE_MISSING = Fault(
 _OPTIONAL = ("quantization", "source", "revision", "sha256", "chat_template")
 
 
-def _entry(number: int, model: object, catalog_extra: Iterable[Any]) -> dict[str, Any]:
+def _entry(number: int, model: object, catalog_extra: Iterable[Any], stored: bool) -> dict[str, Any]:
     what = ""
     values: dict[str, str] = {}
     if not isinstance(model, Mapping):
@@ -60,11 +60,12 @@ def _entry(number: int, model: object, catalog_extra: Iterable[Any]) -> dict[str
     name, quantization, source = values["name"], values.get("quantization", ""), values.get("source", "")
     sha256 = parse_sha256(name, values.get("sha256", ""))
     file = store_file_name(name, quantization)
-    if not source:
+    if not source and not stored:
         known = catalog.find(name, catalog_extra)
         quantization = quantization or known.default
         source, file = f"hf://{known.repository}", store_file_name(name, quantization)
-    parse_source(name, source, values.get("revision", ""), sha256)
+    if source:
+        parse_source(name, source, values.get("revision", ""), sha256)
     return {
         "name": name,
         "quantization": quantization,
@@ -78,10 +79,13 @@ def _entry(number: int, model: object, catalog_extra: Iterable[Any]) -> dict[str
     }
 
 
-def model_entries(models: object, catalog_extra: Iterable[Any] = ()) -> tuple[list[dict[str, Any]], list[StackError]]:
+def model_entries(
+    models: object, catalog_extra: Iterable[Any] = (), stored: bool = False
+) -> tuple[list[dict[str, Any]], list[StackError]]:
     """The entries, completed, and everything that is wrong with them.
 
-    A model without a source is looked up in the catalog and C(catalog_extra).
+    A model without a source is looked up in the catalog and C(catalog_extra), unless it is C(stored) already: its name
+    and quantization say then which one it is.
     """
     if isinstance(models, (str, Mapping)) or not hasattr(models, "__iter__") or not list(models):
         return [], [StackError(NONE_CONFIGURED)]
@@ -89,7 +93,7 @@ def model_entries(models: object, catalog_extra: Iterable[Any] = ()) -> tuple[li
     errors = []
     for number, model in enumerate(models, 1):
         try:
-            entry = _entry(number, model, catalog_extra)
+            entry = _entry(number, model, catalog_extra, stored)
             check_distinct((each["name"], each["file"]) for each in [*entries, entry])
             entries.append(entry)
         except StackError as error:

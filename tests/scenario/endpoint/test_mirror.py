@@ -52,9 +52,9 @@ def given(**variables: Any) -> dict[str, Any]:
     }
     model["source"] = variables.pop("source", model["source"])
     return {
-        "model": model["name"],
-        "quantization": model["quantization"],
-        "source": model["source"],
+        "models_name": model["name"],
+        "models_quantization": model["quantization"],
+        "models_source": model["source"],
         "mistral_models": [model],
         "mistral_models_path": SECOND,
         **variables,

@@ -18,8 +18,10 @@ from place import REPOSITORY, Place, make_model
 ROOT = Path(__file__).resolve().parents[4]
 
 
-def run(place: Place, **variables: Any) -> str:
+def run(place: Place, *arguments: str, theirs: dict[str, Any] | None = None, **variables: Any) -> str:
+    """What the playbook says with variables of the command line, and with C(theirs) in the inventory."""
     here = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, "ansible_become": False}
+    here |= theirs or {}
     inventory = place.root / "inventory.yml"
     inventory.write_text(json.dumps({"all": {"children": {"gpu_hosts": {"hosts": {"here": here}}}}}))
     given = {
@@ -28,7 +30,7 @@ def run(place: Place, **variables: Any) -> str:
         "ansible_become": False,
         **variables,
     }
-    command = ["ansible-playbook", "-i", str(inventory), "playbooks/models.yml", "-e", json.dumps(given)]
+    command = ["ansible-playbook", "-i", str(inventory), "playbooks/models.yml", "-e", json.dumps(given), *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout
 
 
@@ -42,7 +44,7 @@ def gpu(mebibytes: int) -> dict[str, Any]:
 @pytest.mark.parametrize("known", [{}, {"mistral_gpu_info": gpu(2000)}])
 def test_a_search_looks_at_the_gpus(place: Place, known: dict[str, Any]) -> None:
     place.hub.add(REPOSITORY, {f"m-{label}.gguf": place.content for label in ("Q4_K_M", "Q8_0")})
-    said = " ".join(run(place, search="model", **known).split())
+    said = " ".join(run(place, models_search="model", **known).split())
     assert ("[Look at the GPUs]" in said) == (not known)
     assert f"hf://{REPOSITORY}: " in said
     assert "of these fit here: q" in said or not known
@@ -50,7 +52,7 @@ def test_a_search_looks_at_the_gpus(place: Place, known: dict[str, Any]) -> None
 
 def test_what_does_not_fit_the_gpus_is_not_fetched(place: Place) -> None:
     place.hub.add(REPOSITORY, {"m-Q4_K_M.gguf": make_model(place.gguf)})
-    options = {"model": "m", "quantization": "q4_k_m", "source": f"hf://{REPOSITORY}"}
+    options = {"models_name": "m", "models_quantization": "q4_k_m", "models_source": f"hf://{REPOSITORY}"}
     said = " ".join(run(place, **options, mistral_gpu_info=gpu(500)).split())
     assert "[model.does_not_fit]" in said
     assert not place.store.exists()
@@ -60,10 +62,76 @@ def test_what_does_not_fit_the_gpus_is_not_fetched(place: Place) -> None:
 def test_a_lora_adapter_is_refused_before_anything_is_changed(place: Place) -> None:
     adapter = make_model(place.gguf, **{"general.type": "adapter", "adapter.type": "lora"})
     place.hub.add(REPOSITORY, {"m-Q4_K_M.gguf": adapter})
-    options = {"model": "m", "quantization": "q4_k_m", "source": f"hf://{REPOSITORY}"}
+    options = {"models_name": "m", "models_quantization": "q4_k_m", "models_source": f"hf://{REPOSITORY}"}
     said = " ".join(run(place, **options, mistral_gpu_info=gpu(2000)).split())
     assert "Model m is a LoRA adapter" in said
     assert "[model.no_model]" in said
+    assert not place.store.exists()
+
+
+def recap(said: str) -> str:
+    """How the play ended on the host, as C(ok=4 changed=0 ... failed=0 ...)."""
+    return " ".join(said.rpartition("PLAY RECAP")[2].split())
+
+
+def test_the_life_of_a_model_whatever_the_inventory_calls_its_variables(place: Place) -> None:
+    """Fetched, verified and removed; only what -e says counts."""
+    file = place.root / "m.gguf"
+    file.write_bytes(make_model(place.gguf))
+    theirs = {"state": "absent", "model": "x", "source": "nowhere", "models_state": "absent", "models_convert": "x"}
+    known = {"mistral_gpu_info": gpu(2000)}
+    name = {"models_name": "m", "models_quantization": "q4_k_m"}
+    fetch = {**name, "models_source": f"file://{file}", **known}
+    stored = place.store / "m-q4_k_m.gguf"
+    for options, arguments, changed, is_there in (
+        (fetch, ["--check"], 1, False),
+        (fetch, [], 1, True),
+        (fetch, [], 0, True),
+        ({**name, "models_state": "verified"}, [], 0, True),
+        ({**name, "models_state": "absent"}, [], 1, False),
+        ({}, [], 0, False),
+    ):
+        said = run(place, *arguments, theirs=theirs, **options)
+        assert f" changed={changed} " in recap(said), said
+        assert " failed=0 " in recap(said), said
+        assert stored.exists() == is_there
+        assert "DEPRECATED" not in said
+        assert "nowhere" not in said
+
+
+def test_the_former_names_still_count_and_say_the_new_ones(place: Place) -> None:
+    place.hub.add(REPOSITORY, {"m-Q4_K_M.gguf": make_model(place.gguf)})
+    options = {"model": "m", "quantization": "q4_k_m", "source": f"hf://{REPOSITORY}"}
+    said = " ".join(run(place, **options, mistral_gpu_info=gpu(2000)).split()).replace("''", "'")
+    assert " changed=1 " in said
+    assert "failed=0" in said
+    assert (place.store / "m-q4_k_m.gguf").exists()
+    for former, name in (
+        ("model", "models_name"),
+        ("quantization", "models_quantization"),
+        ("source", "models_source"),
+    ):
+        assert f"DEPRECATED: '-e {former}=' is now '-e {name}='" in said
+    assert "'-e state='" not in said
+
+
+@pytest.mark.parametrize(
+    ("variables", "error"),
+    [
+        ({"models_state": "gone", "models_name": "m"}, "models.arguments"),
+        ({"models_state": "absent", "models_name": ""}, "models.arguments"),
+        ({"models_search": "m", "models_name": "m"}, "models.arguments"),
+        ({"models_convert": "m"}, "models.arguments"),
+        ({"models_convert": "m", "models_name": "n", "models_state": "verified"}, "models.arguments"),
+        ({"models_name": "m", "mistral_models": [{"name": "other:1b"}]}, "models.overridden"),
+        ({"models_convert": "m", "models_name": "n"}, "models.convert_type"),
+        ({"models_convert": "m", "models_name": "../n", "models_quantization": "q4k"}, "model.unsafe_name"),
+    ],
+)
+def test_what_does_not_go_together(place: Place, variables: dict[str, Any], error: str) -> None:
+    said = run(place, **variables)
+    assert f"[{error}]" in said
+    assert " changed=0 " in recap(said)
     assert not place.store.exists()
 
 
@@ -72,7 +140,7 @@ def test_a_store_of_somebody_else_is_refused_instead_of_taken_over(place: Place)
     place.store.mkdir()
     os.chown(place.store, 12345, 12345)
     place.hub.add(REPOSITORY, {"m-Q4_K_M.gguf": make_model(place.gguf)})
-    options = {"model": "m", "quantization": "q4_k_m", "source": f"hf://{REPOSITORY}"}
+    options = {"models_name": "m", "models_quantization": "q4_k_m", "models_source": f"hf://{REPOSITORY}"}
     said = " ".join(run(place, **options, mistral_gpu_info=gpu(2000)).split())
     assert "[model.store_untrusted]" in said
     assert "it belongs to the user 12345" in said

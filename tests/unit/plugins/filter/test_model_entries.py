@@ -97,6 +97,19 @@ def test_names_like_the_one_that_is_not_known_are_said() -> None:
     assert "qwen2.5-coder:32b" in model_entries([{"name": "qwen2.5-coder:33b"}])["errors"][0]
 
 
+def test_what_is_stored_needs_no_source() -> None:
+    """Neither one of its own nor one of the catalog, whose quantization would be part of the name."""
+    models = [{"name": "nobody-knows:1b", "quantization": "q4_0"}, {"name": "mistral"}]
+    result = model_entries(models, stored=True)
+    assert result["errors"] == []
+    assert [(entry["id"], entry["source"]) for entry in result["entries"]] == [
+        ("nobody-knows-1b-q4_0", ""),
+        ("mistral", ""),
+    ]
+    assert "[model.unsafe_name]" in model_entries([{"name": "../x"}], stored=True)["errors"][0]
+    assert "[model.source_unsupported]" in model_entries([{"name": "x", "source": "y"}], stored=True)["errors"][0]
+
+
 def test_chat_templates(tmp_path: Path) -> None:
     (tmp_path / "good.jinja").write_text("{{ messages }}")
     (tmp_path / "empty.jinja").write_text("")
