@@ -45,7 +45,7 @@ def gpu(mebibytes: int) -> dict[str, Any]:
 def test_a_search_looks_at_the_gpus(place: Place, known: dict[str, Any]) -> None:
     place.hub.add(REPOSITORY, {f"m-{label}.gguf": place.content for label in ("Q4_K_M", "Q8_0")})
     said = " ".join(run(place, models_search="model", **known).split())
-    assert ("[Look at the GPUs]" in said) == (not known)
+    assert ("[Gather facts about the GPUs]" in said) == (not known)
     assert f"hf://{REPOSITORY}: " in said
     assert "of these fit here: q" in said or not known
 

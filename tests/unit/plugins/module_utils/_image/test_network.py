@@ -122,6 +122,8 @@ def test_a_server_that_hands_out_no_other_commits(network: Network, commit: str,
         ("http://127.0.0.1:9/x.git", "v0.9.2", "0", "image.git_unreachable"),
         (f"http://127.0.0.1:{GUARDED_PORT}/x.git", "v0.9.2", "0", "image.git_unreachable"),
     ],
+    # The free ports differ from run to run.
+    ids=["commit missing", "commit differs", "tag missing", "no repository", "no server", "password wanted"],
 )
 def test_what_is_wrong(url: str, tag: str, wanted: str, error_id: str, network: Network, commit: str) -> None:
     with pytest.raises(StackError) as caught:
