@@ -51,16 +51,12 @@ class Host:
         program.write_text(SYSTEMCTL.replace("{state}", str(self.state)))
         program.chmod(0o755)
 
-    def unit(
-        self, name: str, started: float, changed: float | None = None, reload: str = "no", drop_ins: str = ""
-    ) -> None:
+    def unit(self, name: str, started: float, changed: float | None = None, reload: str = "no") -> None:
         values = {
             "ActiveState": "active",
             "ExecMainStartTimestamp": stamp(started),
             "StateChangeTimestamp": stamp(changed or started),
             "NeedDaemonReload": reload,
-            "DropInPaths": "".join(f"{self.root}{path} " for path in drop_ins.split()),
-            "MainPID": str(os.getpid()),
         }
         (self.state / name).write_text("".join(f"{key}={value}\n" for key, value in values.items()))
 
@@ -167,43 +163,15 @@ def test_prometheus_reads_what_it_has_not_read(
     assert evaluate("mistral_monitor", expression, **given) == [restart, reload]
 
 
-DROP_IN = "/etc/systemd/system/docker.service.d/mistral-proxies.conf"
-
-
-FOREIGN = "/etc/systemd/system/docker.service.d/limits.conf"
-
-
 @pytest.mark.parametrize(
-    ("files", "known", "changed"),
-    [
-        pytest.param({DROP_IN: NOW - 1}, DROP_IN, True, id="drop-in written"),
-        pytest.param(
-            {DROP_IN: NOW - 9, "/etc/docker/mistral-proxies.env": NOW - 1}, DROP_IN, True, id="proxies written"
-        ),
-        pytest.param({DROP_IN: NOW - 9}, "", True, id="written, systemd not told"),
-        pytest.param({}, DROP_IN, True, id="removed, systemd not told"),
-        pytest.param({DROP_IN: NOW - 9}, DROP_IN, False, id="read"),
-        pytest.param({}, "", False, id="none"),
-        # Whether somebody else's settings are to be in effect now is for them to say.
-        pytest.param({FOREIGN: NOW - 1}, "", False, id="of somebody else"),
-    ],
+    ("unread", "replaced", "changed"),
+    [(["/etc/docker/mistral-proxies.env"], False, True), ([], True, True), ([], False, False)],
 )
-def test_docker_is_restarted_for_settings_of_its_unit_that_it_has_not_read(
-    host: Host, evaluate: Evaluate, files: dict[str, float], known: str, changed: bool
+def test_docker_is_restarted_for_what_it_has_not_read(
+    evaluate: Evaluate, unread: list[str], replaced: bool, changed: bool
 ) -> None:
-    host.unit("docker.service", started=NOW - 5, reload="yes", drop_ins=known)
-    for path, written in files.items():
-        host.file(path, written)
-    said = host.script("docker_engine/files/look.sh", "/", "/", "", "", "")
-    found = {"stdout_lines": said}
+    found = {"docker_info": {"unread": unread, "program_replaced": replaced}}
     assert evaluate("docker_engine", "__docker_engine_unit_changed", __docker_engine_probe=found) is changed
-
-
-def test_a_removed_drop_in_counts_too(host: Host) -> None:
-    host.unit("docker.service", started=NOW - 5)
-    host.file(DROP_IN, NOW - 9)
-    Path(f"{host.root}{DROP_IN}").unlink()
-    assert "docker.service.d" in lines(host.script("docker_engine/files/look.sh", "/", "/", "", "", ""))["unread"]
 
 
 @pytest.mark.parametrize(
