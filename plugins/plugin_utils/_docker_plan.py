@@ -36,8 +36,7 @@ POOLS_OVERLAP = Fault(
 DATA_ROOT_HAS_MOVED = Fault(
     "docker.data_root_has_moved",
     "Docker keeps images, volumes or containers in {former}, and 'docker_engine_data_root' is {wanted}: Docker "
-    "would no "
-    "longer find them.",
+    "would no longer find them.",
     "Stop Docker (systemctl stop docker.socket docker.service), move them (cp -a {former}/. {wanted}/ and then "
     "mv {former} {former}.old), and run again; or leave the variable as it was.",
 )
@@ -49,18 +48,16 @@ DATA_ROOT_ON_NETWORK = Fault(
 USERNS_HIDES_DATA = Fault(
     "docker.userns_hides_data",
     "'docker_engine_userns_remap' is {wanted} and Docker runs with {former}: it would keep its data in another "
-    "folder, and "
-    "no longer find the images, volumes and containers that are in {folder}.",
-    "Remove them first (docker system prune --all --volumes, after saving what is needed), or leave the "
-    "variable as it was.",
+    "folder, and no longer find the images, volumes and containers that are in {folder}.",
+    "Remove them first (docker system prune --all --volumes, after saving what is needed), or leave the variable as it "
+    "was.",
 )
 USERNS_USER_UNKNOWN = Fault(
     "docker.userns_user_unknown",
     "'docker_engine_userns_remap' names {user}, who is no user of the host with entries in /etc/subuid and "
     "/etc/subgid.",
     "Make that user (useradd --system {user}; usermod --add-subuids 100000-165535 --add-subgids 100000-165535 "
-    "{user}), or "
-    "use 'default'.",
+    "{user}), or use 'default'.",
 )
 CGROUP_WITH_CONTAINERS = Fault(
     "docker.cgroup_driver_with_containers",
@@ -72,8 +69,7 @@ FLAGS_CONFLICT = Fault(
     "dockerd is started with the option {flag}, and the key '{key}' is to be in daemon.json too: with both it "
     "does not start.",
     "Remove the option (systemctl cat docker.service shows the drop-in; on Debian DOCKER_OPTS in "
-    "/etc/default/docker may "
-    "hold it), or don't set the key.",
+    "/etc/default/docker may hold it), or don't set the key.",
 )
 SNAP = Fault(
     "docker.snap_unsupported",
@@ -84,8 +80,7 @@ ROOTLESS = Fault(
     "docker.rootless_only",
     "Docker on the host runs only rootless, for {users}, and the stack needs the system's.",
     "Remove it (dockerd-rootless-setuptool.sh uninstall, as that user), or enable the system's Docker beside it "
-    "(systemctl "
-    "enable --now docker.service), and run again.",
+    "(systemctl enable --now docker.service), and run again.",
 )
 VERSION_UNAVAILABLE = Fault(
     "docker.version_unavailable",
