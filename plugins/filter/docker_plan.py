@@ -11,18 +11,14 @@ author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
   - Turns the variables of the role P(mistralrs.stack.docker_engine#role) and what was found on a host into Docker's
     settings and the version of its package, or says what is wrong. Nothing is touched.
-positional: _input, found, info, former, offer
+positional: _input, found, former, offer
 options:
   _input:
     description: The role's variables, without C(docker_engine_) before their names.
     type: dict
     required: true
   found:
-    description: What the role's script found on the host, by name.
-    type: dict
-    required: true
-  info:
-    description: What C(docker info) said, empty if it said nothing.
+    description: What the module M(mistralrs.stack.docker_info) returned on the host as C(docker_info).
     type: dict
     required: true
   former:
@@ -44,7 +40,7 @@ EXAMPLES = r"""
     that: plan.errors | length == 0
     fail_msg: "{{ plan.errors | join(' ') }}"
   vars:
-    plan: "{{ variables | mistralrs.stack.docker_plan(found, info, former, offer) }}"
+    plan: "{{ variables | mistralrs.stack.docker_plan(found, former, offer) }}"
 """
 
 RETURN = r"""

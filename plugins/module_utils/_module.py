@@ -8,7 +8,7 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
@@ -35,3 +35,19 @@ def run_module(
         fault = os_error(str(error.filename or ""), error.strerror or str(error))
         module.fail_json(msg=str(fault), error_id=fault.id)
     module.exit_json(**result)
+
+
+def program_runner(module: AnsibleModule) -> Callable[[Sequence[str]], tuple[int, str, str]]:
+    """A function that runs a program with its arguments and returns its exit status, stdout and stderr.
+
+    They are (127, "", "") where there is no such program.
+    """
+
+    def run(command: Sequence[str]) -> tuple[int, str, str]:
+        path = module.get_bin_path(command[0])
+        if path is None:
+            return 127, "", ""
+        status, out, err = module.run_command([path, *command[1:]])
+        return status, out, err
+
+    return run

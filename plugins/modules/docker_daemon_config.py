@@ -206,7 +206,7 @@ def is_in_effect(module: AnsibleModule, path: str) -> bool:
         return True
     _status, shown, _err = module.run_command([systemctl, *service_state.SHOW, module.params["service"]])
     service = service_state.parse(shown)
-    if service is None:
+    if not service.runs:
         return True
     try:
         with open(module.params["reload_record"], encoding="utf-8") as file:
@@ -215,7 +215,7 @@ def is_in_effect(module: AnsibleModule, path: str) -> bool:
         record = ""
     with open(path, "rb") as content:
         digest = hashlib.sha256(content.read()).hexdigest()
-    return service_state.is_read(path, service, record, digest)
+    return not service_state.unread(service, [path], record, digest)
 
 
 def check_with_docker(module: AnsibleModule, path: str, text: str) -> None:

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._docker.daemon_json import merge
+from ansible_collections.mistralrs.stack.plugins.module_utils._docker.facts import Facts, Network, from_result
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._trust.certificates import split as split_certificates
 
@@ -35,8 +36,7 @@ POOLS_OVERLAP = Fault(
 DATA_ROOT_HAS_MOVED = Fault(
     "docker.data_root_has_moved",
     "Docker keeps images, volumes or containers in {former}, and 'docker_engine_data_root' is {wanted}: Docker "
-    "would no "
-    "longer find them.",
+    "would no longer find them.",
     "Stop Docker (systemctl stop docker.socket docker.service), move them (cp -a {former}/. {wanted}/ and then "
     "mv {former} {former}.old), and run again; or leave the variable as it was.",
 )
@@ -48,18 +48,16 @@ DATA_ROOT_ON_NETWORK = Fault(
 USERNS_HIDES_DATA = Fault(
     "docker.userns_hides_data",
     "'docker_engine_userns_remap' is {wanted} and Docker runs with {former}: it would keep its data in another "
-    "folder, and "
-    "no longer find the images, volumes and containers that are in {folder}.",
-    "Remove them first (docker system prune --all --volumes, after saving what is needed), or leave the "
-    "variable as it was.",
+    "folder, and no longer find the images, volumes and containers that are in {folder}.",
+    "Remove them first (docker system prune --all --volumes, after saving what is needed), or leave the variable as it "
+    "was.",
 )
 USERNS_USER_UNKNOWN = Fault(
     "docker.userns_user_unknown",
     "'docker_engine_userns_remap' names {user}, who is no user of the host with entries in /etc/subuid and "
     "/etc/subgid.",
     "Make that user (useradd --system {user}; usermod --add-subuids 100000-165535 --add-subgids 100000-165535 "
-    "{user}), or "
-    "use 'default'.",
+    "{user}), or use 'default'.",
 )
 CGROUP_WITH_CONTAINERS = Fault(
     "docker.cgroup_driver_with_containers",
@@ -71,8 +69,7 @@ FLAGS_CONFLICT = Fault(
     "dockerd is started with the option {flag}, and the key '{key}' is to be in daemon.json too: with both it "
     "does not start.",
     "Remove the option (systemctl cat docker.service shows the drop-in; on Debian DOCKER_OPTS in "
-    "/etc/default/docker may "
-    "hold it), or don't set the key.",
+    "/etc/default/docker may hold it), or don't set the key.",
 )
 SNAP = Fault(
     "docker.snap_unsupported",
@@ -83,8 +80,7 @@ ROOTLESS = Fault(
     "docker.rootless_only",
     "Docker on the host runs only rootless, for {users}, and the stack needs the system's.",
     "Remove it (dockerd-rootless-setuptool.sh uninstall, as that user), or enable the system's Docker beside it "
-    "(systemctl "
-    "enable --now docker.service), and run again.",
+    "(systemctl enable --now docker.service), and run again.",
 )
 VERSION_UNAVAILABLE = Fault(
     "docker.version_unavailable",
@@ -200,32 +196,14 @@ def resolve(version: str, available: Sequence[str]) -> str | None:
     return None
 
 
-def networks(routes: str) -> list[tuple[str, str]]:
-    """Interface and network of the host's IPv4 routes, but the default one and those of Docker's own bridges.
-
-    C(routes) are words C(interface:destination:mask) with the numbers as /proc/net/route has them:
-    hexadecimal, the bytes
-    in the machine's order, which is the little-endian one on every machine with GPUs that is known here.
-    """
-    found = []
-    for word in routes.split():
-        interface, destination, mask = word.split(":")
-        if interface.startswith(("docker", "br-", "veth")) or int(mask, 16) == 0:
-            continue
-        address = ipaddress.IPv4Address(bytes.fromhex(destination)[::-1])
-        prefix = bytes.fromhex(mask).hex()
-        found.append((interface, f"{address}/{bin(int(prefix, 16)).count('1')}"))
-    return found
-
-
 def _invalid(variable: str, problem: str) -> StackError:
     return StackError(SETTING_INVALID, variable=f"docker_engine_{variable}", problem=problem)
 
 
-def _pools(value: Any, routes: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+def _pools(value: Any, networks: Sequence[Network]) -> list[dict[str, Any]]:
     pools: list[dict[str, Any]] = []
     taken: list[tuple[Any, str]] = [
-        (ipaddress.ip_network(one), f"the host's network {one} ({dev})") for dev, one in routes
+        (ipaddress.ip_network(one.network), f"the host's network {one.network} ({one.interface})") for one in networks
     ]
     for entry in value:
         if not isinstance(entry, Mapping) or set(entry) != {"base", "size"}:
@@ -324,31 +302,21 @@ def _exec_opts(driver: str, former: Any) -> list[str]:
 
 
 class Host(NamedTuple):
-    """What look.sh found on a host, and its daemon.json."""
+    """What the module docker_info found on a host, and its daemon.json."""
 
-    found: Mapping[str, str]
-    info: Mapping[str, Any]
+    found: Facts
     former: Mapping[str, Any]
 
     @property
     def usable(self) -> bool:
-        return bool(self.info.get("ServerVersion"))
-
-    def version(self, package: str) -> str:
-        words = (word.split("=") for word in self.found.get("package_versions", "").split())
-        return next((word[1] for word in words if word[0] == package), "")
-
-    @property
-    def available(self) -> list[str]:
-        return self.found.get("versions", "").split()
+        return bool(self.found.daemon.version)
 
 
 def settings_of(values: Mapping[str, Any], host: Host) -> dict[str, Any]:
     """Keys of daemon.json that the role's variables stand for; each value is checked."""
     settings: dict[str, Any] = {}
     own = values["daemon_settings"]
-    swarm = (host.info.get("Swarm") or {}).get("LocalNodeState", "")
-    if values["live_restore"] and swarm in ("", "inactive"):
+    if values["live_restore"] and host.found.daemon.swarm in ("", "inactive"):
         settings["live-restore"] = True
     if own.get("log-driver", "json-file") == "json-file":
         if not re.fullmatch(r"-1|[0-9]+[kmg]?", str(values["log_max_size"])):
@@ -365,7 +333,7 @@ def settings_of(values: Mapping[str, Any], host: Host) -> dict[str, Any]:
         pools = _pools(values["address_pools"], [])
         if pools != host.former.get("default-address-pools"):
             # Once in effect, the pools are networks of the host themselves.
-            _pools(values["address_pools"], networks(host.found.get("routes", "")))
+            _pools(values["address_pools"], host.found.networks)
         settings["default-address-pools"] = pools
     if values["registry_mirrors"]:
         mirrors = [_url("registry_mirrors", str(one), ("http", "https"), False) for one in values["registry_mirrors"]]
@@ -386,52 +354,47 @@ def settings_of(values: Mapping[str, Any], host: Host) -> dict[str, Any]:
 
 def version_wanted(values: Mapping[str, Any], host: Host, offer: Mapping[str, Any]) -> str:
     """The package version to install; empty if any will do, or if the repository that may have it is not there yet."""
-    version, package = values["version"], offer["versioned"][0]
+    version, package, found = values["version"], offer["versioned"][0], host.found
     if not version:
         return ""
     if not re.fullmatch(r"[0-9][A-Za-z0-9.+~:-]*", version):
         raise _invalid("version", f"'{version}' is not a version such as 26.1.5")
     if offer.get("format") == "rpm":
         raise StackError(VERSION_NEEDS_APT, version=version)
-    present = host.version(package)
+    present = found.version_of(package)
     if present and resolve(version, [present]):
         return present
-    if host.found.get("daemon") and not present:
-        if version == host.info.get("ServerVersion", ""):
+    if found.program and not present:
+        running = found.daemon.version
+        if version == running:
             return ""
-        others = [name for name in ("docker.io", "docker-ce", "moby-engine") if host.version(name)]
+        others = [name for name in ("docker.io", "docker-ce", "moby-engine") if found.version_of(name)]
         origin = f"is from the package {others[0]}" if others else "is from no package"
-        running = host.info.get("ServerVersion", "")
         raise StackError(OTHER_SOURCE, version=version, present=running, origin=origin, source=values["source"])
-    found = resolve(version, host.available)
-    if found is None and (host.available or offer["repository"] == "present"):
-        available = ", ".join(host.available[:12]) or "no version"
+    resolved = resolve(version, found.available_versions)
+    if resolved is None and (found.available_versions or offer["repository"] == "present"):
+        available = ", ".join(found.available_versions[:12]) or "no version"
         raise StackError(VERSION_UNAVAILABLE, version=version, package=package, available=available)
-    return found or ""
+    return resolved or ""
 
 
 def major(values: Mapping[str, Any], host: Host, offer: Mapping[str, Any]) -> int:
     """The major version of the Docker that will run."""
     if host.usable and not values["version"]:
-        text = str(host.info["ServerVersion"])
+        text = host.found.daemon.version
     else:
-        package = offer["versioned"][0]
-        versions = [
-            values["version"],
-            host.version(package),
-            *host.available,
-            str(host.info.get("ServerVersion") or ""),
-        ]
+        found, package = host.found, offer["versioned"][0]
+        versions = [values["version"], found.version_of(package), *found.available_versions, found.daemon.version]
         text = upstream(next((one for one in versions if one), ""))
     number = re.match(r"[0-9]+", text)
     # Docker's own repository has had nothing older for years.
     return int(number.group()) if number else PROXIES_IN_SETTINGS
 
 
-def flag_conflicts(flags: str, keys: Sequence[str]) -> list[StackError]:
-    """One fault for each option in C(flags) that stands for one of C(keys)."""
+def flag_conflicts(flags: Sequence[str], keys: Sequence[str]) -> list[StackError]:
+    """One fault for each of the options C(flags) that stands for one of C(keys)."""
     faults = []
-    for flag in flags.split():
+    for flag in flags:
         key = FLAG_KEYS.get(flag, flag.lstrip("-"))
         if key in keys:
             faults.append(StackError(FLAGS_CONFLICT, flag=flag, key=key))
@@ -440,59 +403,58 @@ def flag_conflicts(flags: str, keys: Sequence[str]) -> list[StackError]:
 
 def host_problems(values: Mapping[str, Any], settings: Mapping[str, Any], host: Host) -> list[StackError]:
     """What on the host is in the way of C(settings)."""
-    found, info = host.found, host.info
+    found = host.found
     faults = []
-    if found.get("snap"):
+    if found.snap:
         faults.append(StackError(SNAP))
-    if found.get("rootless") and not host.usable and found.get("enabled") not in ("enabled", "enabled-runtime"):
-        faults.append(StackError(ROOTLESS, users=", ".join(found["rootless"].split())))
-    faults += flag_conflicts(found.get("flags", ""), [*host.former, *settings])
+    if found.rootless_users and not host.usable and found.enabled not in ("enabled", "enabled-runtime"):
+        faults.append(StackError(ROOTLESS, users=", ".join(found.rootless_users)))
+    faults += flag_conflicts(found.options, [*host.former, *settings])
 
-    folder = found.get("data_root", "")
     former = str(host.former.get("data-root") or "/var/lib/docker").rstrip("/")
     wanted = str(settings.get("data-root") or former)
-    if wanted != former and found.get("has_data") == "yes":
+    if wanted != former and found.has_data:
         faults.append(StackError(DATA_ROOT_HAS_MOVED, former=former, wanted=wanted))
-    kind = found.get("file_system", "")
+    kind = found.file_system
     if kind in NETWORK_FILE_SYSTEMS and not (host.usable and wanted == former):
         faults.append(StackError(DATA_ROOT_ON_NETWORK, folder=wanted, kind=kind))
 
     remap, remap_former = settings.get("userns-remap", ""), host.former.get("userns-remap", "")
     if remap and remap != remap_former:
-        if found.get("has_data") == "yes":
+        if found.has_data:
             before = remap_former or "no user namespace"
-            faults.append(StackError(USERNS_HIDES_DATA, wanted=remap, former=before, folder=folder or former))
+            faults.append(StackError(USERNS_HIDES_DATA, wanted=remap, former=before, folder=found.data_root or former))
         user = str(remap).partition(":")[0]
-        if user != "default" and found.get("userns_user") == "no":
+        if user != "default" and not found.userns_user:
             faults.append(StackError(USERNS_USER_UNKNOWN, user=user))
 
-    driver, running = values["cgroup_driver"], info.get("ContainersRunning") or 0
-    if driver and info.get("CgroupDriver", driver) != driver and running:
-        faults.append(
-            StackError(CGROUP_WITH_CONTAINERS, wanted=driver, former=info["CgroupDriver"], count=f"{running}")
-        )
+    driver, former_driver, running = (
+        values["cgroup_driver"],
+        found.daemon.cgroup_driver,
+        found.daemon.containers_running,
+    )
+    if driver and former_driver not in ("", driver) and running:
+        faults.append(StackError(CGROUP_WITH_CONTAINERS, wanted=driver, former=former_driver, count=f"{running}"))
     return faults
 
 
 def docker_plan(
     values: Mapping[str, Any],
-    found: Mapping[str, str],
-    info: Mapping[str, Any],
+    found: Mapping[str, Any],
     former: Mapping[str, Any],
     offer: Mapping[str, Any],
 ) -> dict[str, Any]:
     """What is to be done on a host.
 
-    C(values) are the role's variables without their prefix, C(found) the lines of look.sh, C(info) what C(docker info)
-    said (empty if it said nothing), C(former) the settings in daemon.json, C(offer) the entry of the role's
-    table for the
-    distribution and source, with C(repository) C(present) if apt knows that source already.
+    C(values) are the role's variables without their prefix, C(found) what the module docker_info found, C(former) the
+    settings in daemon.json, C(offer) the entry of the role's table for the distribution and source, with C(repository)
+    C(present) if apt knows that source already.
 
     Returns C(settings), C(secret_settings), C(environment) (lines for dockerd's environment, for a Docker that
     does not take
     proxies from daemon.json), C(version) (the package version to install, or empty) and C(errors) (one line each).
     """
-    host = Host(found, info, former)
+    host = Host(from_result(found), former)
     plan: dict[str, Any] = {"settings": {}, "secret_settings": {}, "environment": [], "version": "", "errors": []}
     faults: list[StackError] = []
     try:

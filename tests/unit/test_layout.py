@@ -12,8 +12,8 @@ PACKAGE = "ansible_collections.mistralrs.stack.plugins."
 # From the ground up: each may import those before it.
 FLOORS = [
     ["_errors"],
-    ["_process", "_module", "_version_number"],
-    ["_engine_versions", "_files", "_formats", "_docker", "_trust", "_host", "_gpu"],
+    ["_process", "_module", "_version_number", "_host"],
+    ["_engine_versions", "_files", "_formats", "_docker", "_trust", "_gpu"],
     ["_jobs", "_driver", "_toolkit", "_model", "_nginx"],
     ["_fetch", "_engine"],
     ["_store", "_image"],

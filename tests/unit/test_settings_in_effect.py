@@ -51,16 +51,12 @@ class Host:
         program.write_text(SYSTEMCTL.replace("{state}", str(self.state)))
         program.chmod(0o755)
 
-    def unit(
-        self, name: str, started: float, changed: float | None = None, reload: str = "no", drop_ins: str = ""
-    ) -> None:
+    def unit(self, name: str, started: float, changed: float | None = None, reload: str = "no") -> None:
         values = {
             "ActiveState": "active",
             "ExecMainStartTimestamp": stamp(started),
             "StateChangeTimestamp": stamp(changed or started),
             "NeedDaemonReload": reload,
-            "DropInPaths": "".join(f"{self.root}{path} " for path in drop_ins.split()),
-            "MainPID": str(os.getpid()),
         }
         (self.state / name).write_text("".join(f"{key}={value}\n" for key, value in values.items()))
 
@@ -110,30 +106,11 @@ def evaluate(tmp_path: Path) -> Evaluate:
     return run
 
 
-def lines(said: list[str]) -> dict[str, str]:
-    return dict(line.split("=", 1) for line in said)
-
-
-EXPORTER = "prometheus-node-exporter"
-EXPORTER_SETTINGS = f"/etc/systemd/system/{EXPORTER}.service.d/mistral.conf"
-
-
-@pytest.mark.parametrize(
-    ("written", "reload", "outdated"),
-    [
-        pytest.param(NOW - 1, "no", [EXPORTER], id="written, not restarted"),
-        pytest.param(NOW - 1, "yes", [EXPORTER], id="written, systemd not told"),
-        pytest.param(NOW - 9, "no", [], id="read"),
-    ],
-)
-def test_an_exporter_with_settings_that_it_has_not_read_is_restarted(
-    host: Host, evaluate: Evaluate, written: float, reload: str, outdated: list[str]
-) -> None:
-    host.unit(f"{EXPORTER}.service", started=NOW - 5, reload=reload)
-    host.file(EXPORTER_SETTINGS, written)
-    said = host.script("mistral_exporters/files/look.sh", EXPORTER, "127.0.0.1:9100")
-    probe = {"stdout_lines": said}
-    assert evaluate("mistral_exporters", "__mistral_exporters_outdated", __mistral_exporters_probe=probe) == outdated
+@pytest.mark.parametrize("outdated", [True, False])
+def test_an_exporter_with_settings_that_it_has_not_read_is_restarted(evaluate: Evaluate, outdated: bool) -> None:
+    found = {"services": {"prometheus-node-exporter": {"unit_file": "/usr/lib/x", "outdated": outdated}}}
+    expected = ["prometheus-node-exporter"] if outdated else []
+    assert evaluate("mistral_exporters", "__mistral_exporters_outdated", __mistral_exporters_probe=found) == expected
 
 
 @pytest.mark.parametrize(
@@ -167,43 +144,15 @@ def test_prometheus_reads_what_it_has_not_read(
     assert evaluate("mistral_monitor", expression, **given) == [restart, reload]
 
 
-DROP_IN = "/etc/systemd/system/docker.service.d/mistral-proxies.conf"
-
-
-FOREIGN = "/etc/systemd/system/docker.service.d/limits.conf"
-
-
 @pytest.mark.parametrize(
-    ("files", "known", "changed"),
-    [
-        pytest.param({DROP_IN: NOW - 1}, DROP_IN, True, id="drop-in written"),
-        pytest.param(
-            {DROP_IN: NOW - 9, "/etc/docker/mistral-proxies.env": NOW - 1}, DROP_IN, True, id="proxies written"
-        ),
-        pytest.param({DROP_IN: NOW - 9}, "", True, id="written, systemd not told"),
-        pytest.param({}, DROP_IN, True, id="removed, systemd not told"),
-        pytest.param({DROP_IN: NOW - 9}, DROP_IN, False, id="read"),
-        pytest.param({}, "", False, id="none"),
-        # Whether somebody else's settings are to be in effect now is for them to say.
-        pytest.param({FOREIGN: NOW - 1}, "", False, id="of somebody else"),
-    ],
+    ("unread", "replaced", "changed"),
+    [(["/etc/docker/mistral-proxies.env"], False, True), ([], True, True), ([], False, False)],
 )
-def test_docker_is_restarted_for_settings_of_its_unit_that_it_has_not_read(
-    host: Host, evaluate: Evaluate, files: dict[str, float], known: str, changed: bool
+def test_docker_is_restarted_for_what_it_has_not_read(
+    evaluate: Evaluate, unread: list[str], replaced: bool, changed: bool
 ) -> None:
-    host.unit("docker.service", started=NOW - 5, reload="yes", drop_ins=known)
-    for path, written in files.items():
-        host.file(path, written)
-    said = host.script("docker_engine/files/look.sh", "/", "/", "", "", "")
-    found = {"stdout_lines": said}
+    found = {"docker_info": {"unread": unread, "program_replaced": replaced}}
     assert evaluate("docker_engine", "__docker_engine_unit_changed", __docker_engine_probe=found) is changed
-
-
-def test_a_removed_drop_in_counts_too(host: Host) -> None:
-    host.unit("docker.service", started=NOW - 5)
-    host.file(DROP_IN, NOW - 9)
-    Path(f"{host.root}{DROP_IN}").unlink()
-    assert "docker.service.d" in lines(host.script("docker_engine/files/look.sh", "/", "/", "", "", ""))["unread"]
 
 
 @pytest.mark.parametrize(

@@ -64,12 +64,14 @@ def _attempt(job: Job, mode: str, work: Work, fast_path: FastPath, start_seconds
         if status.state == "running":
             return status
         collected = job.collect()
-        status = collected if collected.result else status
-        if status.result:
-            return status
-        result = read_result()
+        if collected.result:
+            return collected
+        # Another run took the result, perhaps since the last poll.
+        result = status.result or read_result()
     if not result:
         return status
     outcome = fast_path()
+    if outcome is not None:
+        return Status(job.id, "finished", {}, {"ok": outcome})
     result.pop("state", None)
-    return Status(job.id, "finished", {}, {"ok": outcome} if outcome is not None else result)
+    return Status(job.id, status.state if status.result else "finished", {}, result)

@@ -16,6 +16,7 @@ from typing import Callable, NamedTuple
 from urllib.parse import urlsplit
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._host.service_state import program_replaced
 
 NOT_LOADED = Fault(
     "gateway.configuration_not_loaded",
@@ -55,9 +56,9 @@ def loaded(url: str, timeout: float = 2.0) -> str:
 
 def replaced(pid: int) -> bool:
     """Whether the program or one of Nginx's modules was replaced on the disk since it was started."""
+    if program_replaced(pid):
+        return True
     try:
-        if os.readlink(f"/proc/{pid}/exe").endswith(" (deleted)"):
-            return True
         with open(f"/proc/{pid}/maps", encoding="utf-8", errors="replace") as file:
             return any(re.search(r"/ngx_\w+\.so \(deleted\)$", line) for line in file)
     except OSError:

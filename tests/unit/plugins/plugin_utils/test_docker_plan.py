@@ -1,4 +1,4 @@
-"""What the role docker_engine decides, on what its script and Docker say of hosts."""
+"""What the role docker_engine decides, on what the module docker_info finds on hosts."""
 
 from __future__ import annotations
 
@@ -8,10 +8,16 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.mistralrs.stack.plugins.module_utils._docker.facts import (
+    Daemon,
+    Facts,
+    Network,
+    Package,
+)
+from ansible_collections.mistralrs.stack.plugins.module_utils._docker.facts import result as as_result
 from ansible_collections.mistralrs.stack.plugins.plugin_utils._docker_plan import (
     docker_plan,
     flag_conflicts,
-    networks,
     resolve,
     upstream,
 )
@@ -36,36 +42,37 @@ VALUES: dict[str, Any] = {
     "userns_remap": "",
     "version": "",
 }
-RUNNING = {"ServerVersion": "26.1.5+dfsg1", "ContainersRunning": 2, "CgroupDriver": "systemd"}
-FOUND = {
-    "daemon": "/usr/sbin/dockerd",
-    "enabled": "enabled",
-    "data_root": "/var/lib/docker",
-    "file_system": "ext4",
-    "flags": "--containerd -H ",
-    "package_versions": "docker.io=26.1.5+dfsg1-9+b9=install docker-cli=26.1.5+dfsg1-9+b9=install ",
-    "versions": "26.1.5+dfsg1-9+b9 ",
-    "has_data": "yes",
-    "routes": "eth0:00000000:00000000 eth0:000011AC:0000FFFF docker0:0000D20A:0000FFFF ",
-}
+RUNNING = Daemon(version="26.1.5+dfsg1", containers_running=2, cgroup_driver="systemd")
+NONE = Daemon()
+VERSION = "26.1.5+dfsg1-9+b9"
+FOUND = Facts(
+    program="/usr/sbin/dockerd",
+    enabled="enabled",
+    data_root="/var/lib/docker",
+    file_system="ext4",
+    options=("--containerd", "-H"),
+    packages=(Package("docker.io", VERSION, "install"), Package("docker-cli", VERSION, "install")),
+    available_versions=(VERSION,),
+    has_data=True,
+    networks=(Network("eth0", "172.17.0.0/16"),),
+)
 
 
 def plan(
-    found: dict[str, str] | None = None,
-    info: dict[str, Any] | None = None,
+    found: dict[str, Any] | None = None,
+    daemon: Daemon = RUNNING,
     former: dict[str, Any] | None = None,
     offer: dict[str, Any] | None = None,
     **values: Any,
 ) -> dict[str, Any]:
-    known = RUNNING if info is None else info
-    return docker_plan(
-        {**VALUES, **values}, {**FOUND, **(found or {})}, known, former or {}, {**DEBIAN_13, **(offer or {})}
-    )
+    # As it comes from a host.
+    facts = json.loads(json.dumps(as_result(FOUND._replace(daemon=daemon, **(found or {})))))
+    return docker_plan({**VALUES, **values}, facts, former or {}, {**DEBIAN_13, **(offer or {})})
 
 
-def error_ids(result: dict[str, Any]) -> list[str]:
-    assert all(error.endswith("]") for error in result["errors"])
-    return [error.rsplit("[", 1)[1][:-1] for error in result["errors"]]
+def error_ids(planned: dict[str, Any]) -> list[str]:
+    assert all(error.endswith("]") for error in planned["errors"])
+    return [error.rsplit("[", 1)[1][:-1] for error in planned["errors"]]
 
 
 def test_defaults() -> None:
@@ -83,13 +90,13 @@ def test_defaults() -> None:
 
 
 def test_a_swarm_has_no_live_restore_and_another_log_driver_no_limits() -> None:
-    info = {**RUNNING, "Swarm": {"LocalNodeState": "active"}}
-    assert plan(info=info, daemon_settings={"log-driver": "journald"})["settings"] == {"log-driver": "journald"}
+    swarm = RUNNING._replace(swarm="active")
+    assert plan(daemon=swarm, daemon_settings={"log-driver": "journald"})["settings"] == {"log-driver": "journald"}
 
 
 def test_all_settings() -> None:
     result = plan(
-        found={"has_data": "no", "userns_user": "yes"},
+        found={"has_data": False, "userns_user": True},
         former={"exec-opts": ["isolation=x", "native.cgroupdriver=cgroupfs"]},
         data_root="/srv/docker/",
         address_pools=[{"base": "10.211.0.0/16", "size": 24}],
@@ -165,25 +172,23 @@ def test_what_is_refused(values: dict[str, Any], error_id: str, words: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("found", "info", "values", "error_id", "words"),
+    ("found", "daemon", "values", "error_id", "words"),
     [
-        ({"snap": "/snap/docker/current"}, RUNNING, {}, "docker.snap_unsupported", "snap remove"),
-        ({"rootless": " alice", "enabled": "disabled"}, {}, {}, "docker.rootless_only", "alice"),
-        ({"flags": "--log-driver -H "}, {}, {}, "docker.flags_conflict", "--log-driver"),
-        ({"file_system": "nfs4"}, {}, {}, "docker.data_root_on_network", "nfs4"),
+        ({"snap": True}, RUNNING, {}, "docker.snap_unsupported", "snap remove"),
+        ({"rootless_users": ("alice", "bob"), "enabled": "disabled"}, NONE, {}, "docker.rootless_only", "alice, bob"),
+        ({"options": ("--log-driver", "-H")}, NONE, {}, "docker.flags_conflict", "--log-driver"),
+        ({"file_system": "nfs4"}, NONE, {}, "docker.data_root_on_network", "nfs4"),
         (
-            {"has_data": "no", "userns_user": "no"},
-            {},
+            {"has_data": False, "userns_user": False},
+            NONE,
             {"userns_remap": "bob:bob"},
             "docker.userns_user_unknown",
             "names bob,",
         ),
     ],
 )
-def test_broken_hosts(
-    found: dict[str, str], info: dict[str, Any], values: dict[str, Any], error_id: str, words: str
-) -> None:
-    result = plan(found, info, **values)
+def test_broken_hosts(found: dict[str, Any], daemon: Daemon, values: dict[str, Any], error_id: str, words: str) -> None:
+    result = plan(found, daemon, **values)
     assert error_ids(result) == [error_id]
     assert words in result["errors"][0]
 
@@ -191,7 +196,7 @@ def test_broken_hosts(
 def test_what_is_in_effect_already_is_not_refused() -> None:
     pools = [{"base": "172.17.0.0/16", "size": 24}]
     former = {"default-address-pools": pools, "data-root": "/srv/docker", "userns-remap": "default"}
-    found = {"file_system": "nfs4", "rootless": " alice"}
+    found = {"file_system": "nfs4", "rootless_users": ("alice",)}
     result = plan(
         found,
         former=former,
@@ -204,7 +209,9 @@ def test_what_is_in_effect_already_is_not_refused() -> None:
 
 
 def test_flags_by_their_names_in_the_settings() -> None:
-    faults = flag_conflicts("--containerd -H --registry-mirror --data-root ", ["hosts", "registry-mirrors", "debug"])
+    faults = flag_conflicts(
+        ["--containerd", "-H", "--registry-mirror", "--data-root"], ["hosts", "registry-mirrors", "debug"]
+    )
     assert [str(fault).partition(",")[0] for fault in faults] == [
         "dockerd is started with the option -H",
         "dockerd is started with the option --registry-mirror",
@@ -216,7 +223,7 @@ def test_flags_by_their_names_in_the_settings() -> None:
 )
 def test_proxies_by_the_version_of_docker(version: str, place: str) -> None:
     proxies = {"http": "http://me:s3cret@proxy:3128", "no_proxy": "localhost, .example.org"}
-    result = plan(info={**RUNNING, "ServerVersion": version}, proxies=proxies)
+    result = plan(daemon=RUNNING._replace(version=version), proxies=proxies)
     if place == "environment":
         assert result["environment"] == [
             'HTTP_PROXY="http://me:s3cret@proxy:3128"',
@@ -230,8 +237,8 @@ def test_proxies_by_the_version_of_docker(version: str, place: str) -> None:
 
 
 def test_proxies_of_a_docker_to_come() -> None:
-    found = {"daemon": "", "package_versions": "", "versions": "20.10.24+dfsg1-1+deb12u1+b2 "}
-    assert plan(found, {}, proxies={"http": "http://proxy:3128"})["environment"] == ['HTTP_PROXY="http://proxy:3128"']
+    found = {"program": "", "packages": (), "available_versions": ("20.10.24+dfsg1-1+deb12u1+b2",)}
+    assert plan(found, NONE, proxies={"http": "http://proxy:3128"})["environment"] == ['HTTP_PROXY="http://proxy:3128"']
 
 
 CE = ["5:27.0.1-1~debian.12~bookworm", "5:26.1.5-1~debian.12~bookworm", "5:26.1.4-1~debian.12~bookworm"]
@@ -262,29 +269,25 @@ def test_upstream_versions() -> None:
 
 
 def test_a_version_changes_only_a_docker_of_the_same_source() -> None:
-    listed = {"versions": "26.1.5+dfsg1-9+b9 26.1.4+dfsg1-1 "}
+    listed = {"available_versions": (VERSION, "26.1.4+dfsg1-1")}
     assert plan(listed, version="26.1.4")["version"] == "26.1.4+dfsg1-1"
     assert plan(version="26.1.5")["version"] == "26.1.5+dfsg1-9+b9"
-    other = {"package_versions": "docker-ce=5:27.0.1-1~debian.13~trixie=install "}
+    other = {"packages": (Package("docker-ce", "5:27.0.1-1~debian.13~trixie", "install"),)}
     result = plan(other, version="26.1.5")
     assert error_ids(result) == ["docker.other_source"]
     assert "from the package docker-ce" in result["errors"][0]
-    by_hand = {"package_versions": ""}
+    by_hand: dict[str, Any] = {"packages": ()}
     assert "is from no package" in plan(by_hand, version="26.1.5")["errors"][0]
-    assert plan(by_hand, info={**RUNNING, "ServerVersion": "26.1.5"}, version="26.1.5")["errors"] == []
+    assert plan(by_hand, RUNNING._replace(version="26.1.5"), version="26.1.5")["errors"] == []
 
 
 def test_a_repository_to_come_has_its_versions_later() -> None:
-    fresh = {"daemon": "", "package_versions": "", "versions": ""}
+    fresh: dict[str, Any] = {"program": "", "packages": (), "available_versions": ()}
     offer = {**TABLE["Debian-13"]["docker"], "repository": "missing"}
-    assert plan(fresh, {}, offer=offer, version="27.0.1") == {**plan(fresh, {}), "version": ""}
-    later = {**fresh, "versions": " ".join(CE)}
-    assert plan(later, {}, offer=offer, version="27.0.1")["version"] == CE[0]
-    assert error_ids(plan(later, {}, offer=offer, version="1.0")) == ["docker.version_unavailable"]
-
-
-def test_networks_of_a_host() -> None:
-    assert networks(FOUND["routes"]) == [("eth0", "172.17.0.0/16")]
+    assert plan(fresh, NONE, offer=offer, version="27.0.1") == {**plan(fresh, NONE), "version": ""}
+    later = {**fresh, "available_versions": tuple(CE)}
+    assert plan(later, NONE, offer=offer, version="27.0.1")["version"] == CE[0]
+    assert error_ids(plan(later, NONE, offer=offer, version="1.0")) == ["docker.version_unavailable"]
 
 
 @pytest.mark.parametrize("release", sorted(TABLE))

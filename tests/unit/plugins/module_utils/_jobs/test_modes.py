@@ -136,6 +136,20 @@ def test_all_runs_that_wait_get_the_failure(job: Job, tmp_path: Path, cause: str
     assert len((tmp_path / "tries").read_text()) <= {"wait": 2, "start": 5}[mode]
 
 
+def test_of_two_runs_one_reports_the_change_even_if_both_saw_the_result(job: Job) -> None:
+    other = Job(job.files.store, job.id)
+
+    class Slower(Job):
+        def wait(self, seconds: float | None = None) -> Status:
+            status = super().wait(seconds)
+            assert other.collect().result == {"ok": {"changed": True}}
+            return status
+
+    answers = iter([None, {"changed": False}])
+    status = run(Slower(job.files.store, job.id), "wait", lambda _report: {"changed": True}, lambda: next(answers))
+    assert (status.state, status.result) == ("finished", {"ok": {"changed": False}})
+
+
 @pytest.mark.parametrize("mode", ["wait", "start"])
 def test_all_runs_that_wait_get_the_outcome(job: Job, tmp_path: Path, mode: str) -> None:
     def work(_report: Reporter) -> dict[str, Any]:

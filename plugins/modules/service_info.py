@@ -1,0 +1,156 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the mistralrs.stack maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: service_info
+short_description: Gather which settings a running service has not read, and who has its address
+version_added: 0.2.0
+author: The mistralrs.stack maintainers (@mistralrs-stack)
+description:
+  - Asks systemd about services, compares when their settings were written with when the services were started, and
+    finds out who listens on their addresses.
+  - A service that is not installed has empty facts; the module itself fails for none.
+extends_documentation_fragment:
+  - mistralrs.stack.attributes
+  - mistralrs.stack.attributes.action_group
+attributes:
+  check_mode:
+    support: full
+    details: Nothing is ever changed.
+  diff_mode:
+    support: none
+  idempotent:
+    support: full
+options:
+  services:
+    description: The services.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      unit:
+        description: The name of its unit, without C(.service). Its program is called so too.
+        type: str
+        required: true
+      address:
+        description: The address and port that it is to listen on, as V(127.0.0.1:9100) or V(:9100).
+        type: str
+        required: true
+      settings:
+        description:
+          - Files and folders that it reads only when it starts; the folder of its unit's drop-ins,
+            C(/etc/systemd/system/UNIT.service.d), if not given.
+        type: list
+        elements: path
+"""
+
+EXAMPLES = r"""
+- name: Gather what there is of the exporter
+  mistralrs.stack.service_info:
+    services:
+      - unit: prometheus-node-exporter
+        address: 127.0.0.1:9100
+  register: result
+
+- name: Restart it if it has not read its settings
+  ansible.builtin.systemd_service:
+    name: prometheus-node-exporter.service
+    state: restarted
+    daemon_reload: true
+  when: result.services['prometheus-node-exporter'].outdated
+"""
+
+RETURN = r"""
+services:
+  description: What there is of each service, by the name of its unit.
+  returned: success
+  type: dict
+  contains:
+    UNIT:
+      description: The facts of a service.
+      type: dict
+      contains:
+        state:
+          description: Its state, as V(active).
+          type: str
+        enabled:
+          description: Whether it starts with the host, as V(enabled); empty if it is not installed.
+          type: str
+        unit_file:
+          description: The file of its unit; empty if it is not installed.
+          type: str
+        settings:
+          description: Those of its settings that exist.
+          type: list
+          elements: str
+        unread:
+          description: The files and folders among and in its settings that changed since it was started.
+          type: list
+          elements: str
+        outdated:
+          description: Whether any are unread, or systemd has not read the unit's files as they are.
+          type: bool
+        others:
+          description: Who else listens on its address, as V(nginx (process 42\)).
+          type: list
+          elements: str
+  sample:
+    prometheus-node-exporter:
+      state: active
+      enabled: enabled
+      unit_file: /usr/lib/systemd/system/prometheus-node-exporter.service
+      settings: [/etc/systemd/system/prometheus-node-exporter.service.d]
+      unread: []
+      outdated: false
+      others: []
+"""
+
+import os
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.mistralrs.stack.plugins.module_utils._host import listeners, service_state
+from ansible_collections.mistralrs.stack.plugins.module_utils._module import program_runner
+
+
+def gather(module: AnsibleModule, unit: str, address: str, settings: list[str] | None) -> dict[str, Any]:
+    """The facts of one service."""
+    run = program_runner(module)
+    service = service_state.parse(run(["systemctl", *service_state.SHOW, f"{unit}.service"])[1])
+    files = [f"/etc/systemd/system/{unit}.service.d"] if settings is None else settings
+    unread = [path for given in files for path in service_state.unread(service, service_state.tree(given))]
+    return {
+        "state": service.state,
+        "enabled": service.enabled,
+        "unit_file": service.unit_file,
+        "settings": [path for path in files if os.path.exists(path)],
+        "unread": unread,
+        "outdated": bool(unread) or service.needs_daemon_reload,
+        "others": listeners.others(run(listeners.command(address))[1], address, unit),
+    }
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "services": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": {
+                    "unit": {"type": "str", "required": True},
+                    "address": {"type": "str", "required": True},
+                    "settings": {"type": "list", "elements": "path"},
+                },
+            },
+        },
+        supports_check_mode=True,
+    )
+    module.exit_json(changed=False, services={one["unit"]: gather(module, **one) for one in module.params["services"]})
+
+
+if __name__ == "__main__":
+    main()
