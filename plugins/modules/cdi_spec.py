@@ -180,6 +180,14 @@ def device_number(path: str) -> tuple[int, int] | None:
     return (os.major(found.st_rdev), os.minor(found.st_rdev)) if stat.S_ISCHR(found.st_mode) else None
 
 
+def check_complete(path: str, names: list[str], wanted: list[str]) -> None:
+    """That the specification has each wanted device. Raises StackError."""
+    plain = [name.partition("=")[2] for name in names]
+    missing = missing_devices(plain, wanted) or ([] if "all" in plain else ["all"])
+    if missing:
+        raise StackError(INCOMPLETE, path=path, missing=", ".join(f"{KIND}={name}" for name in missing))
+
+
 class CdiSpec:
     def __init__(self, module: AnsibleModule) -> None:
         self.module = module
@@ -319,11 +327,7 @@ class CdiSpec:
                 "after": read(self.path),
             }
         result["devices"] = self.names(program)
-        plain = [name.partition("=")[2] for name in result["devices"]]
-        missing = missing_devices(plain, params["devices"]) or ([] if "all" in plain else ["all"])
-        if missing:
-            devices = ", ".join(f"{KIND}={name}" for name in missing)
-            raise StackError(INCOMPLETE, path=self.path, missing=devices)
+        check_complete(self.path, result["devices"], params["devices"])
         return result
 
     def names(self, program: str) -> list[str]:

@@ -88,7 +88,7 @@ EXAMPLES = r"""
         state: finished
       when: conversion.converting
 
-    - name: Put the result into the store
+    - name: Publish the result in the store
       mistralrs.stack.model:
         name: qwen3:4b-uqff
         quantization: q4k

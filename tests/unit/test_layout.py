@@ -59,3 +59,46 @@ def test_a_room_imports_only_rooms_below(path: Path) -> None:
     for name in imported(path):
         room = name.split(".")[1]
         assert room == own or FLOOR[room] < FLOOR[own], f"{path.name} imports {name}"
+
+
+PYTHON_FILES = sorted(PLUGINS.rglob("*.py"))
+DOCUMENTATION = {"DOCUMENTATION", "EXAMPLES", "RETURN"}
+MOST_LINES = 450
+MOST_LINES_OF_A_CLASS = 150
+
+
+def lines_of(node: ast.stmt) -> int:
+    assert node.end_lineno is not None
+    return node.end_lineno - node.lineno + 1
+
+
+def is_documentation(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in DOCUMENTATION
+
+
+@pytest.mark.parametrize("path", PYTHON_FILES, ids=lambda path: str(path.relative_to(PLUGINS)))
+def test_no_file_and_no_class_is_long(path: Path) -> None:
+    text = path.read_text()
+    statements = ast.parse(text).body
+    documentation = sum(lines_of(node) for node in statements if is_documentation(node))
+    assert len(text.splitlines()) - documentation <= MOST_LINES
+    classes = {node.name: lines_of(node) for node in statements if isinstance(node, ast.ClassDef)}
+    assert {name: size for name, size in classes.items() if size > MOST_LINES_OF_A_CLASS} == {}
+
+
+def undocumented(path: Path) -> list[str]:
+    """Public functions and classes of a file without a docstring."""
+    return [
+        node.name
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef))
+        and not node.name.startswith("_")
+        and not ast.get_docstring(node)
+    ]
+
+
+def test_every_public_name_says_what_it_is() -> None:
+    """Of what is shared; a module and a filter have their DOCUMENTATION."""
+    shared = [path for path in PYTHON_FILES if path.relative_to(PLUGINS).parts[0] in ("module_utils", "plugin_utils")]
+    found = {str(path.relative_to(PLUGINS)): undocumented(path) for path in shared}
+    assert {path: names for path, names in found.items() if names} == {}

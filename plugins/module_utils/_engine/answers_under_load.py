@@ -85,6 +85,7 @@ def prompts(count: int) -> list[Prompt]:
 
 
 def words_of(text: str) -> list[str]:
+    """The words of a text, in lower case."""
     return re.findall(r"\w+", text.casefold())
 
 
@@ -101,6 +102,7 @@ def is_wrong(prompt: Prompt, others: Sequence[Prompt], together: Reply) -> bool:
 
 
 def read_reply(answer: Answer) -> Reply:
+    """What the engine's answer to a completion says; an error if it is not one."""
     if answer.status != 200:
         return Reply(error=error_message(answer.body), status=answer.status)
     try:
@@ -124,6 +126,7 @@ def error_message(body: str) -> str:
 
 
 def excerpt(reply: Reply) -> str:
+    """The beginning of a reply for an error message, on one line."""
     return " ".join(reply.text.split())[:60]
 
 

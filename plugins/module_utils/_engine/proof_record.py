@@ -45,6 +45,7 @@ def _passed(path: str, run: Run) -> dict[str, Any]:
 
 
 def has_passed(path: str, run: Run, model: str, proof: str) -> bool:
+    """Whether this run of the container has already passed this proof with the model."""
     return run.known and _passed(path, run).get(model) == proof
 
 

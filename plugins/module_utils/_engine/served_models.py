@@ -84,6 +84,7 @@ _AS_STORED = ("bf16", "f16", "f32", "safetensors")
 def check_models(
     version: str, engine: Engine, models: Sequence[Model], errors: list[StackError]
 ) -> list[dict[str, Any]]:
+    """The models as entries of the plan; what is wrong with them is added to C(errors)."""
     entries: list[dict[str, Any]] = []
     model: Any  # What the operator wrote; it need not be what it should.
     for number, model in enumerate(models, start=1):
@@ -166,6 +167,7 @@ def _has_quantization(entry: Mapping[str, Any], quantization: str) -> bool:
 def find_default_model(
     entries: list[dict[str, Any]], name: str, quantization: str, errors: list[StackError]
 ) -> dict[str, Any] | None:
+    """The entry that C(name) and C(quantization) mean, the first if they are empty; None and an error without one."""
     candidates = [entry for entry in entries if not name or name in entry["aliases"] or name == entry["id"]]
     if quantization:
         candidates = [entry for entry in candidates if _has_quantization(entry, quantization)]

@@ -240,6 +240,7 @@ def check_outside(
 
 
 def check_gpu(version: str, settings: dict[str, dict[str, Any]], gpus: Sequence[Gpu], errors: list[StackError]) -> None:
+    """Add to C(errors) what the section gpu asks for and this host or version does not have."""
     gpu = settings["gpu"]
     if not gpus:
         for key in gpu:

@@ -64,12 +64,16 @@ class Build(NamedTuple):
 
 
 class Xid(NamedTuple):
+    """An error of a GPU that the kernel logged: its PCI address, its number in NVIDIA's list, its line."""
+
     bus_id: str
     number: int
     text: str
 
 
 class Host(NamedTuple):
+    """What the host's files say of the driver: versions, modules by kernel, builds, errors."""
+
     loaded: str
     installed: str
     flavour: str
@@ -260,6 +264,7 @@ def xids(log: str, uptime: float | None = None) -> tuple[Xid, ...]:
 
 
 def uptime(tree: Tree) -> float | None:
+    """Seconds since the host started; None if it does not say."""
     found = re.match(r"(\d{1,12}(?:\.\d+)?) ", tree.read("/proc/uptime", 64))
     return float(found[1]) if found else None
 

@@ -61,6 +61,8 @@ _BUS_ID = re.compile(r"([0-9a-f]{4,8}):([0-9a-f]{2}):([0-9a-f]{2})\.([0-7])", re
 
 
 class MigDevice(NamedTuple):
+    """A part of a GPU in MIG mode: memory in bytes, None where it is not known."""
+
     number: int | None
     gpu_instance_id: int | None
     compute_instance_id: int | None
@@ -101,12 +103,16 @@ class SmiGpu(NamedTuple):
 
 
 class SmiLog(NamedTuple):
+    """The whole answer of C(nvidia-smi --query --xml-format)."""
+
     driver: str
     cuda: str
     gpus: tuple[SmiGpu, ...]
 
 
 class CsvGpu(NamedTuple):
+    """A line of C(nvidia-smi --query-gpu), for what the XML lacks."""
+
     number: int | None
     compute_capability: str
 

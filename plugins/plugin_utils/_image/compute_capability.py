@@ -121,6 +121,7 @@ def target_of(
 
 
 def listed(capabilities: Iterable[Pair]) -> str:
+    """Compute capabilities as a list for people: 8.0, 9.0."""
     return ", ".join(dotted(one) for one in capabilities)
 
 
@@ -161,4 +162,5 @@ def first_cuda(target: Pair | None) -> Pair:
 
 
 def valid_capabilities(capabilities: Sequence[str]) -> list[Pair]:
+    """Those of the texts that are compute capabilities, sorted, each once."""
     return sorted({capability(str(one)) for one in capabilities if _CAPABILITY.match(str(one))})

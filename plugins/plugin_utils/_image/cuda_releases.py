@@ -72,15 +72,18 @@ class Release(NamedTuple):
 
 
 def numbers(text: str) -> tuple[int, ...]:
+    """The numbers of a version: C(12.8.1) is C((12, 8, 1))."""
     return tuple(int(part) for part in text.split("."))
 
 
 def pair(text: str) -> Pair:
+    """A version of two numbers: C(12.8) is C((12, 8))."""
     major, minor = text.split(".")
     return int(major), int(minor)
 
 
 def dotted(numbers: Iterable[int]) -> str:
+    """Numbers as a version: C((12, 8)) is C(12.8)."""
     return ".".join(str(number) for number in numbers)
 
 
