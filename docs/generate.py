@@ -107,7 +107,10 @@ def code_errors() -> dict[str, tuple[str, str, str]]:
 
     def collect(value: Any, where: str) -> None:
         if isinstance(value, fault_type):
-            entry = (value.sentence, value.remedy, where)
+            remedy = value.remedies or value.remedy
+            if re.fullmatch(r"\{\w+\}", remedy):
+                raise SystemExit(f"error: {where}: say in 'remedies' of {value.id} what its remedy may be")
+            entry = (value.sentence, remedy, where)
             if found.get(value.id, entry)[:2] != entry[:2]:
                 raise SystemExit(f"error: two faults share the id {value.id}: {found[value.id][2]} and {where}")
             found.setdefault(value.id, entry)

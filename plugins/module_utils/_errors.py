@@ -19,12 +19,14 @@ class Fault(NamedTuple):
     """One thing that can be wrong.
 
     C(id) is C(<part>.<what_is_wrong>) and never changes once released. C(sentence) says what is wrong
-    and where, C(remedy) what to do; both are C(str.format) templates over the values given to StackError.
+    and where, C(remedy) what to do; both are C(str.format) templates over the values given to StackError. A remedy that
+    depends on the host is one of these values as a whole; C(remedies) then says for the page of errors what it may be.
     """
 
     id: str
     sentence: str
     remedy: str
+    remedies: str = ""
 
 
 # What is longer is cut: values may come from files and servers, and end in results and logs.

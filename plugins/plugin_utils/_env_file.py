@@ -25,6 +25,7 @@ UNKNOWN_KEY = Fault(
     "env.unknown_key",
     "{path}, line {line}: {key} is unknown (known are {known}).",
     "{way_out}",
+    "Correct the name, or remove the line.",
 )
 BAD_VALUE = Fault(
     "env.bad_value",

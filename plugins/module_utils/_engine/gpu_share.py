@@ -40,6 +40,8 @@ NO_ROOM = Fault(
     "mistral.rs {version} can't serve {models} on these GPUs: the weights take about {weights} and a context of "
     "{tokens} tokens takes {kv} {each}, but gpu.memory_fraction {fraction} of the GPUs' memory is {have}.",
     "{way_out}",
+    "Serve fewer or smaller models, set models.context_length to less, raise gpu.memory_fraction or set "
+    "gpu.allow_growth to true.",
 )
 
 _MIB = 1 << 20

@@ -56,6 +56,7 @@ COMPLETION_FAILED = Fault(
     "server.completion_failed",
     "The model {model} is loaded, but a completion of one token ended with HTTP status {status}: {message}.",
     "{remedy}",
+    "Read the engine's log; where it names a known problem, the message has its remedy.",
 )
 CHAT_FAILED = Fault(
     "server.chat_failed",

@@ -20,11 +20,13 @@ UNKNOWN_SECTION = Fault(
     "config.unknown_section",
     "mistral_server_config: there is no section {section!r} (the sections are models, server, inference, gpu).",
     "{way_out}",
+    "Correct the name of the section, or move the key into the section that it belongs to.",
 )
 UNKNOWN_KEY = Fault(
     "config.unknown_key",
     "mistral_server_config: there is no key {key} (the section has {known}).",
     "{way_out}",
+    "Correct the name of the key, or move it into the section that it belongs to.",
 )
 WRONG_TYPE = Fault(
     "config.wrong_type",
@@ -40,6 +42,7 @@ KEY_UNSUPPORTED = Fault(
     "config.key_unsupported",
     "mistral_server_config: mistral.rs {version} can't honour {key} here: {reason}.",
     "{way_out}",
+    "Remove the key for this host.",
 )
 CONTRADICTION = Fault(
     "config.contradiction",

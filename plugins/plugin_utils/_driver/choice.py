@@ -71,6 +71,8 @@ BRANCH_TOO_OLD = Fault(
     "driver.branch_too_old_for_gpu",
     "{gpu} needs the driver branch {first} or newer, and {what} is {branch}.",
     "{remedy}",
+    "Set 'nvidia_driver_branch' to a newer branch, or 'nvidia_driver_source' to nvidia, whose repository has "
+    "newer ones.",
 )
 BRANCH_TOO_NEW = Fault(
     "driver.branch_too_new_for_gpu",
@@ -92,6 +94,7 @@ FLAVOUR_UNAVAILABLE = Fault(
     "{why} the {flavour} kernel modules of branch {branch}, and the source '{source}' for {distribution} has none that "
     "work: {problem}.",
     "{remedy}",
+    "Set 'nvidia_driver_modules' to auto, 'nvidia_driver_source' to nvidia, or choose another 'nvidia_driver_branch'.",
 )
 
 _VERSION = re.compile(r"(\d{3})\.\d+(\.\d+)?(-[\w.+~]+)?")

@@ -22,11 +22,15 @@ GPU_TOO_OLD_FOR_ENGINE = Fault(
     "image.gpu_too_old_for_engine",
     "mistral.rs {engine} needs GPUs of compute capability {minimum} or newer, but there is one of {capability}.",
     "{way_out}",
+    "Use an older mistral.rs or a newer GPU, leave the GPU out with gpu.devices, or set mistral_image_source: "
+    "evaluation.",
 )
 CAPABILITIES_DIFFER = Fault(
     "image.capabilities_differ",
     "An image is for one compute capability, but the GPUs have {capabilities}.",
     "{way_out}",
+    "Set mistral_image_compute_capability to one that all GPUs run, give each kind of GPU hosts of its own, "
+    "or leave GPUs out with gpu.devices.",
 )
 CAPABILITY_UNKNOWN = Fault(
     "image.capability_unknown",

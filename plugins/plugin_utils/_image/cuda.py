@@ -43,6 +43,7 @@ DRIVER_TOO_OLD = Fault(
     "image.cuda_driver_too_old",
     "NVIDIA driver {driver} is too old: {wants} needs {needed} or newer.",
     "{way_out}",
+    "Update the driver, or set mistral_image_cuda_version to '' for the newest that fits.",
 )
 ENGINE_UNSUPPORTED = Fault(
     "image.cuda_engine_unsupported",
@@ -58,6 +59,7 @@ GPU_TOO_NEW_FOR_CUDA = Fault(
     "image.gpu_too_new_for_cuda",
     "The GPU of compute capability {capability} needs CUDA {minimum} or newer, but {reason}.",
     "{way_out}",
+    "Set mistral_image_cuda_version to that or newer or to '', or use a newer version of mistral.rs.",
 )
 CUDA_VERSION_INVALID = Fault(
     "image.cuda_version_invalid",

@@ -37,6 +37,7 @@ NO_PUBLISHED_IMAGE = Fault(
     "image.no_published_image",
     "Upstream has no image of mistral.rs {engine} for this host: {reason}.",
     "{way_out}",
+    "Set mistral_image_source: build, or use a version or a GPU for which there is an image.",
 )
 PUBLISHED_REPOSITORY = "ghcr.io/ericlbuehler/mistral.rs"
 
