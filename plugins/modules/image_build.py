@@ -217,7 +217,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._module import run
 
 INPUTS_INVALID = Fault(
     "image.inputs_invalid",
-    "The option 'inputs' of the module 'image_build' is {inputs!r}, which is no hash.",
+    "The option 'inputs' of the module 'image_build' is {inputs!r}, which is not a hash.",
     "Give 16 hexadecimal digits or more.",
 )
 _POLL_SECONDS = 2

@@ -10,7 +10,7 @@ short_description: Fetch, verify and remove models in a model store
 version_added: 0.1.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
-  - Has LLM models in a flat directory, the store. The role P(mistralrs.stack.mistral_models#role) uses it.
+  - Manages LLM models in a flat directory, the store. The role P(mistralrs.stack.mistral_models#role) uses it.
   - A model under its final name is always complete and verified. It is fetched to C(.store/incoming/), hashed while it
     arrives, checked (size, sha256, structure of the GGUF or SafeTensors files), synced to the disk and renamed.
     When anything goes wrong, the old one stays as it was.
@@ -73,7 +73,7 @@ options:
         is one of several files.
       - V(https://host/path/model.gguf) and V(file:///path/on/the/host/model.gguf) are single files.
       - Plain V(http://) is accepted from the host itself, or together with O(sha256).
-      - Without O(sha256), another source, and a source file that was replaced, make the model be fetched again.
+      - Without O(sha256), another source, and a source file that was replaced, trigger a new download.
     type: str
     default: ""
   revision:

@@ -296,7 +296,7 @@ def run_of(watch: Watch) -> Run:
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
-    """Wait for the model and prove its answers; in check mode look once, where no answer is no failure."""
+    """Wait for the model and prove its answers; in check mode look once, where no answer is not a failure."""
     given = module.params
     client = HttpClient(*endpoint(given["url"]))
     container = DockerContainer(module, given["container"]) if given["container"] else None

@@ -51,7 +51,7 @@ USERNS_HIDES_DATA = Fault(
 )
 USERNS_USER_UNKNOWN = Fault(
     "docker.userns_user_unknown",
-    "'docker_engine_userns_remap' names {user}, who is no user of the host with entries in /etc/subuid and "
+    "'docker_engine_userns_remap' names {user}, who is not a user of the host with entries in /etc/subuid and "
     "/etc/subgid.",
     "Make that user (useradd --system {user}; usermod --add-subuids 100000-165535 --add-subgids 100000-165535 "
     "{user}), or use 'default'.",

@@ -18,7 +18,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._version_number im
 
 BAD_LINE = Fault(
     "env.bad_line",
-    "{path}, line {line}: {text!r} is no setting.",
+    "{path}, line {line}: {text!r} is not a setting.",
     "Write NAME=value, or begin the line with # to make it a comment.",
 )
 UNKNOWN_KEY = Fault(
@@ -169,7 +169,7 @@ def parse(text: str, path: str) -> dict[str, str | int]:
         try:
             value = _expand(value, values) if expands else value
             if key in _OF_THE_HOST and re.search(r"\$|^~", value):
-                raise _NotExpanded(value, "which is no plain path")
+                raise _NotExpanded(value, "which is not a plain path")
         except _NotExpanded as problem:
             raise StackError(
                 NOT_EXPANDED, path=path, line=number, key=key, reference=problem.reference, why=problem.why

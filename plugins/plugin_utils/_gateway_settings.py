@@ -43,7 +43,7 @@ ADDRESS = Fault(
 )
 NOT_HERE = Fault(
     "gateway.address_not_here",
-    "'mistral_gateway_listen_address' is {value}, which is no address of this host: it has {found}.",
+    "'mistral_gateway_listen_address' is {value}, which is not an address of this host: it has {found}.",
     "Give one of these, or '*' for all; for an address that comes and goes set the kernel's {setting} to 1.",
 )
 SERVER_NAME = Fault(

@@ -71,7 +71,7 @@ def volume_name(name: str, key: str = KEY) -> str:
 
 def check_name(name: str) -> str:
     if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?", name):
-        raise BedError(f"'{name}' is no host name: use lower case letters, digits and dashes, at most 40.")
+        raise BedError(f"'{name}' is not a host name: use lower case letters, digits and dashes, at most 40.")
     return name
 
 

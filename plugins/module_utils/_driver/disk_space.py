@@ -35,7 +35,7 @@ _RESERVE = 100 * 10**6
 
 
 def check_space(boot: tuple[int, int] | None, disks: Iterable[tuple[str, int, int]]) -> None:
-    """C(boot) is the free and the needed bytes, None where /boot is no file system of its own; C(disks) has a folder
+    """C(boot) is the free and the needed bytes, None where /boot is not a file system of its own; C(disks) has a folder
     with the same of each other file system. Raises C(driver.boot_full) or C(driver.disk_full)."""
     if boot is not None and boot[0] < boot[1]:
         raise StackError(BOOT_FULL, free=boot[0] // 10**6, needed=boot[1] // 10**6)

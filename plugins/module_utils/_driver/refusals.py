@@ -27,7 +27,7 @@ RUNFILE_INSTALLED = Fault(
 )
 PACKAGES_BROKEN = Fault(
     "driver.packages_broken",
-    "dpkg has not finished with {packages}, and until it has apt does nothing else.",
+    "dpkg left {packages} half-configured, which blocks apt.",
     "Run 'dpkg --configure -a' on the host and look at what it says; if it fails, 'apt-get purge {packages}'.",
 )
 DKMS_FAILED = Fault(

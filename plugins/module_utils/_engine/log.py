@@ -41,7 +41,7 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 # reasons that follow "Caused by:".
 _FRAME = re.compile(r"\s|\d+: |[Ss]tack backtrace:|Traceback |\Z")
 _CAUSES = "Caused by:"
-# What the engine itself calls no error. A warning is no cause: it goes on after it.
+# What the engine itself calls no error. A warning is not a cause: it goes on after it.
 _HARMLESS = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z?\s+(?:TRACE|DEBUG|INFO|WARN)\s")
 _REPORTED = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z?\s+ERROR\s")
 # Up to 0.9.0 the engine prints what the GGUF says of itself, below a line that ends so.

@@ -48,9 +48,10 @@ MODEL_NOT_SERVED = Fault(
 )
 TOKENIZER_WRONG = Fault(
     "server.tokenizer_wrong",
-    "The engine splits a prompt into {got} tokens that has {want} by the vocabulary of the model {model}: it reads "
-    "that wrongly, and answers get worse.",
-    "Have the model's tokenizer.json beside it (run the role mistral_models), and use mistral.rs 0.9.1 or later.",
+    "Tokenizer mismatch: the engine splits a prompt into {got} tokens, the vocabulary of the model {model} gives "
+    "{want}; the quality of its answers suffers.",
+    "Ensure that the model's tokenizer.json lies beside it (run the role mistral_models), and use mistral.rs 0.9.1 or "
+    "later.",
 )
 COMPLETION_FAILED = Fault(
     "server.completion_failed",

@@ -47,7 +47,7 @@ KEY_UNSUPPORTED = Fault(
 CONTRADICTION = Fault(
     "config.contradiction",
     "mistral_server_config: {key} is {value}, which contradicts {other}.",
-    "Say it in one place only, or the same in both.",
+    "Set it in one place, or to the same value in both.",
 )
 
 DEFAULT_MODEL_PATH = "/models"

@@ -303,8 +303,8 @@ def row_of(number: Number) -> Row:
 def engine_of(version: str) -> Engine:
     """How a version such as C(0.9.5), C(v0.6.0) or C(0.9.2+7) is started.
 
-    Raises StackError C(config.version_unsupported) for what is no version, for one that no row knows, and for those of
-    the next minor release.
+    Raises StackError C(config.version_unsupported) for what is not a version, for one that no row knows, and for those
+    of the next minor release.
     """
     number = parse(version)
     if number and ROWS[0].since <= number and number[:2] <= ROWS[-1].since[:2]:

@@ -18,7 +18,7 @@ ANSWER_SECONDS = 300
 def read_body(response: http.client.HTTPResponse, limit: int) -> bytes:
     """The body of an answer, up to C(limit) bytes, that says something about files and so is short.
 
-    Raises OSError if it does not come to an end in time: a byte now and then is no silence.
+    Raises OSError if it does not come to an end in time: a byte now and then is not a silence.
     """
     until = time.monotonic() + ANSWER_SECONDS
     content = bytearray()

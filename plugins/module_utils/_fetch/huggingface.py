@@ -154,7 +154,7 @@ class Hub:
             answer, data = self.client.json("GET", url)
             self.check(answer)
             if not isinstance(data, list):
-                raise self.client.fault(HTTP_ANSWER, url, why="it is no list of files")
+                raise self.client.fault(HTTP_ANSWER, url, why="it is not a list of files")
             for entry in data:
                 if isinstance(entry, dict) and entry.get("type") == "file" and isinstance(entry.get("path"), str):
                     found.append(self.remote(entry, commit))

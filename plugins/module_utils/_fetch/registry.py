@@ -99,7 +99,7 @@ def _manifest(client: Client, source: Source, name: str) -> tuple[dict[str, Any]
     except (ValueError, RecursionError):
         manifest = None
     if not isinstance(manifest, dict) or not isinstance(manifest.get("layers"), list):
-        raise client.fault(HTTP_ANSWER, url, why="it is no manifest of a model")
+        raise client.fault(HTTP_ANSWER, url, why="it is not a manifest of a model")
     return manifest, answer.headers.get("Docker-Content-Digest") or ""
 
 

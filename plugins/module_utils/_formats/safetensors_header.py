@@ -106,7 +106,7 @@ def _describe_start(start: bytes) -> str:
 
 
 def check_start(start: bytes, name: str) -> int:
-    """Refuse what is no SafeTensors file by its first bytes; the length of its header in bytes."""
+    """Refuse what is not a SafeTensors file by its first bytes; the length of its header in bytes."""
     length = int.from_bytes(start[:8], "little")
     if len(start) < 9 or start[8:9] != b"{" or start.startswith(b"version https"):
         raise StackError(NOT_SAFETENSORS, name=name, hint=_describe_start(start))
@@ -169,7 +169,7 @@ def _parse(content: bytes, size: int, name: str) -> Header:
     try:
         data = _parsed(content)
         if not isinstance(data, dict):
-            raise _Malformed("it is no table of tensors")
+            raise _Malformed("it is not a table of tensors")
         data.pop("__metadata__", None)
         spans = sorted(_tensor(key, entry) for key, entry in data.items())
         position, parameters = 0, 0
@@ -193,7 +193,7 @@ def _parse(content: bytes, size: int, name: str) -> Header:
 def read_header(size: int, read_range: Callable[[int, int], bytes], name: str) -> Header:
     """The header of a file of C(size) bytes; C(read_range) gives the bytes from a start to, without, an end.
 
-    Raises StackError if the file is no SafeTensors file, damaged, hostile or cut short.
+    Raises StackError if the file is not a SafeTensors file, damaged, hostile or cut short.
     """
     start = read_range(0, min(size, 512))
     length = check_start(start, name)

@@ -283,7 +283,7 @@ def _smi(seen: Seen) -> list[dict[str, str]]:
     if seen.hangs:
         return [_problem(SMI_HANGS, timeout=f"{seen.timeout:g}")]
     if seen.smi == nvidia_smi.NOT_LOADED:
-        # Without the module that is no news.
+        # Without the module that is not news.
         return [_problem(SMI_FAILED, code=seen.code, words=words)] if host.loaded else []
     if seen.smi == nvidia_smi.NO_PERMISSION:
         return [_problem(NO_PERMISSION, words=words)]

@@ -74,7 +74,7 @@ class Tree:
             return ()
 
     def link_name(self, path: str) -> str:
-        """The last part of the path to which a link points; empty if it is no link."""
+        """The last part of the path to which a link points; empty if it is not a link."""
         try:
             folder, name = os.path.split(path)
             return os.path.basename(os.readlink(os.path.join(self.real(folder), name)))

@@ -163,7 +163,7 @@ def check_git(network: Network, url: str, tag: str, commit: str, credentials: st
         raise StackError(GIT_UNREACHABLE, line=f"{url}: {error}") from None
     refs = parse_refs(answer)
     if not refs:
-        raise StackError(GIT_UNREACHABLE, line=f"{url} is no git repository")
+        raise StackError(GIT_UNREACHABLE, line=f"{url} is not a git repository")
     if not tag:
         if commit not in refs.values():
             _check_commit(network, url, commit, answer, headers)

@@ -72,7 +72,7 @@ def check_model(path: str, host: str) -> None:
     else:
         try:
             with open(path, "rb") as file:
-                why = "" if file.read(4) == b"GGUF" else "is no GGUF file"
+                why = "" if file.read(4) == b"GGUF" else "is not a GGUF file"
         except OSError as error:
             why = f"can't be read ({error.strerror})"
     if why:

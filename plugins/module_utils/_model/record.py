@@ -26,7 +26,7 @@ _MAX_VALUES = 256
 
 
 class InvalidRecord(Exception):
-    """Why it is no record of a model."""
+    """Why it is not a record of a model."""
 
 
 def _is_whole(value: object, least: int = 0) -> bool:

@@ -18,9 +18,9 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_sourc
 from ansible_collections.mistralrs.stack.plugins.module_utils._files import local
 from ansible_collections.mistralrs.stack.plugins.module_utils._model.naming import MADE
 from ansible_collections.mistralrs.stack.plugins.module_utils._store import companion_files
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.acceptance import check_arrived
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.access_options import Access
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.chat_template import put_template
-from ansible_collections.mistralrs.stack.plugins.module_utils._store.check import check_arrived
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.disk_space import store_errors
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.entry import Entry, bytes_to_read, take_over
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.fetch import fetch

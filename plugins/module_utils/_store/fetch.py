@@ -38,7 +38,7 @@ _Progress = Callable[[int, "int | None", str], None]
 
 
 def _check_start(wanted: Wanted, remote: Remote, alone: bool) -> Callable[[bytes], None]:
-    """Refuses what is no model by its first bytes, before the rest of it is transferred; a file C(alone) is a GGUF."""
+    """Refuses what is not a model by its first bytes, before the rest is transferred; a file C(alone) is a GGUF."""
 
     def check(start: bytes) -> None:
         name = f"{model_label(wanted)}, file {remote.name}" if "/" in remote.name else model_label(wanted)

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import downloader, huggingface, resolve
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import huggingface, resolve
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.http_client import (
     Client,
 )
@@ -31,6 +31,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._store.chat_templa
     check_template,
     installed_template,
 )
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.checksum import expected_sha256
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.disk_space import needed_space, store_errors
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.entry import Entry, read_entry
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.hashing import Counter
@@ -45,7 +46,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._store.layout impo
 )
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.local_source import probe_file
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.permissions import plain_status
-from ansible_collections.mistralrs.stack.plugins.module_utils._store.records import is_same_source, set_digest
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.records import is_same_source
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.selection import choose, chosen_before
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.structure import inspect_stored
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.suitability import (
@@ -120,28 +121,6 @@ class Prepared(NamedTuple):
         if not resolved.directory:
             resolved = resolved._replace(files=(resolved.files[0]._replace(sha256=expected), *resolved.files[1:]))
         return self._replace(resolved=resolved, expected=expected)
-
-
-def check_sha256(wanted: Wanted, source: Source, got: str, want: str, size: int) -> None:
-    """Refuse other content than what is expected, if that is known."""
-    if want and got != want:
-        raise StackError(
-            downloader.CHECKSUM_MISMATCH, name=wanted.name, source=source.shown, got=got, size=size, want=want
-        )
-
-
-def expected_sha256(wanted: Wanted, source: Source, resolved: Resolved) -> str:
-    """The sha256 of the whole model: what the user wants, or else what the source promises; '' if neither says.
-
-    Raises C(model.checksum_mismatch) if they contradict each other.
-    """
-    digests = {remote.name: remote.sha256 for remote in resolved.files}
-    promised = resolved.files[0].sha256
-    if resolved.directory:
-        promised = set_digest(digests) if all(digests.values()) else ""
-    if promised:
-        check_sha256(wanted, source, promised, wanted.sha256, sum(remote.size or 0 for remote in resolved.files))
-    return wanted.sha256 or promised
 
 
 def model_files(wanted: Wanted, files: Mapping[str, Any]) -> list[str]:

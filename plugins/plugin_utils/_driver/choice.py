@@ -54,7 +54,7 @@ BRANCH_UNAVAILABLE = Fault(
 )
 VERSION_INVALID = Fault(
     "driver.version_invalid",
-    "'nvidia_driver_version' is {version!r}, which is no version of the driver.",
+    "'nvidia_driver_version' is {version!r}, which is not a driver version.",
     "Write it like 550.163.01, or with the package's revision like 550.163.01-2.",
 )
 BRANCH_DIFFERS = Fault(

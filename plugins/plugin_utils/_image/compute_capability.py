@@ -40,7 +40,7 @@ CAPABILITY_UNKNOWN = Fault(
 )
 CAPABILITY_INVALID = Fault(
     "image.capability_invalid",
-    "{capability!r} is no compute capability.",
+    "{capability!r} is not a compute capability.",
     "Give two numbers such as 8.9 (`nvidia-smi --query-gpu=compute_cap --format=csv,noheader` shows it).",
 )
 # The first CUDA that compiles for a compute capability. From 9.0 on the engine is compiled for `sm_90a`, `sm_100a` and
@@ -119,7 +119,8 @@ def target_of(
         )
     if dotted(target) not in CAPABILITY_CUDA and target > pair(minimum):
         warnings += (
-            f"Compute capability {dotted(target)} isn't known here; whether CUDA compiles for it shows the build.",
+            f"Compute capability {dotted(target)} is not known here; only the build will show whether CUDA "
+            "supports it.",
         )
     return Target(target, warnings)
 

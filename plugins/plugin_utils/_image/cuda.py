@@ -195,7 +195,7 @@ def _wanted(
         )
     if not exact:
         warnings.append(
-            f"CUDA {name} isn't among the releases known here; whether its base image exists shows the build."
+            f"CUDA {name} is not among the releases known here; only the build will show whether its base image exists."
         )
     return name, warnings
 
@@ -351,8 +351,8 @@ def cuda_choice(
     number = numbers(version)
     if number[:2] < pair(DISTRIBUTIONS[distribution]):
         warnings.append(
-            f"nvidia/cuda has been seen with {distribution} from CUDA {DISTRIBUTIONS[distribution]} on; whether there "
-            f"is an image of {version} shows the build."
+            f"nvidia/cuda has been seen with {distribution} from CUDA {DISTRIBUTIONS[distribution]} on; only the "
+            f"build will show whether there is an image of {version}."
         )
     if distribution == _OLD_COMPILER and (engine_version.cutlass or "flash-attn" in features):
         warnings.append(

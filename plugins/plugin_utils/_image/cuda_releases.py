@@ -19,7 +19,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fau
 
 DRIVER_VERSION_INVALID = Fault(
     "image.driver_version_invalid",
-    "{driver!r} is no version of the NVIDIA driver.",
+    "{driver!r} is not a version of the NVIDIA driver.",
     "Give numbers such as 580.95.05, or '' if there is no driver.",
 )
 Pair = tuple[int, int]
@@ -142,7 +142,7 @@ def newest_cuda(driver: Driver) -> str:
 def oldest(versions: Any) -> str:
     """The oldest of several versions; of a single one itself. Empty ones (no driver) and null don't count.
 
-    What is no version counts as the oldest, so that it is found out.
+    What is not a version counts as the oldest, so that it is found out.
     """
     if isinstance(versions, Iterable) and not isinstance(versions, str):
         given = [str(one) for one in versions if one]

@@ -7,7 +7,7 @@ Note that this plugin util is **PRIVATE** to the collection. It can have breakin
 
 What makes a difference to the image is in the plan's C(dockerfile) and C(labels), and so in the hash that names it.
 What only says where things are fetched from (mirrors, tokens, proxies) or how fast is in C(arguments) and C(secrets):
-another mirror is no reason to build again, since commit, checksums and Cargo.lock pin what comes from it.
+another mirror is not a reason to build again, since commit, checksums and Cargo.lock pin what comes from it.
 """
 
 from __future__ import annotations

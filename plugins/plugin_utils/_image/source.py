@@ -29,7 +29,7 @@ from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.values impo
 
 ARCHIVE_CHECKSUM_MISSING = Fault(
     "image.archive_checksum_missing",
-    "{variable} is set, and {variable_sha256} is {value!r}, which is no SHA-256.",
+    "{variable} is set, and {variable_sha256} is {value!r}, which is not a SHA-256.",
     "Set it to the 64 hexadecimal digits that belong to the archive.",
 )
 CRATE_UNKNOWN = Fault(
@@ -70,7 +70,7 @@ class Source(NamedTuple):
 
 
 def split_credentials(url: str) -> Split:
-    """Take user and password out of an address. The user stays in ssh addresses, where it is no secret."""
+    """Take user and password out of an address. The user stays in ssh addresses, where it is not a secret."""
     parts = urllib.parse.urlsplit(url)
     if parts.scheme not in ("http", "https") or "@" not in parts.netloc:
         return Split(url, "", "")

@@ -110,7 +110,7 @@ class Engine(BaseHTTPRequestHandler):
             self.wfile.write(data)
 
     def route(self) -> bool:
-        """Answers all that is no request to a completion."""
+        """Answers all that is not a request to a completion."""
         method = PATHS.get(self.path)
         if self.path == "/last":
             self.reply("health", json.dumps(LAST))

@@ -229,7 +229,7 @@ def test_a_token_leaves_no_trace(role: Any, on_host: On) -> None:
     assert "s3cret" not in on_host("docker", "image", "inspect", reference)
 
     def found(text: str, where: str) -> int:
-        """How many lines have it; a command that fails is no answer."""
+        """How many lines have it; a command that fails is not an answer."""
         return int(on_host("bash", "-o", "pipefail", "-c", f"{where} | {{ grep -c -a -e {text} || [ $? -eq 1 ]; }}"))
 
     # Each search finds what is there, so that it finds nothing for no other reason.

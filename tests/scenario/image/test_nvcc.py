@@ -76,4 +76,4 @@ def test_it_holds_code_for_the_gpu_that_was_asked_for(
 def test_a_gpu_that_the_compiler_does_not_know(cuda: dict[str, Any], role: Any) -> None:
     variables = {**role.fresh(), **cuda, "mistral_image_compute_capability": "13.0"}
     played = role.refused(variables, "image.build_capability_unsupported", "Unsupported gpu architecture 'sm_130'")
-    assert "isn't known here; whether CUDA compiles for it shows the build" in played.words
+    assert "is not known here; only the build will show whether CUDA supports it" in played.words

@@ -91,7 +91,7 @@ def test_an_existing_driver_that_does_not_work(
 
 def test_a_gpu_that_is_lost_after_the_installation(on: On, play: Play, plant: Plant) -> None:
     plant(LOST)
-    # A kernel that is still there, and that nobody need boot, is no reason to stop.
+    # A kernel that is still there, and that nobody need boot, is not a reason to stop.
     on(HOST, f"mkdir -p {ROOT}/lib/modules/6.12.0-older/kernel")
     done = run(play)
     assert "has no NVIDIA module for 6.12.0-older: don" in done.output, done.output[-3000:]

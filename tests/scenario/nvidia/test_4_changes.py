@@ -48,7 +48,7 @@ def test_a_host_without_a_gpu_is_left_alone(play: Play) -> None:
         (
             "- 550.163.01 6.12.1-test nouveau",
             "driver.reboot_needed",
-            "the kernel has loaded nouveau, which has the GPUs",
+            "the kernel has loaded nouveau, which owns the GPUs",
         ),
         (
             "- 550.163.01 6.12.1-test no_module",

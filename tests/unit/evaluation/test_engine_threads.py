@@ -106,7 +106,7 @@ def fail(model: GgufModel, error: BaseException) -> None:
 
 
 class Panic(BaseException):
-    """What PyO3 makes of a panic is no Exception."""
+    """What PyO3 makes of a panic is not an Exception."""
 
 
 @pytest.mark.parametrize(

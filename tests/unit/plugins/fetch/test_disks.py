@@ -217,7 +217,7 @@ def test_35_an_error_while_writing(place: Place, monkeypatch: pytest.MonkeyPatch
 
 
 def other(kind: str, path: Path, target: Path) -> None:
-    """Put something that is no plain file of the store under a name of the store."""
+    """Put something that is not a plain file of the store under a name of the store."""
     path.parent.mkdir(parents=True, exist_ok=True)
     target.write_text("somebody else's")
     if kind == "link":

@@ -101,7 +101,7 @@ def test_the_largest_record_can_be_read_again(place: Place) -> None:
 
 
 def test_an_answer_about_files_comes_to_an_end(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A byte now and then is no silence, and would go on for days."""
+    """A byte now and then is not a silence, and would go on for days."""
     monkeypatch.setattr(answer, "ANSWER_SECONDS", 1)
     place.mirror = place.plain.url
     place.plain.files["/.store/x.gguf.json"] = b"{" + b" " * 10_000 + b"}"

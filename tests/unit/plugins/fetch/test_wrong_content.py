@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the mistralrs.stack maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Content that is not what was promised, or is no model."""
+"""Content that is not what was promised, or is not a model."""
 
 from __future__ import annotations
 

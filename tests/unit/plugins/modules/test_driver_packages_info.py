@@ -321,7 +321,7 @@ REFUSALS: dict[str, tuple[dict[str, Any], str, list[str]]] = {
     "an installation that was cut off": (
         {"installed": [*BARE, Deb("unfinished")], "unfinished": ["unfinished"]},
         "driver.packages_broken",
-        ["has not finished with unfinished,", "dpkg --configure -a"],
+        ["dpkg left unfinished half-configured", "dpkg --configure -a"],
     ),
 }  # fmt: skip
 

@@ -69,7 +69,7 @@ def config_of(name: str, value: Any) -> dict[str, dict[str, Any]]:
 
 
 def acting(plan: dict[str, Any]) -> dict[str, Any]:
-    """The part of a plan that somebody acts on (the operator's view alone is no action)."""
+    """The part of a plan that somebody acts on (the operator's view alone is not an action)."""
     return {key: value for key, value in plan.items() if key != "settings"}
 
 

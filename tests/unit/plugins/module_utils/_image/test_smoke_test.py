@@ -144,5 +144,5 @@ def test_what_can_not_be_the_model(path: str, why: str) -> None:
 
 def test_another_file_is_no_model(model: Path) -> None:
     model.write_bytes(b"<htm")
-    with pytest.raises(StackError, match="is no GGUF file"):
+    with pytest.raises(StackError, match="is not a GGUF file"):
         subject.check_model(str(model), "b1")

@@ -17,9 +17,10 @@ COMMON = ["layout", "disk_space", "permissions", "incoming", "publish", "chat_te
 STORED = ["companion_files", "entry", "structure", "outcome"]
 STEPS = [
     "access_options",
+    "checksum",
     *("remote_headers", "suitability", "local_source", "selection", "plan", "predict"),
     "fetch",
-    "check",
+    "acceptance",
     "apply",
 ]
 BESIDES = ["verify", "contents"]

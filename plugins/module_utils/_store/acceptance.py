@@ -15,11 +15,11 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Sta
 from ansible_collections.mistralrs.stack.plugins.module_utils._formats import gguf_model
 from ansible_collections.mistralrs.stack.plugins.module_utils._store import companion_files
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.access_options import Fit
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.checksum import check_sha256
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.companion_files import Staged
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.fetch import Arrived
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.incoming import remove
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.layout import Report, model_label
-from ansible_collections.mistralrs.stack.plugins.module_utils._store.plan import check_sha256
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.structure import inspect_files
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.suitability import check_support
 
