@@ -1,9 +1,6 @@
 # Copyright (c) 2026, the mistralrs.stack maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# Copyright (c) 2026, the mistralrs.stack maintainers
-# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
 """What the role docker_engine does on a host: settings, packages, or what is wrong.
 
 Note that this plugin util is **PRIVATE** to the collection. It can have breaking changes at any time.

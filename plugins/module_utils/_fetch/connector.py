@@ -10,16 +10,26 @@ from __future__ import annotations
 
 import errno
 import socket
+from itertools import zip_longest
 from typing import Any
 
 # What a host without IPv6, or without IPv4, says of every address of that kind; other errors tell more.
 _NO_ROUTE = (errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
+def _in_turn(found: list[Any]) -> list[Any]:
+    """What C(getaddrinfo) found, IPv6 and IPv4 in turn, beginning with the one that comes first there."""
+    families: dict[int, list[Any]] = {}
+    for each in found:
+        families.setdefault(each[0], []).append(each)
+    return [each for turn in zip_longest(*families.values()) for each in turn if each is not None]
+
+
 class Connector:
     """Makes connections, and begins with the address that answered last time.
 
-    Each address has C(seconds) to answer: a network that drops IPv6 instead of refusing it costs no more than that.
+    Each address has C(seconds) to answer, and IPv6 and IPv4 take turns: a network that drops one of them instead of
+    refusing it costs no more than that, however many addresses a name has.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -32,7 +42,7 @@ class Connector:
         C(timeout) is that of what is read and written later. Raises OSError: the error that tells most if all
         addresses fail.
         """
-        found = socket.getaddrinfo(*address, 0, socket.SOCK_STREAM)
+        found = _in_turn(socket.getaddrinfo(*address, 0, socket.SOCK_STREAM))
         found.sort(key=lambda each: each[4] != self._answered.get(address))
         errors: list[OSError] = []
         for family, kind, protocol, _name, where in found:
@@ -51,7 +61,7 @@ class Connector:
         try:
             attempt.settimeout(seconds)
             attempt.connect(where)
-        except OSError:
+        except BaseException:
             attempt.close()
             raise
         return attempt

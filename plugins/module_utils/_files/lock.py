@@ -35,8 +35,10 @@ class FileLock:
     """A lock on a file, as a context manager that gives the descriptor of the locked file.
 
     A forked process that keeps the descriptor open keeps the lock. The holder may remove the file: whoever waited for
-    it then takes a new one. Entering raises L{Locked} if another process still holds the lock after C(timeout) seconds
-    (None waits as long as it takes), FileNotFoundError if the file is missing and not to be created, and OSError.
+    it then takes a new one. It is not to be entered again while it is held.
+
+    Entering raises L{Locked} if another process still holds the lock after C(timeout) seconds (None waits as long as
+    it takes), FileNotFoundError if the file is missing and not to be created, and OSError.
 
     A C(named) lock has the holder's name in its file, and removes the file when it is given back. It also works on
     network file systems that grant every lock to everyone: there the name decides.
@@ -74,12 +76,16 @@ class FileLock:
                     time.sleep(_PAUSE)
                     continue
                 if self._named:
-                    stack.callback(os.unlink, self._path)
+                    stack.callback(self._remove)
                 self._held = stack.pop_all()
                 return descriptor
 
     def __exit__(self, *_error: object) -> None:
         self._held.close()
+
+    def _remove(self) -> None:
+        with suppress(FileNotFoundError):
+            os.unlink(self._path)
 
     def _open(self) -> tuple[int, bool]:
         """A descriptor of the lock file, and whether the file was created here."""

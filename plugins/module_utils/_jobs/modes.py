@@ -68,10 +68,10 @@ def _attempt(job: Job, mode: str, work: Work, fast_path: FastPath, start_seconds
             return collected
         # Another run took the result, perhaps since the last poll.
         result = status.result or read_result()
-    if not result:
+    if not result or "error" in status.result:
         return status
     outcome = fast_path()
     if outcome is not None:
         return Status(job.id, "finished", {}, {"ok": outcome})
     result.pop("state", None)
-    return Status(job.id, status.state if status.result else "finished", {}, result)
+    return Status(job.id, "finished", {}, result)

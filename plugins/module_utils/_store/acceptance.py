@@ -18,7 +18,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._store.access_opti
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.checksum import check_sha256
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.companion_files import Staged
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.fetch import Arrived
-from ansible_collections.mistralrs.stack.plugins.module_utils._store.incoming import remove
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.incoming import clean
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.layout import Report, model_label
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.structure import inspect_files
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.suitability import check_support
@@ -43,6 +43,5 @@ def check_arrived(arrived: Arrived, fit: Fit, report: Report) -> tuple[dict[str,
         return _accepted(arrived, fit, report)
     except StackError:
         # What was refused by its content is of no use to the next run.
-        remove(arrived.path)
-        remove(arrived.path + ".json")
+        clean(arrived.prepared.wanted)
         raise

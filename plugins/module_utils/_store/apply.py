@@ -44,6 +44,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._store.plan import
     plan_model,
     prepare,
     prepare_all,
+    without_fetch,
 )
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.predict import predict, provenance, unchanged
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.publish import publish_model
@@ -82,7 +83,7 @@ def _kept(prepared: Prepared, entry: Entry, report: Report) -> _Stored:
     """Leave the model where it is, and make for it what it lacks."""
     wanted, source, plan = prepared.wanted, prepared.source, prepared.plan
     sidecar = {} if plan.adopt else entry.sidecar
-    files = sidecar.get("files") or {}
+    files = {name: {"sha256": digest} for name, digest in entry.digests.items()}
     gguf = ({} if plan.summary else sidecar.get("gguf")) or inspect_stored(wanted, entry)
     made = {kind: sidecar.get(kind) for kind in MADE}
     staged = None
@@ -165,9 +166,7 @@ def _planned_now(prepared: Prepared, seal: bool, report: Report) -> Prepared:
     def planned() -> Prepared:
         seen = Counter(report, [wanted], bytes_to_read(wanted))
         now = prepared._replace(plan=plan_model(wanted, prepared.source, seal, seen))
-        if now.plan.fetch and content_is_here(now):
-            return now._replace(plan=now.plan._replace(fetch=False, refresh=True))
-        return now
+        return without_fetch(now) if now.plan.fetch and content_is_here(now) else now
 
     now = planned()
     foreign = now.plan.entry

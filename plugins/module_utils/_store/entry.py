@@ -38,6 +38,8 @@ class Entry(NamedTuple):
     directory: bool = False
     # Whether only root or this user may write to its files.
     is_ours: bool = True
+    # Of a model of several files the sha256 of each, by its name in the model.
+    digests: Mapping[str, str] = {}
 
 
 # What this process, or the one that it was forked from, has read: by path the identity and the sha256. A file that was
@@ -97,7 +99,7 @@ def take_over(wanted: Wanted) -> bool:
     taken = False
     for path in _files_of(wanted):
         before = os.lstat(path)
-        if os.geteuid() == 0:
+        if os.geteuid() == 0 and not is_ours(before):
             os.chown(path, 0, 0, follow_symlinks=False)
         if stat.S_IMODE(before.st_mode) != FILE_MODE:
             os.chmod(path, FILE_MODE)
@@ -133,6 +135,7 @@ def _read_files(wanted: Wanted, sidecar: dict[str, Any], rehash: bool, seen: Cou
         mode=FILE_MODE if modes == {FILE_MODE} else min(modes - {FILE_MODE}),
         directory=True,
         is_ours=all(map(is_ours, found.values())),
+        digests=digests,
     )
 
 

@@ -67,20 +67,22 @@ class Arrived(NamedTuple):
 
 def _copy(prepared: Prepared, path: str, target: str, report: _Progress) -> tuple[str, os.stat_result]:
     """Copy a file of this host; the copy's sha256 and the file's status."""
-    wanted = prepared.wanted
-    remove(target)
-    with local.opened(wanted.name, path) as (descriptor, status), open(target, "xb") as copy:
+    with local.opened(prepared.wanted.name, path) as (descriptor, status):
+        remove(target)
+        copy = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             sha256, size = local.copy(
-                descriptor, copy.fileno(), status.st_size + 1, lambda done: report(done, status.st_size, "copying")
+                descriptor, copy, status.st_size + 1, lambda done: report(done, status.st_size, "copying")
             )
-            os.fsync(copy.fileno())
+            os.fsync(copy)
             if size != status.st_size:
                 raise _changed(prepared, size, status.st_size)
         except BaseException:
             # It does not go on later.
             remove(target)
             raise
+        finally:
+            os.close(copy)
     return sha256, status
 
 

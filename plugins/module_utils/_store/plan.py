@@ -196,6 +196,14 @@ def content_is_here(prepared: Prepared) -> bool:
     return bool(prepared.expected) and entry.sha256 == prepared.expected
 
 
+def without_fetch(planned: Prepared) -> Prepared:
+    """The plan for content that is in the store already; that it is of this source is what changes."""
+    entry = planned.plan.entry
+    # A run may have been killed after it published this content: then the record is of what was there before.
+    known = entry is not None and entry.sidecar.get("sha256") == entry.sha256
+    return planned._replace(plan=planned.plan._replace(fetch=False, refresh=True, adopt=not known))
+
+
 def check_adoption(planned: Prepared) -> None:
     """Refuse a file that was put into the store by hand if its source has another one."""
     wanted, entry, want = planned.wanted, planned.plan.entry, planned.expected
@@ -252,7 +260,7 @@ def prepare(wanted: Wanted, source: Source, access: Access, read: bool = False) 
             resolved = resolve.resolve(client, source, wanted.name, wanted.quantization, access.hub)
             planned = planned.with_source(resolved)
             if content_is_here(planned):
-                return planned._replace(plan=planned.plan._replace(fetch=False, refresh=True))
+                return without_fetch(planned)
             summary = check_fit(wanted, source, resolved, client, access.fit, access.hub)
         return planned._replace(size=_missing_bytes(wanted, resolved), summary=summary)
 

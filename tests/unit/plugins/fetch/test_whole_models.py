@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils._files import local
 from ansible_collections.mistralrs.stack.plugins.module_utils._formats import gguf_summary, gguf_tokenizer
-from ansible_collections.mistralrs.stack.plugins.module_utils._store import entry
+from ansible_collections.mistralrs.stack.plugins.module_utils._store import apply, companion_files, entry
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.access_options import Fit
+from model_files import shards
 from place import LABEL, REMOTE, REPOSITORY, Place, make_model
 
 OLLAMA = "application/vnd.ollama.image.model"
@@ -414,3 +415,56 @@ def test_the_model_and_what_is_made_for_it_change_together(place: Place, monkeyp
     assert (place.final.read_bytes(), tokenizer.read_bytes()) == (place.old, before)
     assert place.fetch().changed
     assert (place.final.read_bytes(), tokenizer.read_bytes() != before) == (place.content, True)
+
+
+@pytest.fixture
+def killed(place: Place, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Fetches, and ends where a step that is named begins."""
+
+    def fetch(module: Any, step: str, sha256: str) -> None:
+        def end(*_arguments: Any) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(module, step, end)
+            with pytest.raises(KeyboardInterrupt):
+                place.fetch(sha256=sha256)
+
+    return fetch
+
+
+@pytest.mark.parametrize("is_given", [True, False])
+def test_a_run_that_was_killed_after_it_published(place: Place, killed: Callable[..., None], is_given: bool) -> None:
+    """The next one finds the new content in the store, with what was made for the old one."""
+    place.old = bytes(place.gguf.sentencepiece())
+    place.fetch(by_hub(place, place.old))
+    tokenizer = Path(str(place.store / f"m-{LABEL}.tokenizer.json"))
+    before = tokenizer.read_bytes()
+    place.content = bytes(place.gguf.sentencepiece([*place.gguf.pieces, ("new", -30.0, 1)]))
+    by_hub(place, place.content)
+    wanted = hashlib.sha256(place.content).hexdigest()
+    killed(companion_files, "publish", wanted)
+    assert (place.final.read_bytes(), tokenizer.read_bytes()) == (place.content, before)
+    assert place.fetch(sha256=wanted if is_given else "").changed
+    assert tokenizer.read_bytes() != before
+    assert not place.fetch(sha256=wanted).changed
+
+
+@pytest.mark.parametrize("is_given", [True, False])
+def test_a_run_that_was_killed_after_it_published_several_files(
+    place: Place, killed: Callable[..., None], is_given: bool
+) -> None:
+    old = shards(place.gguf)
+    place.hub.add(REPOSITORY, old)
+    place.fetch()
+    name = "m-Q4_K_M-00002-of-00003.gguf"
+    new = {**old, name: make_model(place.gguf, 65536, fill=11, **{"split.count": 3})}
+    place.hub.add(REPOSITORY, new, commit="d" * 40)
+    listing = "".join(f"{hashlib.sha256(new[name]).hexdigest()}  {name}\n" for name in sorted(new))
+    wanted = hashlib.sha256(listing.encode()).hexdigest()
+    killed(apply, "write_record", wanted)
+    outcome = place.fetch(sha256=wanted if is_given else "")
+    assert (outcome.changed, outcome.facts["sha256"], outcome.facts["files"]) == (True, wanted, sorted(new))
+    place.hub.cdn.log.clear()
+    assert not place.fetch(sha256=wanted).changed
+    assert place.bodies() == []

@@ -104,6 +104,23 @@ def test_a_slow_address_is_waited_for(
     assert (answered, seconds > 0.5) == (silent.address, True)
 
 
+def test_a_kind_of_addresses_that_is_dropped_costs_one_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many IPv6 addresses a name has, in a network that drops them all."""
+    tried: list[str] = []
+
+    def opened(self: Connector, family: int, _kind: int, _protocol: int, where: Any, _seconds: float) -> Any:
+        tried.append(where[0])
+        if family == socket.AF_INET6:
+            raise TimeoutError
+        return socket.socket()
+
+    addresses = [entry(f"2001:db8::{number}", 443) for number in range(4)] + [entry("192.0.2.1", 443)]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_given: addresses)
+    monkeypatch.setattr(Connector, "_open", opened)
+    Connector(5).connect(NAME, 30).close()
+    assert tried == ["2001:db8::0", "192.0.2.1"]
+
+
 def test_nobody_answers(open_files: None, resolve: Resolve, silent: Silent) -> None:
     """One after the other, each has its time."""
     resolve(silent.address, silent.address, silent.address)
