@@ -47,7 +47,8 @@ def program_runner(module: AnsibleModule) -> Callable[[Sequence[str]], tuple[int
         path = module.get_bin_path(command[0])
         if path is None:
             return 127, "", ""
-        status, out, err = module.run_command([path, *command[1:]])
+        # An argument such as dpkg's ${Package} is not a variable of the environment.
+        status, out, err = module.run_command([path, *command[1:]], expand_user_and_vars=False)
         return status, out, err
 
     return run

@@ -215,6 +215,9 @@ def is_in_effect(module: AnsibleModule, path: str) -> bool:
         record = ""
     with open(path, "rb") as content:
         digest = hashlib.sha256(content.read()).hexdigest()
+    # One whose start is not known may have read anything, unless a reload was recorded.
+    if not service.since and record.split() != [service.run, digest]:
+        return False
     return not service_state.unread(service, [path], record, digest)
 
 

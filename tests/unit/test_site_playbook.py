@@ -36,6 +36,12 @@ SERVER = """
   ansible.builtin.set_fact:
     mistral_server_expected_gateway: {default_model: "of {{ inventory_hostname }}"}
 """
+PLANNED = """
+- name: Say what the gateway is to do now
+  ansible.builtin.set_fact:
+    mistral_server_plan: {gateway: {default_model: "planned by {{ inventory_hostname }}"}}
+  tags: [always]
+"""
 GATEWAY = """
 - name: Write down what the gateway's checks know
   ansible.builtin.lineinfile:
@@ -66,6 +72,8 @@ def collections(tmp_path_factory: pytest.TempPathFactory) -> Path:
         is_driver = role.name == "nvidia_driver"
         (tasks / "preflight.yml").write_text("---" + PREFLIGHT.get(role.name, "\n[]\n"))
         main = NOTE % role.name + (FAIL if is_driver else "")
+        if role.name == "mistral_server":
+            main += PLANNED
         if role.name == "mistral_gateway":
             main += GATEWAY.replace("gateway_knows", "gateway_serves")
         (tasks / "main.yml").write_text("---" + main)
@@ -193,6 +201,9 @@ def test_each_part_runs_alone_after_the_same_checks() -> None:
         f"plays/{path.name}" for path in (playbooks / "plays").iterdir()
     }
     assert all(f"plays/{name}.yml" in paths for name, paths in alone.items())
+    # An image and an engine are set up for the Docker that is there.
+    for name in ("image", "serve"):
+        assert alone[name] == ["preflight.yml", "plays/docker.yml", f"plays/{name}.yml"]
 
 
 def test_the_gateway_alone(collections: Path, journal: Path) -> None:
@@ -200,6 +211,11 @@ def test_the_gateway_alone(collections: Path, journal: Path) -> None:
     assert done.returncode == 0, done.stdout[-3000:]
     assert journal.read_text().splitlines() == ["gateway_knows of h1", "mistral_gateway h1", "gateway_serves of h1"]
     assert "Endpoint: https://" in done.stdout
+
+
+def test_the_gateway_follows_the_engines_plan(collections: Path, journal: Path) -> None:
+    _status, lines = run(collections, journal, tags="gateway")
+    assert lines == ["gateway_knows of h1", "mistral_gateway h1", "gateway_serves planned by h1"]
 
 
 def test_the_gateway_alone_waits_for_the_checks_of_all(collections: Path, journal: Path) -> None:

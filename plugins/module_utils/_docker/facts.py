@@ -125,6 +125,7 @@ def parse_info(text: str) -> Daemon:
     plugins = {
         str(plugin.get("Name")): str(plugin.get("Version") or "")
         for plugin in (info.get("ClientInfo") or {}).get("Plugins") or []
+        if isinstance(plugin, dict)
     }
     return Daemon(
         version=str(info.get("ServerVersion") or ""),

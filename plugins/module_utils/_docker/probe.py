@@ -114,6 +114,7 @@ def _last_line(text: str) -> str:
 
 def _existing(folder: str) -> str:
     """The folder, or the next one above it that is there."""
+    folder = os.path.abspath(folder or "/")
     while not os.path.isdir(folder):
         folder = os.path.dirname(folder)
     return folder

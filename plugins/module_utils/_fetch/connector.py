@@ -28,8 +28,8 @@ def _in_turn(found: list[Any]) -> list[Any]:
 class Connector:
     """Makes connections, and begins with the address that answered last time.
 
-    Each address has C(seconds) to answer, and IPv6 and IPv4 take turns: a network that drops one of them instead of
-    refusing it costs no more than that, however many addresses a name has.
+    Each of several addresses has C(seconds) to answer, and IPv6 and IPv4 take turns: a network that drops one of them
+    instead of refusing it costs no more than that, however many addresses a name has.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -46,8 +46,9 @@ class Connector:
         found.sort(key=lambda each: each[4] != self._answered.get(address))
         errors: list[OSError] = []
         for family, kind, protocol, _name, where in found:
+            seconds = min(self._seconds, timeout) if len(found) > 1 else timeout
             try:
-                connected = self._open(family, kind, protocol, where, min(self._seconds, timeout))
+                connected = self._open(family, kind, protocol, where, seconds)
             except OSError as error:
                 errors.append(error)
                 continue

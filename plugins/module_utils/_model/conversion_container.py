@@ -136,8 +136,11 @@ class ConversionContainer:
         os.chown(conversion.result, user, -1)
         status, out, err = self._run(command(conversion, engine, self._docker))
         if status:
-            self.remove()
-            raise self._not_started((err or out).strip())
+            why = (err or out).strip()
+            # The name's container is another run's, which has begun since.
+            if "is already in use" not in why:
+                self.remove()
+            raise self._not_started(why)
 
     def _not_started(self, why: str) -> StackError:
         return StackError(NOT_STARTED, container=self.conversion.container, source=self.conversion.source, why=why)

@@ -106,7 +106,8 @@ def test_a_body_without_end_leaves_room_on_the_disk(place: Place, disk: Callable
     taken = place.part.stat().st_size if etag else 0
     assert disk_space.free_bytes(str(place.store)) >= 64 << 20
     assert taken <= 32 << 20
-    assert place.plain.sent < 48 << 20
+    # Of 500 MB; what the kernel holds on the way counts as sent.
+    assert place.plain.sent < 128 << 20
 
 
 def test_it_leaves_more_on_a_larger_disk(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

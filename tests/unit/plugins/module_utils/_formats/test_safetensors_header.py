@@ -90,9 +90,10 @@ def test_the_largest_header_is_read_in_bounds() -> None:
     content = build(tensors, 4 * count)
     del tensors
     tracemalloc.start()
-    started = time.monotonic()
+    # Of its own: other tests use the processor as well.
+    started = time.process_time()
     assert len(read(content).names) == count
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 10
     assert tracemalloc.get_traced_memory()[1] < 100e6
     tracemalloc.stop()
 

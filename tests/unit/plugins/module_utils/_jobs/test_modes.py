@@ -34,7 +34,7 @@ def test_a_run_without_a_change_starts_nothing(job: Job, slow: Work) -> None:
 
 
 def test_a_short_job_is_finished_in_the_same_run(job: Job, files: Callable[[], list[str]]) -> None:
-    status = run(job, "start", lambda _report: {"changed": True}, outcome(None))
+    status = run(job, "start", lambda _report: {"changed": True}, outcome(None), 30)
     assert (status.state, status.result, files()) == ("finished", {"ok": {"changed": True}}, [])
 
 
