@@ -201,6 +201,12 @@ def test_data_that_is_to_move_needs_room_at_its_new_place(host: Host, run: Run) 
     assert (host.root / "asked").read_text().split()[-1] == str(host.root)
 
 
+@pytest.mark.parametrize("root", ["", "docker", "data/docker"])
+def test_a_data_root_that_is_not_an_absolute_path_ends_the_search(host: Host, run: Run, root: str) -> None:
+    """That it is refused is for the plan."""
+    assert run(data_root=root)["free_kb"] > 0
+
+
 def test_a_host_without_any_of_the_programs() -> None:
     facts = probe.gather(probe.Request(), lambda _command: (127, "", ""), lambda _name: None)
     assert facts.daemon == Daemon()
