@@ -141,7 +141,7 @@ def test_mount(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["", "A", "a_b", "-a", "a-", "a" * 41, "a/b"])
 def test_names_refused(name: str) -> None:
-    with pytest.raises(bed_base.BedError, match="no host name"):
+    with pytest.raises(bed_base.BedError, match="is not a host name"):
         bed_hosts.check_name(name)
 
 

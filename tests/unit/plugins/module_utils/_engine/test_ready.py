@@ -211,7 +211,7 @@ def test_the_engine_reads_the_vocabulary_right(expected: int, error: str) -> Non
     if not error:
         assert waiting.wait(10, 0.5).prompt_tokens == 2
         return
-    with pytest.raises(StackError, match=f"2 tokens that has 3.*{error}"):
+    with pytest.raises(StackError, match=f"2 tokens, the vocabulary of the model m gives 3.*{error}"):
         waiting.wait(10, 0.5)
 
 
