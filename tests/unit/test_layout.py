@@ -13,9 +13,9 @@ PACKAGE = "ansible_collections.mistralrs.stack.plugins."
 FLOORS = [
     ["_errors"],
     ["_process", "_module", "_version_number", "_host"],
-    ["_engine_versions", "_files", "_formats", "_docker", "_trust", "_gpu"],
-    ["_jobs", "_driver", "_toolkit", "_model", "_nginx"],
-    ["_fetch", "_engine"],
+    ["_engine_versions", "_files", "_formats", "_trust", "_gpu"],
+    ["_jobs", "_docker", "_driver", "_model", "_nginx"],
+    ["_toolkit", "_fetch", "_engine"],
     ["_store", "_image"],
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import Callable, NamedTuple
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._docker import facts
+from ansible_collections.mistralrs.stack.plugins.module_utils._files.existing_folder import existing_folder
 from ansible_collections.mistralrs.stack.plugins.module_utils._host import service_state
 from ansible_collections.mistralrs.stack.plugins.module_utils._host.service_state import Service
 
@@ -73,7 +74,7 @@ def gather(request: Request, run: Command, find: Callable[[str], str | None]) ->
     data_root = daemon.data_root or request.data_root
     # If the data is to move, the new place counts for space and file system.
     moves = request.data_root != request.former_data_root
-    folder = _existing(request.data_root if moves else data_root)
+    folder = existing_folder(request.data_root if moves else data_root)
     space = os.statvfs(folder)
     return facts.Facts(
         daemon=daemon,
@@ -110,14 +111,6 @@ def _text(path: str) -> str:
 def _last_line(text: str) -> str:
     lines = text.splitlines()
     return lines[-1].strip() if lines else ""
-
-
-def _existing(folder: str) -> str:
-    """The folder, or the next one above it that is there."""
-    folder = os.path.abspath(folder or "/")
-    while not os.path.isdir(folder):
-        folder = os.path.dirname(folder)
-    return folder
 
 
 def _packages(names: Sequence[str], run: Command) -> tuple[facts.Package, ...]:

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._driver.apt_output import Simulation
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._files.existing_folder import existing_folder
 
 BOOT_FULL = Fault(
     "driver.boot_full",
@@ -67,9 +68,7 @@ def check(simulation: Simulation, arguments: list[str]) -> None:
     # Folders of one file system share its free space.
     systems: dict[int, tuple[str, int, int]] = {}
     for folder, needed in needs.items():
-        existing = folder
-        while not os.path.isdir(existing):
-            existing = os.path.dirname(existing)
+        existing = existing_folder(folder)
         device = os.stat(existing).st_dev
         name, free, total = systems.get(device, (folder, _free(existing), _RESERVE))
         systems[device] = (name, free, total + needed)

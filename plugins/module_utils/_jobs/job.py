@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._files.lock import Locked
-from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.job_files import JobFiles
+from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.job_files import JobFiles, failure
 from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.worker import JOB_DIED, JOB_UNREADABLE, Work, start
 from ansible_collections.mistralrs.stack.plugins.module_utils._process import began
 
@@ -181,15 +181,11 @@ class Job:
         if version:
             log = self.files.path("log")
             error = StackError(JOB_UNREADABLE, id=self.id, why="its file is damaged", log=log)
-            return Status(self.id, "finished", _progress(record), _failure(error))
+            return Status(self.id, "finished", _progress(record), failure(error))
         if not record:
             return Status(self.id, "none", {}, {})
         error = StackError(JOB_DIED, cause="the host was restarted or all its processes were killed")
-        return Status(self.id, "died", _progress(record), _failure(error))
-
-
-def _failure(error: StackError) -> dict[str, Any]:
-    return {"error": {"id": error.id, "msg": str(error)}}
+        return Status(self.id, "died", _progress(record), failure(error))
 
 
 def _progress(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -42,6 +42,11 @@ _NAME = re.compile(r"([0-9a-f]{16})\.(lock|json|result\.json|log|tmp|result\.tmp
 _READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
+def failure(error: StackError) -> dict[str, Any]:
+    """How a result says that the job failed."""
+    return {"error": {"id": error.id, "msg": str(error)}}
+
+
 class JobFiles:
     """The files of one job; C(directory) has those of all jobs of the store."""
 

@@ -20,7 +20,7 @@ from typing import Any, Callable
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.detach import fork_detached, run_and_exit
-from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.job_files import MAX_BYTES, JobFiles
+from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.job_files import MAX_BYTES, JobFiles, failure
 from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.reporter import Reporter
 from ansible_collections.mistralrs.stack.plugins.module_utils._process import began
 
@@ -73,7 +73,7 @@ def _run_keeper(files: JobFiles, work: Work) -> int:
         cause = f"signal {code} ({_signal_name(code)})" if code else f"status {os.WEXITSTATUS(status)}"
         error = StackError(JOB_DIED, cause=cause)
         files.log(str(error))
-        files.write("result.json", _failure("died", error))
+        files.write("result.json", {"state": "died", **failure(error)})
     return 0
 
 
@@ -110,13 +110,13 @@ def _run_worker(files: JobFiles, work: Work) -> int:
         is_cancelled = bool(stopping)
         stopping.append(True)
         if is_cancelled:
-            result = _failure("cancelled", StackError(JOB_CANCELLED))
+            result = {"state": "cancelled", **failure(StackError(JOB_CANCELLED))}
         elif isinstance(error, StackError):
-            result = _failure("finished", error)
+            result = {"state": "finished", **failure(error)}
         else:
             log = files.path("log")
             fault = StackError(JOB_FAILED, what=_error_kind(error), where=_error_location(error), log=log)
-            result = _failure("finished", fault)
+            result = {"state": "finished", **failure(fault)}
     files.log("finished" if "ok" in result else result["error"]["msg"])
     files.write("result.json", result)
     return 0
@@ -130,10 +130,6 @@ def _yield_to_others() -> None:
     # The kernel takes the priority at the disk from the niceness.
     with suppress(OSError):
         os.nice(_NICENESS)
-
-
-def _failure(state: str, error: StackError) -> dict[str, Any]:
-    return {"state": state, "error": {"id": error.id, "msg": str(error)}}
 
 
 def _signal_name(number: int) -> str:

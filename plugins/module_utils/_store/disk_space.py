@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._files.existing_folder import existing_folder
 from ansible_collections.mistralrs.stack.plugins.module_utils._files.local import readable, reserve
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.layout import Wanted
 
@@ -34,22 +35,15 @@ STORE_UNUSABLE = Fault(
 )
 
 
-def _existing(path: str) -> str:
-    """Where a directory is or will be."""
-    while not os.path.isdir(path) and path != "/":
-        path = os.path.dirname(path)
-    return path
-
-
 def free_bytes(path: str) -> int:
     """Free space where a directory is or will be."""
-    status = os.statvfs(_existing(path))
+    status = os.statvfs(existing_folder(path))
     return status.f_bavail * status.f_frsize
 
 
 def needed_space(wanted: Wanted, size: int | None) -> None:
     """Refuse what does not fit on the disk; C(size) is what is still to be written."""
-    free, spare = free_bytes(wanted.store), reserve(os.statvfs(_existing(wanted.store)))
+    free, spare = free_bytes(wanted.store), reserve(os.statvfs(existing_folder(wanted.store)))
     if size is not None and size + spare > free:
         need = readable(size + spare)
         raise StackError(NO_SPACE, name=wanted.name, path=wanted.store, free=readable(free), need=need)
