@@ -43,7 +43,7 @@ _value:
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.mistralrs.stack.plugins.plugin_utils._gateway_settings import settings
+from ansible_collections.mistralrs.stack.plugins.plugin_utils._gateway.settings import settings
 
 
 def gateway_settings(given: dict[str, Any]) -> dict[str, Any]:

@@ -266,3 +266,31 @@ def test_counters_are_for_this_host_only(client: httpx.Client, on_host: HostComm
     listening = [line.split()[3] for line in on_host("ss", "-Hltn").splitlines()]
     assert "127.0.0.1:8081" in listening
     assert not [address for address in listening if address.endswith(":80")]
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/health", "/"])
+def test_a_foreign_host_is_refused(client: httpx.Client, path: str) -> None:
+    error_of(client.get(path, headers={"Host": "evil.example"}), 421, "unknown_host")
+
+
+def test_the_name_of_the_handshake_may_be_missing(url: str, trust: ssl.SSLContext, key: str) -> None:
+    """Who calls an address sends none, and is known by the header."""
+    address = urlsplit(url)
+    trust.check_hostname = False
+    with (
+        socket.create_connection((address.hostname, address.port or 443), timeout=10) as connection,
+        trust.wrap_socket(connection) as secured,
+    ):
+        headers = f"Host: 127.0.0.1\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n\r\n"
+        secured.sendall(f"GET /v1/models HTTP/1.1\r\n{headers}".encode())
+        assert secured.recv(15) == b"HTTP/1.1 200 OK"
+
+
+def test_http2_is_offered(url: str, trust: ssl.SSLContext) -> None:
+    trust.set_alpn_protocols(["h2", "http/1.1"])
+    address = urlsplit(url)
+    with (
+        socket.create_connection((address.hostname, address.port or 443), timeout=10) as connection,
+        trust.wrap_socket(connection, server_hostname=address.hostname) as secured,
+    ):
+        assert secured.selected_alpn_protocol() == "h2"

@@ -22,6 +22,7 @@ GOOD: dict[str, Any] = {
     "max_concurrent_requests": 0,
     "queue_timeout": 300,
     "queue_length": 16,
+    "hsts_seconds": 63072000,
     "upstreams": ["127.0.0.1:11434"],
     "addresses": ["192.0.2.1", "2001:db8::1"],
 }

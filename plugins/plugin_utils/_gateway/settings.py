@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
+from ansible_collections.mistralrs.stack.plugins.plugin_utils._gateway import tls
 
 NUMBER = Fault(
     "gateway.number_invalid",
@@ -93,6 +94,7 @@ NUMBERS = {
     "max_concurrent_requests": Range(0, 1000),
     "queue_timeout": Range(1, DAY),
     "queue_length": Range(0, 1000),
+    "hsts_seconds": Range(0, 10 * 366 * DAY),
 }
 # Nginx keeps names in a table whose places are as wide as a line of the processor's cache.
 LONGEST_IN_TABLE = 40
@@ -110,10 +112,17 @@ def settings(given: Mapping[str, Any]) -> dict[str, Any]:
     result["client_max_body_size"] = _size("client_max_body_size", given.get("client_max_body_size"), errors)
     for name in ("credentials_path", "certificate", "private_key"):
         _path(name, given.get(name), name != "credentials_path", errors)
-    result["listen"] = _listen(given, errors)
+    addresses = _listen(given, errors)
+    result["listen"] = addresses
     result["names"] = _names(given.get("server_names"), errors)
     result["nginx_names"] = [_nginx_name(name) for name in result["names"]]
     result["upstreams"] = _upstreams(given.get("upstreams"), errors)
+    tls.check(given, errors)
+    port, alone = result["https_port"], not given.get("default_server")
+    result["listen_lines"] = tls.listen_lines(given, addresses, port, first=alone)
+    result["default_listen_lines"] = tls.listen_lines(given, addresses, port, first=True)
+    result["tls_lines"] = tls.tls_lines(given)
+    result["only_dns_names"] = tls.only_dns_names(result["names"])
     result["errors"] = [str(error) for error in errors]
     return result
 
