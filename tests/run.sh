@@ -52,10 +52,10 @@ reason=$(python tests/scenario/engine/ingredients.py available) || {
 }
 if [ "$all" != --all ]; then
     # shellcheck disable=SC2086
-    part "scenarios" scenarios $engine driver default toolkit image gateway
+    part "scenarios" scenarios $engine driver default toolkit image gateway gateway_tls
 else
     # shellcheck disable=SC2086
-    part "scenarios" scenarios $engine default toolkit gateway
+    part "scenarios" scenarios $engine default toolkit gateway gateway_tls
     # With the slow witnesses, one after the other: drivers are built up to nine times on two releases.
     part "scenario image" env SLOW=1 molecule test --scenario-name image
     part "scenario cuda" molecule test --scenario-name cuda

@@ -81,6 +81,13 @@ options:
         if it still leads to the file that the package brought. One that was changed is left alone.
     type: bool
     default: false
+  worker_connections:
+    version_added: 0.2.0
+    description:
+      - How many connections each worker has to be able to have at the same time, those to the servers behind included.
+      - Raises C(worker_connections) and C(worker_rlimit_nofile) in C(nginx.conf) where they are lower. All else in that
+        file stays. If not given, it is left alone.
+    type: int
   service:
     version_added: 0.2.0
     description:
@@ -160,6 +167,7 @@ error_id:
 
 import fcntl
 import os
+import stat
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -175,6 +183,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._files.staged_tree
 )
 from ansible_collections.mistralrs.stack.plugins.module_utils._module import run_module
 from ansible_collections.mistralrs.stack.plugins.module_utils._nginx import configuration
+from ansible_collections.mistralrs.stack.plugins.module_utils._nginx.main_file import with_room
 from ansible_collections.mistralrs.stack.plugins.module_utils._nginx.service import Running, look, take_up
 
 MISSING = Fault(
@@ -182,6 +191,8 @@ MISSING = Fault(
     "There is no program {program} on this host to test the configuration with.",
     "Install Nginx first.",
 )
+
+MAIN_FILE = "nginx.conf"
 
 
 def loaded_file(module: AnsibleModule, name: str) -> list[Wanted]:
@@ -271,7 +282,19 @@ def run(module: AnsibleModule) -> dict[str, Any]:
 
 
 def wanted_files(module: AnsibleModule, root: str) -> list[Wanted]:
-    return configuration.wanted_files(root, module.params["files"], module.params["secrets"])
+    files = configuration.wanted_files(root, module.params["files"], module.params["secrets"])
+    return files + main_file(root, module.params["worker_connections"])
+
+
+def main_file(root: str, connections: int | None) -> list[Wanted]:
+    """nginx.conf with room for the connections; not on a host that Nginx is yet to be installed on."""
+    path = os.path.join(root, MAIN_FILE)
+    if not connections or not os.path.exists(path):
+        return []
+    with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        text = file.read()
+    content = with_room(text, connections, path).encode("utf-8", "surrogateescape")
+    return [Wanted(MAIN_FILE, content, stat.S_IMODE(os.stat(path).st_mode), False)]
 
 
 def main() -> None:
@@ -293,6 +316,7 @@ def main() -> None:
             # By themselves, since Ansible's own log masks secrets within a list only if they have one line.
             "secrets": {"type": "dict", "default": {}, "no_log": True},
             "remove_stock_site": {"type": "bool", "default": False},
+            "worker_connections": {"type": "int"},
             "service": {"type": "str"},
             "loaded_file": {"type": "str"},
             "loaded_url": {"type": "str"},

@@ -5,8 +5,10 @@ What stands in: systemctl (a script that starts and signals Nginx) and dpkg-quer
 
 from __future__ import annotations
 
+import grp
 import json
 import os
+import pwd
 import shutil
 import socket
 import ssl
@@ -21,7 +23,7 @@ import yaml
 from packages import ROOT, free_port, program, unpacked
 
 PLAN = yaml.safe_load((ROOT / "tests" / "scenario" / "gateway" / "plan.yml").read_text(encoding="utf-8"))
-PACKAGES = ("nginx", "nginx-common", "libnginx-mod-http-js", "python3-cryptography")
+PACKAGES = ("nginx", "nginx-common", "libnginx-mod-http-js", "python3-cryptography", "logrotate")
 SYSTEMCTL = """#!/bin/sh
 # systemctl, as far as the role and its modules ask for it.
 cd {folder}
@@ -88,6 +90,9 @@ class Gateway:
             "mistral_gateway_credentials_path": str(self.credentials),
             "__mistral_gateway_root": str(self.etc),
             "__mistral_gateway_logs": str(folder / "log"),
+            "__mistral_gateway_system": str(folder / "system"),
+            "__mistral_gateway_log_owner": pwd.getpwuid(os.geteuid()).pw_name,
+            "__mistral_gateway_log_group": grp.getgrgid(os.getegid()).gr_name,
             "__mistral_gateway_distribution": "Debian-12",
             "ansible_connection": "local",
             "ansible_become": False,
@@ -99,20 +104,31 @@ class Gateway:
         path.write_text(text)
         path.chmod(0o755)
 
+    def rotate(self, name: str, ends: bool = False) -> subprocess.CompletedProcess[str]:
+        """What the playbook rotate does after its preflight."""
+        self.variables.update(__mistral_gateway_rotated=name, __mistral_gateway_rotation_ends=ends)
+        return self.run(before={"tasks_from": "rotate.yml"})
+
     def apply(self, *arguments: str, **changed: Any) -> str:
         """Run the role; what Ansible says. Raises AssertionError if it fails."""
         done = self.run(*arguments, **changed)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def run(self, *arguments: str, **changed: Any) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *arguments: str, before: dict[str, str] | None = None, **changed: Any
+    ) -> subprocess.CompletedProcess[str]:
         variables = {**self.variables, **{f"mistral_gateway_{name}": value for name, value in changed.items()}}
-        play = {
+        play: dict[str, Any] = {
             "hosts": "localhost",
             "gather_facts": True,
             "gather_subset": ["!all", "network"],
             "roles": [{"role": "mistralrs.stack.mistral_gateway"}],
         }
+        if before:
+            play["pre_tasks"] = [
+                {"ansible.builtin.include_role": {"name": "mistralrs.stack.mistral_gateway", **before}}
+            ]
         (self.folder / "play.yml").write_text(yaml.safe_dump([play]))
         (self.folder / "variables.json").write_text(json.dumps(variables))
         environment = {
@@ -154,8 +170,7 @@ class Gateway:
 
     def owned(self) -> list[str]:
         """The files of the role, below its folder."""
-        others = ("nginx.conf", "loaded.conf")
-        paths = [path for path in self.etc.rglob("*") if path.is_file() and path.name not in others]
+        paths = [path for path in self.etc.rglob("*") if path.is_file() and path.name != "loaded.conf"]
         paths = [path for path in paths if not path.name.startswith(".")]
         return sorted(str(path.relative_to(self.etc)) for path in paths)
 

@@ -231,7 +231,7 @@ def test_the_errors_of_nginx_itself(gateway: Gateway) -> None:
 
 # --- What runs is what lies there.
 
-KEYS = [{"name": "default"}, {"name": "other", "key": "sk-0123456789abcdefghij"}]
+KEYS = [{"name": "default"}, {"name": "other", "key": "Wq7Rz2mXk9LpTf4VbN8s"}]
 
 
 def status(gateway: Gateway, key: str) -> int:
@@ -486,6 +486,50 @@ def test_clients_are_told_of_a_certificate_only_when_nginx_shows_it(gateway: Gat
     assert (gateway.credentials / "ca.pem").read_text() == trusted
 
 
+# --- A key is rotated.
+
+
+def test_both_keys_are_valid_while_one_is_rotated(gateway: Gateway) -> None:
+    gateway.apply()
+    old, workers = gateway.key, gateway.workers()
+    body = {"prompt": "slow", "stream": True}
+    with gateway.client() as client, client.stream("POST", "/v1/completions", json=body) as answer:
+        lines = answer.iter_lines()
+        next(lines)
+        assert gateway.rotate("default").returncode == 0
+        assert set(gateway.workers()) != set(workers)
+        assert list(lines)[-2] == "data: [DONE]"
+    new = gateway.key
+    assert new != old
+    assert (status(gateway, old), status(gateway, new)) == (200, 200)
+    assert "changed=0" in gateway.apply()
+    assert "[gateway.rotation_under_way]" in gateway.rotate("default").stdout
+    assert gateway.rotate("default", ends=True).returncode == 0
+    assert (status(gateway, old), status(gateway, new)) == (401, 200)
+    assert gateway.key == new
+    done = gateway.rotate("default", ends=True)
+    assert "[gateway.rotation_not_begun]" in done.stdout
+    assert "[gateway.rotate_unknown_key]" in gateway.rotate("nobody").stdout
+    assert new not in done.stdout
+
+
+def test_a_rotation_that_was_killed_between_its_files_begins_anew(gateway: Gateway) -> None:
+    gateway.apply()
+    old = gateway.key
+    (gateway.credentials / "api-key-default.before").write_text(f"{old}\n")
+    assert gateway.rotate("default").returncode == 0
+    assert gateway.key != old
+    assert status(gateway, old) == 200
+    assert gateway.rotate("default", ends=True).returncode == 0
+
+
+def test_a_key_that_can_be_guessed_is_refused(gateway: Gateway) -> None:
+    done = gateway.run(api_keys=[{"name": "default", "key": "changeme-changeme-changeme"}])
+    assert "[gateway.api_key_weak]" in done.stdout
+    assert "changeme-changeme" not in done.stdout
+    assert "changed=0" in done.stdout
+
+
 # --- Addresses of IPv6, and paths in the home folder.
 
 
@@ -494,7 +538,7 @@ def test_an_address_of_ipv6_has_one_form(gateway: Gateway) -> None:
     names = ["2001:0db8::0001", "LOCALHOST", "localhost", "127.0.0.1", long, f"*.{long}"]
     gateway.apply(listen_address="::1", server_names=names)
     text = (gateway.etc / "conf.d" / "mistral.conf").read_text()
-    assert f"listen [::1]:{gateway.port} ssl;" in text
+    assert f"listen [::1]:{gateway.port} ssl http2;" in text
     assert "server_name [2001:db8::1] localhost 127.0.0.1 " in text
     assert "changed=0" in gateway.apply(listen_address="[::1]", server_names=names)
     assert not load(gateway)["changed"]

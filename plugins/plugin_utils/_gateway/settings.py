@@ -9,12 +9,13 @@ Note that this plugin util is **PRIVATE** to the collection. It can have breakin
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
-from ansible_collections.mistralrs.stack.plugins.plugin_utils._gateway import tls
+from ansible_collections.mistralrs.stack.plugins.plugin_utils._gateway import acme, tls
 
 NUMBER = Fault(
     "gateway.number_invalid",
@@ -23,7 +24,7 @@ NUMBER = Fault(
 )
 SAME_PORT = Fault(
     "gateway.ports_equal",
-    "'mistral_gateway_https_port' and 'mistral_gateway_status_port' are both {port}.",
+    "'mistral_gateway_{first}' and 'mistral_gateway_{second}' are both {port}.",
     "Choose another one of the two.",
 )
 RENEWED_ALWAYS = Fault(
@@ -67,6 +68,11 @@ LIST = Fault(
     "'{name}' is {value!r}, which is not a list of texts.",
     "Write a list, an entry a line, each after a dash.",
 )
+MEMORY = Fault(
+    "gateway.memory_limit_invalid",
+    "'mistral_gateway_memory_limit' is {value!r}, which is not an amount of memory of at least 64M.",
+    "Give a whole number and M or G, 2G for example, or leave it empty.",
+)
 PATH = Fault(
     "gateway.path_invalid",
     "'{name}' is {value!r}, which is not a path.",
@@ -86,6 +92,7 @@ DAY = 86_400
 NUMBERS = {
     "https_port": Range(1, 65_535),
     "status_port": Range(1, 65_535),
+    "http_port": Range(1, 65_535),
     "certificate_days": Range(1, 36_500),
     "certificate_renew_days": Range(0, 36_500),
     "read_timeout": Range(1, DAY),
@@ -94,22 +101,27 @@ NUMBERS = {
     "max_concurrent_requests": Range(0, 1000),
     "queue_timeout": Range(1, DAY),
     "queue_length": Range(0, 1000),
+    "max_connections": Range(0, 500_000),
+    "stop_timeout": Range(0, 3600),
+    "log_days": Range(1, 3660),
     "hsts_seconds": Range(0, 10 * 366 * DAY),
 }
 # Nginx keeps names in a table whose places are as wide as a line of the processor's cache.
 LONGEST_IN_TABLE = 40
+# One request of the usual size and what Nginx itself takes.
+LEAST_MEMORY_MB = 64
 
 
 def settings(given: Mapping[str, Any]) -> dict[str, Any]:
     """The variables in the form in which the role uses them; below C(errors) what is wrong with them, a line each."""
     errors: list[StackError] = []
     result: dict[str, Any] = {name: _number(name, given.get(name), errors) for name in NUMBERS}
-    if result["https_port"] and result["https_port"] == result["status_port"]:
-        errors.append(StackError(SAME_PORT, port=result["https_port"]))
+    _ports(result, bool(given.get("acme")), errors)
     days, renew = result["certificate_days"], result["certificate_renew_days"]
     if days and renew is not None and renew >= days:
         errors.append(StackError(RENEWED_ALWAYS, days=days, renew=renew))
     result["client_max_body_size"] = _size("client_max_body_size", given.get("client_max_body_size"), errors)
+    _memory(given.get("memory_limit"), errors)
     for name in ("credentials_path", "certificate", "private_key"):
         _path(name, given.get(name), name != "credentials_path", errors)
     addresses = _listen(given, errors)
@@ -118,6 +130,8 @@ def settings(given: Mapping[str, Any]) -> dict[str, Any]:
     result["nginx_names"] = [_nginx_name(name) for name in result["names"]]
     result["upstreams"] = _upstreams(given.get("upstreams"), errors)
     tls.check(given, errors)
+    if given.get("acme"):
+        acme.check(given, result["names"], errors)
     port, alone = result["https_port"], not given.get("default_server")
     result["listen_lines"] = tls.listen_lines(given, addresses, port, first=alone)
     result["default_listen_lines"] = tls.listen_lines(given, addresses, port, first=True)
@@ -136,6 +150,13 @@ def _number(name: str, value: Any, errors: list[StackError]) -> int | None:
     return None
 
 
+def _ports(numbers: Mapping[str, int | None], acme_wanted: bool, errors: list[StackError]) -> None:
+    names = ["https_port", "status_port"] + (["http_port"] if acme_wanted else [])
+    for first, second in itertools.combinations(names, 2):
+        if numbers[first] and numbers[first] == numbers[second]:
+            errors.append(StackError(SAME_PORT, first=first, second=second, port=numbers[first]))
+
+
 def _size(name: str, value: Any, errors: list[StackError]) -> str:
     match = re.fullmatch("([0-9]{1,10})([kKmM]?)", "" if isinstance(value, bool) else str(value))
     if match:
@@ -144,6 +165,12 @@ def _size(name: str, value: Any, errors: list[StackError]) -> str:
             return match.group(0)
     errors.append(StackError(SIZE, name=f"mistral_gateway_{name}", value=value))
     return ""
+
+
+def _memory(value: Any, errors: list[StackError]) -> None:
+    match = re.fullmatch("([1-9][0-9]{0,6})([MG])", value) if isinstance(value, str) else None
+    if value != "" and (match is None or int(match[1]) * {"M": 1, "G": 1024}[match[2]] < LEAST_MEMORY_MB):
+        errors.append(StackError(MEMORY, value=value))
 
 
 def _path(name: str, value: Any, may_be_empty: bool, errors: list[StackError]) -> None:

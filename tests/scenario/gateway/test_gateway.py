@@ -243,7 +243,7 @@ def test_neither_key_nor_prompt_is_in_a_log(client: httpx.Client, key: str, on_h
 
 def test_the_access_log_is_json_and_names_the_client(client: httpx.Client, key: str, on_host: HostCommand) -> None:
     request_id = client.get("/v1/models?secret=1").headers["X-Request-Id"]
-    lines = on_host("tail", "-n", "50", "/var/log/nginx/mistral-access.log").splitlines()
+    lines = on_host("tail", "-n", "50", "/var/log/nginx/mistral-access.json").splitlines()
     entry = next(entry for entry in map(json.loads, lines) if entry["request_id"] == request_id)
     assert entry["client"]
     assert key not in json.dumps(entry)
@@ -294,3 +294,35 @@ def test_http2_is_offered(url: str, trust: ssl.SSLContext) -> None:
         trust.wrap_socket(connection, server_hostname=address.hostname) as secured,
     ):
         assert secured.selected_alpn_protocol() == "h2"
+
+
+def test_nginx_has_room_for_thousands_of_clients(on_host: HostCommand) -> None:
+    main = on_host("cat", "/run/nginx.pid").strip()
+    worker = on_host("pgrep", "-P", main).split()[0]
+    assert int(re.findall(r"Max open files +(\d+)", on_host("cat", f"/proc/{worker}/limits"))[0]) >= 8192
+    assert "worker_connections 8192;" in on_host("cat", "/etc/nginx/nginx.conf")
+
+
+def test_a_stop_waits_for_answers(on_host: HostCommand) -> None:
+    said = on_host("systemctl", "show", "nginx", "--property=ExecStop,TimeoutStopUSec,NeedDaemonReload")
+    assert "QUIT/30" in said
+    assert "QUIT/5" not in said
+    assert "TimeoutStopUSec=35s" in said
+    assert "NeedDaemonReload=no" in said
+
+
+def test_the_access_log_is_rotated_and_not_for_everybody(client: httpx.Client, on_host: HostCommand) -> None:
+    log = "/var/log/nginx/mistral-access.json"
+    assert on_host("stat", "-c", "%a %U %G", log).strip() == "640 www-data adm"
+    client.get("/v1/models")
+    on_host(
+        "sh",
+        "-c",
+        f"rm -f {log}-*; logrotate -f /etc/logrotate.d/mistral-gateway",
+    )
+    rotated = on_host("sh", "-c", f"ls {log}-*").split()
+    assert len(rotated) == 1
+    assert on_host("stat", "-c", "%a", rotated[0]).strip() == "640"
+    request_id = client.get("/v1/models").headers["X-Request-Id"]
+    assert request_id in on_host("cat", log)
+    on_host("rm", rotated[0])

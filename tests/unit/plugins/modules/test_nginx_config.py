@@ -14,12 +14,13 @@ Run = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(mode: str = "0644") -> dict[str, Any]:
+    def call(mode: str = "0644", **more: Any) -> dict[str, Any]:
         arguments = {
             "root": str(tmp_path / "nginx"),
             "files": [{"path": "a.conf", "content": "new\n", "mode": mode}],
             "program": "/bin/true",
             "_ansible_remote_tmp": str(tmp_path),
+            **more,
         }
         with patch_module_args(arguments), pytest.raises(SystemExit):
             nginx_config.main()
@@ -51,3 +52,21 @@ def test_a_folder_that_cannot_be_copied(tmp_path: Path, run: Run) -> None:
     assert f"in {root} could not be written: {root}/b.conf: `{root}/b.conf` is a named pipe. " in result["msg"]
     assert not (root / "a.conf").exists()
     assert not list(tmp_path.glob("**/nginx-*")), "the copy is removed"
+
+
+def test_room_for_connections_is_made_in_the_main_file(tmp_path: Path, run: Run) -> None:
+    main = tmp_path / "nginx" / "nginx.conf"
+    main.parent.mkdir()
+    main.write_text("events { worker_connections 768; }\n")
+    main.chmod(0o640)
+    assert run(worker_connections=2000)["changed_files"] == [str(main.parent / "a.conf"), str(main)]
+    assert main.read_text() == "worker_rlimit_nofile 2512;\nevents { worker_connections 2000; }\n"
+    assert main.stat().st_mode & 0o7777 == 0o640
+    assert run(worker_connections=1000)["changed"] is False
+
+
+def test_a_main_file_without_the_block(tmp_path: Path, run: Run) -> None:
+    (tmp_path / "nginx").mkdir()
+    (tmp_path / "nginx" / "nginx.conf").write_text("include other.conf;\n")
+    assert run(worker_connections=2000)["error_id"] == "gateway.events_not_found"
+    assert not (tmp_path / "nginx" / "a.conf").exists()
