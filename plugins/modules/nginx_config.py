@@ -251,7 +251,7 @@ def change(module: AnsibleModule, root: str, files: list[Wanted]) -> dict[str, A
     current = identity(root, paths)
     marks = loaded_file(module, current)
     stale = changes(root, marks)
-    configuration.check(module.run_command, program, root, todo + stale, module.tmpdir)
+    configuration.check(module.run_command, program, root, todo, stale, module.tmpdir)
     result["tested"] = True
 
     running = None

@@ -104,25 +104,26 @@ def difference(root: str, change: Change) -> dict[str, str]:
     return {"before_header": path, "after_header": path, "before": before, "after": after}
 
 
-def check(run: Command, program: str, root: str, todo: list[Change], folder: str) -> None:
-    """Have Nginx test the configuration as it will be, in a copy below C(folder).
+def check(run: Command, program: str, root: str, todo: list[Change], marks: list[Change], folder: str) -> None:
+    """Have Nginx test the configuration as it will be, in a copy below C(folder). C(marks) only name what lies there.
 
     Raises StackError C(gateway.configuration_rejected), and C(gateway.configuration_broken) if nothing would change;
     OSError if there is no room for the copy.
     """
-    if not todo:
+    if not todo and not marks:
         problem = refusal(run, program, root)
         if problem:
             raise StackError(BROKEN, root=root, problem=problem)
         return
     stage = tempfile.mkdtemp(prefix="nginx-", dir=folder)
     try:
-        stage_copy(root, stage, todo)
+        stage_copy(root, stage, todo + marks)
         problem = refusal(run, program, stage)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
     if problem:
-        raise StackError(REJECTED, problem=problem.replace(stage, root))
+        problem = problem.replace(stage, root)
+        raise StackError(REJECTED, problem=problem) if todo else StackError(BROKEN, root=root, problem=problem)
 
 
 def refusal(run: Command, program: str, folder: str) -> str:

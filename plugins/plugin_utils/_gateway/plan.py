@@ -14,17 +14,12 @@ from typing import Any
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._version_number import parse
-from ansible_collections.mistralrs.stack.plugins.plugin_utils._gateway import jwks, keys
+from ansible_collections.mistralrs.stack.plugins.plugin_utils._gateway import firewall, jwks, keys
 
 ORIGIN = Fault(
     "gateway.cors_origin_invalid",
     "'mistral_gateway_cors_origins' holds {value!r}, which is no origin of a web page.",
     "Give it as browsers send it, without a path: https://chat.example.org or http://localhost:3000, or '*' for all.",
-)
-NETWORK = Fault(
-    "gateway.network_invalid",
-    "'{name}' holds {value!r}, which is not a network.",
-    "Give addresses or networks such as 192.0.2.0/24 or 2001:db8::/32.",
 )
 JWT_FIELD = Fault(
     "gateway.jwt_field_missing",
@@ -71,9 +66,7 @@ def problems(given: Mapping[str, Any]) -> list[StackError]:
     for value in given.get("cors_origins") or []:
         if not (isinstance(value, str) and _ORIGIN.fullmatch(value)):
             errors.append(StackError(ORIGIN, value=value))
-    for value in given.get("ollama_open_networks") or []:
-        if keys.network(value) is None:
-            errors.append(StackError(NETWORK, name="mistral_gateway_ollama_open_networks", value=value))
+    firewall.networks("ollama_open_networks", given.get("ollama_open_networks") or [], errors)
     _api_problems(given.get("apis"), str(engine.get("version") or ""), errors)
     jwt = given.get("jwt") or {}
     if jwt:

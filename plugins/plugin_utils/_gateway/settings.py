@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
-from ansible_collections.mistralrs.stack.plugins.plugin_utils._gateway import acme, tls
+from ansible_collections.mistralrs.stack.plugins.plugin_utils._gateway import acme, firewall, tls
 
 NUMBER = Fault(
     "gateway.number_invalid",
@@ -104,6 +104,9 @@ NUMBERS = {
     "max_connections": Range(0, 500_000),
     "stop_timeout": Range(0, 3600),
     "log_days": Range(1, 3660),
+    "connections_per_address": Range(0, 1_000_000),
+    "fail2ban_attempts": Range(1, 100_000),
+    "fail2ban_ban_minutes": Range(1, 525_600),
     "hsts_seconds": Range(0, 10 * 366 * DAY),
 }
 # Nginx keeps names in a table whose places are as wide as a line of the processor's cache.
@@ -137,6 +140,9 @@ def settings(given: Mapping[str, Any]) -> dict[str, Any]:
     result["default_listen_lines"] = tls.listen_lines(given, addresses, port, first=True)
     result["tls_lines"] = tls.tls_lines(given)
     result["only_dns_names"] = tls.only_dns_names(result["names"])
+    # Not the port for ACME: an authority asks from where it likes.
+    result["firewall"] = firewall.table({**given, **result}, [port], errors)
+    firewall.networks("fail2ban_ignored_networks", given.get("fail2ban_ignored_networks") or [], errors)
     result["errors"] = [str(error) for error in errors]
     return result
 
