@@ -197,6 +197,24 @@ describe('json.splice', function()
   end)
 end)
 
+describe('json.build', function()
+  it('puts strings and spans together', function()
+    local text = '{"a":{"x": "y\\n"},"b":1}'
+    assert.equal('<1>{"x": "y\\n"}', json.build(text, {'<', 23, 23, '>', 6, 17}))
+    assert.equal('', json.build(text, {}))
+    assert.equal('', json.build(text, {5, 4}))
+    assert.has_error(function() json.build(text, {24, 27}) end)
+    assert.has_error(function() json.build(text, {0, 2}) end)
+  end)
+
+  it('writes a span as the inside of a string', function()
+    local bytes = {}
+    for code = 0, 255 do bytes[#bytes + 1] = string.char(code) end
+    local text = table.concat(bytes)
+    assert.equal(json.quote(text), json.build(text, {'"', json.escaped, 1, 256, '"'}))
+  end)
+end)
+
 describe('json.decode and json.encode', function()
   it('tell lists, objects and null apart', function()
     local text = '{"a":[],"b":{},"c":null,"d":[1,2.5,-3e2],"e":"\\u00e4\\n","f":true,"g":9007199254740991}'
