@@ -64,6 +64,20 @@ describe('json.check', function()
     assert.same({nil, 'The body is empty: send a JSON object.'}, {json.check(' \n')})
   end)
 
+  it('looks at every byte of long strings', function()
+    for length = 30, 80 do
+      for _, bad in ipairs {'\1', '\31', '\0', '\n', '"', '\\'} do
+        for _, plain in ipairs {'a', '\255', '\128', '!', '#', '[', ']', ' ', '\127'} do
+          for at = length - 12, length do
+            local text = '["' .. plain:rep(at - 1) .. bad .. plain:rep(length - at) .. '"]'
+            assert.is_nil(json.check(text))
+            assert.is_true(json.check('["' .. plain:rep(length) .. '"]'))
+          end
+        end
+      end
+    end
+  end)
+
   it('has a sentence for each bound', function()
     local _, sentence = json.check('[1]', {bytes = 2})
     assert.equal('The body is larger than 2 bytes.', sentence)
