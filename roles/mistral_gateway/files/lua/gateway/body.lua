@@ -5,11 +5,12 @@
 --   rules           = body.rules(plan)
 --   out, request    = body.prepare(rules, kind, text, allowed, checked)     kind: the path below /v1/
 --   nil, problem                                                           (as errors.problem makes it)
+--   boolean         = body.is_refused(name)                                whether a field of this name is for no client
 --
 -- allowed: the names of the models that this key may use, {name = true}, or nil. checked: the text is known to be JSON.
 -- request: model (of the plan), stream (boolean), n, max_tokens (the bound that the engine gets, or nil), ignored (names of
--- fields that the engine does not get, or nil), has_tools, has_media, input_text, from, to (where the messages, the prompt or
--- the input lie: what the turns of a conversation begin with; from and to are nil for some kinds).
+-- fields that the engine does not get, or nil), has_tools, has_media, from, to (where in the text the messages, the prompt or
+-- the input lie: what the turns of a conversation begin with; nil for some kinds).
 -- rules: plan, index (of models), features (what this line of the engine has: json_object, tool_required, messages),
 -- exclusive, most_choices, defaults ({name, text} in order), limits (by model).
 local json = require 'gateway.json'
@@ -208,6 +209,10 @@ local function put_model(work, all)
   return ''
 end
 
+function body.is_refused(name)
+  return fields.refused[name] ~= nil
+end
+
 function body.prepare(rules, kind, text, allowed, checked)
   local ok, sentence = checked, nil
   if not ok then ok, sentence = json.check(text) end
@@ -245,7 +250,7 @@ function body.prepare(rules, kind, text, allowed, checked)
   local input = work.input
   return out, {
     model = work.model, kind = kind, stream = work.given.stream == true, n = work.n, max_tokens = work.max_tokens,
-    ignored = work.ignored, has_tools = work.has_tools, has_media = work.has_media, input_text = text,
+    ignored = work.ignored, has_tools = work.has_tools, has_media = work.has_media,
     from = input and input.from, to = input and input.to,
   }
 end

@@ -1,18 +1,20 @@
 -- Ollama's API in front of the engine: its requests as the engine's, the engine's answers as Ollama's.
 --
---   out, request = ollama.prepare(rules, call, text, allowed, now)    call: chat, generate, embed, embeddings
+--   out, request = ollama.prepare(rules, call, text, allowed, now, id)    call: chat, generate, embed, embeddings
 --   nil, problem
---   false, request                            request.answer is the whole answer: the engine is not needed
---   text         = ollama.answer(request, engine_text, now)           a whole answer; nil and a problem if it can't be read
---   translator   = ollama.stream(request, now)
+--   text         = ollama.answer(request, engine_text, now)    a whole answer; nil and a problem if it can't be read
+--   translator   = ollama.stream(request, now, id)
 --     out, done  = translator:feed(line)      a line of the engine's stream, without its line feed
 --     out        = translator:fail(code, message, id)
 --     out        = translator:finish()        the engine has ended without [DONE]
---   text         = ollama.refused(call)       why pull, push, create, copy, delete are not here
+--   name         = ollama.name(text)          the model that a body names, or nil
+--   problem      = ollama.refusal(call)       why pull, push, create, copy, delete are not here
 --
--- request: as body.prepare makes it, and kind (the engine's path below /v1/), call, asked (the model's name as a JSON literal),
--- content_type, answer (a model is to be loaded, or the input is empty).
--- now: the time in RFC 3339, as "2026-11-26T23:44:36.123456Z".
+-- request: as body.prepare makes it (from and to are places in the client's text), and path (at the engine), call, asked (the
+-- model's name as a JSON literal), translator (of a stream) or answer (a function of the engine's text that returns the whole
+-- answer). Where the engine is not needed, since a model is to be loaded or an input is empty: answer_now (the whole answer)
+-- and is_stream.
+-- now: seconds since 1970. id: the request's.
 -- Numbers, texts and schemas are moved as they stand: a request is built from spans of the client's.
 local json = require 'gateway.json'
 local body = require 'gateway.body'
@@ -26,8 +28,6 @@ local wrong = edits.wrong
 
 local ollama = {}
 
-ollama.NDJSON, ollama.JSON = 'application/x-ndjson', 'application/json; charset=utf-8'
-
 local REFUSED = {
   pull = 'Models are not pulled here: add the model to mistral_models_catalog and run the playbook.',
   push = 'Models are not pushed from here.',
@@ -36,7 +36,7 @@ local REFUSED = {
   delete = 'Models are not deleted here: take the model out of mistral_models_catalog and run the playbook.',
 }
 
-function ollama.refused(call)
+function ollama.refusal(call)
   return errors.problem(501, REFUSED[call] or 'This part of Ollama’s API is not here.', 'not_implemented')
 end
 
@@ -103,12 +103,15 @@ local function unloads(work, field)
   return field ~= nil and (edits.number(work, field) == 0 or edits.one_of(work, field, {'0', '0s', '0m', '0h'}) ~= nil)
 end
 
+local function time(now)
+  return os.date('!%Y-%m-%dT%H:%M:%SZ', now)
+end
+
 -- What `ollama run` asks to have a model loaded; it is.
-local function loaded(work, at, call, request, now)
+local function load_answer(work, at, call, request, now)
   local said = call == 'chat' and '"message":{"role":"assistant","content":""}' or '"response":""'
-  request.answer = '{"model":' .. request.asked .. ',"created_at":"' .. now .. '",' .. said .. ',"done":true,"done_reason":"'
+  return '{"model":' .. request.asked .. ',"created_at":"' .. time(now) .. '",' .. said .. ',"done":true,"done_reason":"'
     .. (unloads(work, at.keep_alive) and 'unload' or 'load') .. '"}\n'
-  return false, request
 end
 
 -- The pieces of the engine's request; its path, or nil and a problem.
@@ -167,7 +170,16 @@ local function find_model(work, at, allowed)
   return field, model
 end
 
-function ollama.prepare(rules, call, text, allowed, now)
+local NAMED = json.known {'model', 'name'}
+
+function ollama.name(text)
+  local found = json.check(text) and json.members(text, nil, nil, NAMED)
+  local field = found and (found.at.model or found.at.name)
+  if not field or field.kind ~= 'string' or field.to - field.from > 1024 then return nil end
+  return (json.string(text, field.from, field.to))
+end
+
+function ollama.prepare(rules, call, text, allowed, now, id)
   local ok, sentence = json.check(text)
   if not ok then
     return nil, wrong(sentence, nil, 'invalid_json', #text > json.limits.bytes and 413 or 400)
@@ -182,15 +194,19 @@ function ollama.prepare(rules, call, text, allowed, now)
   local streams = not embeds and not (at.stream and at.stream.kind == 'false')
   local request = {
     call = call, asked = sub(text, field.from, field.to), model = model, stream = streams, n = 1,
-    content_type = streams and ollama.NDJSON or ollama.JSON,
   }
   local needed = at[NEEDS[call]]
   if is_empty(work, needed) and not (call == 'generate' and not is_empty(work, at.images)) then
-    if call == 'chat' or call == 'generate' then return loaded(work, at, call, request, now) end
-    request.answer = call == 'embeddings' and '{"embedding":[]}\n' or '{"model":' .. request.asked .. ',"embeddings":[]}\n'
-    return false, request
+    request.is_stream = streams
+    if call == 'chat' or call == 'generate' then
+      request.answer_now = load_answer(work, at, call, request, now)
+    else
+      request.answer_now = call == 'embeddings' and '{"embedding":[]}\n' or '{"model":' .. request.asked .. ',"embeddings":[]}\n'
+    end
+    return '', request
   end
-  if call == 'generate' and is_empty(work, needed) then return nil, wrong('prompt is required', 'prompt') end
+  if not needed then return nil, wrong('prompt is required', 'prompt') end
+  request.from, request.to = needed.from, needed.to
   work.model = model
   local out = {'{"model":' .. json.quote(model.id)}
   local kind
@@ -213,6 +229,15 @@ function ollama.prepare(rules, call, text, allowed, now)
   if not prepared then return nil, of_body end
   for name, value in pairs(of_body) do
     if request[name] == nil then request[name] = value end
+  end
+  request.path = '/v1/' .. kind
+  if streams then
+    request.translator = ollama.stream(request, now, id)
+  else
+    request.answer = function(engine_text)
+      local answer, unread = ollama.answer(request, engine_text, now)
+      return answer or errors.body('ollama', unread, id)
+    end
   end
   return prepared, request
 end
@@ -319,18 +344,18 @@ function ollama.answer(request, text, now)
   local content, thinking, calls
   if choice.text then content = literal(text, choice.text) else content, thinking, calls = read_said(text, choice.message) end
   local reason = literal(text, choice.finish_reason)
-  return '{"model":' .. request.asked .. ',"created_at":"' .. now .. '",' .. said(request, content, thinking, calls)
+  return '{"model":' .. request.asked .. ',"created_at":"' .. time(now) .. '",' .. said(request, content, thinking, calls)
     .. ending(reason == '"length"' and 'length' or 'stop', read_usage(text, at.usage)) .. '}\n'
 end
 
 local Translator = {}
 Translator.__index = Translator
 
-function ollama.stream(request, now)
-  local start = '{"model":' .. request.asked .. ',"created_at":"' .. now .. '",'
+function ollama.stream(request, now, id)
+  local start = '{"model":' .. request.asked .. ',"created_at":"' .. time(now) .. '",'
   local chats = request.call == 'chat'
   return setmetatable({
-    request = request, start = start, events = 0,
+    request = request, start = start, events = 0, id = id, content_type = 'application/x-ndjson',
     text_start = start .. (chats and '"message":{"role":"assistant","content":"' or '"response":"'),
     text_end = chats and '"},"done":false}\n' or '","done":false}\n',
   }, Translator)

@@ -3,7 +3,7 @@ local body = require 'gateway.body'
 local ollama = require 'gateway.ollama'
 local recordings = require 'recordings'
 
-local NOW = '2026-11-26T23:44:36.123456Z'
+local NOW, TIME = 1795736676, '2026-11-26T23:44:36Z'
 local RULES = body.rules {
   line = '0.9.2', default_model = 'tiny', queue = {running = 8, waiting = 1}, models = {{id = 'tiny', names = {'tiny:1b'}}, {id = 'seer', images = true}},
 }
@@ -37,13 +37,19 @@ describe('a request of /api/chat', function()
     assert.equal('chat/completions', request.kind)
     assert.is_true(request.stream)
     assert.equal('"tiny:1b"', request.asked)
-    assert.equal('application/x-ndjson', request.content_type)
+    assert.equal('application/x-ndjson', request.translator.content_type)
+    assert.equal('/v1/chat/completions', request.path)
+    assert.same({16, 54}, {request.from, request.to})
     assert.equal('tiny', request.model.id)
-    assert.equal('[{"role":"user","content":"Hi \\u00e9"}]', request.input_text:sub(request.from, request.to))
     out, request = prepared('chat', chat ',"stream":false')
     assert.is_truthy(out:find('"stream":false', 1, true))
-    assert.equal('application/json; charset=utf-8', request.content_type)
     assert.is_false(request.stream)
+    assert.is_nil(request.translator)
+    assert.matches('"content":"a"', request.answer '{"choices":[{"finish_reason":"stop","message":{"content":"a"}}]}')
+    assert.matches('^{"error":"', request.answer '')
+    assert.equal('tiny:1b', ollama.name '{"model":"tiny:1b","verbose":true}')
+    assert.equal('a', ollama.name '{"name":"a"}')
+    for _, none in ipairs {'', '{}', '{"name":1}', '[]', '{"name"'} do assert.is_nil(ollama.name(none)) end
   end)
 
   it('has Ollama’s options under the engine’s names', function()
@@ -112,9 +118,9 @@ describe('a request of /api/chat', function()
     for text, reason in pairs {['{"model":"tiny:1b"}'] = 'load', ['{"model":"tiny:1b","messages":[]}'] = 'load', ['{"model":"tiny:1b","messages":[],"keep_alive":0}'] = 'unload',
       ['{"model":"tiny:1b","keep_alive":"0s"}'] = 'unload'} do
       local out, request = ollama.prepare(RULES, 'chat', text, nil, NOW)
-      assert.is_false(out)
-      assert.equal('{"model":"tiny:1b","created_at":"' .. NOW .. '","message":{"role":"assistant","content":""},"done":true,"done_reason":"' .. reason .. '"}\n',
-        request.answer)
+      assert.equal('', out)
+      assert.equal('{"model":"tiny:1b","created_at":"' .. TIME .. '","message":{"role":"assistant","content":""},"done":true,"done_reason":"' .. reason .. '"}\n',
+        request.answer_now)
     end
   end)
 
@@ -128,8 +134,8 @@ describe('a request of /api/chat', function()
     problem_of('chat', '[]')
     assert.is_nil((ollama.prepare(RULES, 'chat', chat(), {seer = true}, NOW)))
     for _, call in ipairs {'pull', 'push', 'create', 'copy', 'delete', 'blobs'} do
-      assert.equal(501, ollama.refused(call).status)
-      assert.is_true(#ollama.refused(call).message > 20)
+      assert.equal(501, ollama.refusal(call).status)
+      assert.is_true(#ollama.refusal(call).message > 20)
     end
   end)
 end)
@@ -148,8 +154,8 @@ describe('a request of the other calls', function()
     assert.is_truthy(out:find('{"type":"text","text":"?"},{"type":"image_url","image_url":{"url":"data:image/png;base64,iVBORw0K"}}', 1, true))
     for _, empty in ipairs {'{"model":"tiny"}', '{"model":"tiny","prompt":""}', '{"model":"tiny","prompt":null,"stream":false}'} do
       out, request = ollama.prepare(RULES, 'generate', empty, nil, NOW)
-      assert.is_false(out)
-      assert.equal('{"model":"tiny","created_at":"' .. NOW .. '","response":"","done":true,"done_reason":"load"}\n', request.answer)
+      assert.equal('', out)
+      assert.equal('{"model":"tiny","created_at":"' .. TIME .. '","response":"","done":true,"done_reason":"load"}\n', request.answer_now)
     end
     problem_of('generate', '{"model":"tiny","prompt":1}')
   end)
@@ -161,11 +167,11 @@ describe('a request of the other calls', function()
     assert.is_false(request.stream)
     assert.equal('{"model":"tiny","input":"a"}', (prepared('embeddings', '{"model":"tiny","prompt":"a"}')))
     out, request = ollama.prepare(RULES, 'embed', '{"model":"tiny","input":[]}', nil, NOW)
-    assert.is_false(out)
-    assert.equal('{"model":"tiny","embeddings":[]}\n', request.answer)
+    assert.equal('', out)
+    assert.equal('{"model":"tiny","embeddings":[]}\n', request.answer_now)
     out, request = ollama.prepare(RULES, 'embeddings', '{"model":"tiny","prompt":""}', nil, NOW)
-    assert.is_false(out)
-    assert.equal('{"embedding":[]}\n', request.answer)
+    assert.equal('', out)
+    assert.equal('{"embedding":[]}\n', request.answer_now)
   end)
 end)
 
@@ -179,7 +185,7 @@ describe('an answer', function()
       .. '"total_completion_time_sec":1.612}}'
     local ending = '"done":true,"done_reason":"length","total_duration":9091000000,"load_duration":0,"prompt_eval_count":43,"prompt_eval_duration":7477000000,'
       .. '"eval_count":8,"eval_duration":1612000000}\n'
-    local start = '{"model":"tiny:1b","created_at":"' .. NOW .. '",'
+    local start = '{"model":"tiny:1b","created_at":"' .. TIME .. '",'
     assert.equal(start .. '"message":{"role":"assistant","content":"a\\n\\"b","thinking":"hm"},' .. ending, ollama.answer(CHAT, text, NOW))
     assert.equal(start .. '"response":"a\\n\\"b","thinking":"hm",' .. ending, ollama.answer(GENERATE, text, NOW))
   end)
