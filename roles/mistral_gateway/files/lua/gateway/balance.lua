@@ -51,6 +51,7 @@ end
 -- The engines in the order in which they are to be tried; empty if all are drained. `prefix`: what decides, the tenant, the
 -- model and the beginning of the conversation.
 function M.order(peers, prefix)
+  if not peers[2] then return dict:get(peers[1].drain) and {} or peers end
   local list = usable(peers)
   local count = #list
   if count < 2 then return list end

@@ -80,8 +80,8 @@ function M.is_flooding(address, now, most)
 end
 
 -- Gives back the places of dead processes.
-function M.sweep()
-  return slots.sweep(dict, '^running:', ffi.is_alive, pid)
+function M.sweep(own)
+  return slots.sweep(dict, '^running:', ffi.is_alive, own)
 end
 
 -- The counts that outlive a restart, as lines.

@@ -64,7 +64,7 @@ function M.count(key_name, model, status, tokens_in, tokens_out, first_byte, sec
   end
   local statuses = series.statuses
   statuses[status] = (statuses[status] or 0) + 1
-  if key_name == '' then return end
+  if model == '' then return end
   series.tokens_in, series.tokens_out = series.tokens_in + tokens_in, series.tokens_out + tokens_out
   add(series.request, seconds)
   if first_byte then add(series.first_byte, first_byte) end

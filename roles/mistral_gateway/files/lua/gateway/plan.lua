@@ -153,8 +153,7 @@ end
 local function prepare_upstream(text)
   local host, port = text:match '^(.+):(%d+)$'
   if not host then return nil end
-  host = host:gsub('^%[(.*)%]$', '%1')
-  if not ffi.address(host) then return nil end
+  if not ffi.address((host:gsub('^%[(.*)%]$', '%1'))) then return nil end
   return {
     name = text, host = host, port = tonumber(port),
     -- The names of what the shared dictionary knows about it.

@@ -38,6 +38,7 @@ function M.start(shared, shared_entries, own_pid, semaphore, settings)
   line = {}
   own_waiting = 'waiting:' .. pid
   heads = slots.names('head:', MOST_PROCESSES)
+  M.sweep(pid)
   local process = slots.take(dict, slots.names('process:', MOST_PROCESSES), pid)
   own_head = 'head:' .. (process and process:match '%d+$' or MOST_PROCESSES)
 end

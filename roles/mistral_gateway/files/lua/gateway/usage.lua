@@ -1,5 +1,6 @@
 -- Who has used how much: requests and tokens of each key and model on each day (UTC), in a shared dictionary:
---   DAY KEY MODEL what    a count; what: requests, in, out, partial (requests whose tokens the engine never told)
+--   DAY KEY MODEL what    a count; what: requests, in, out, estimated (of prompts whose tokens
+--                         the engine never told; not part of `in`)
 --   open PID ID KEY MODEL tokens that an open stream has brought so far: booked if its process is killed
 local ffi = require 'gateway.ffi'
 local floor = math.floor
@@ -8,7 +9,7 @@ local M = {}
 
 local DAY = 86400
 local LIVES = 3 * DAY
-M.HEADER = 'key\tmodel\trequests\ttokens_in\ttokens_out\tpartial'
+M.HEADER = 'key\tmodel\trequests\ttokens_in\ttokens_out\ttokens_in_estimated'
 
 local dict, pid
 
@@ -31,19 +32,22 @@ local function names_of(key, model, now)
   local names = usage.models[model]
   if not names then
     local start = M.day(now) .. ' ' .. key.name .. ' ' .. model .. ' '
-    names = { requests = start .. 'requests', tokens_in = start .. 'in', tokens_out = start .. 'out', partial = start .. 'partial' }
+    names = {
+      requests = start .. 'requests', tokens_in = start .. 'in', tokens_out = start .. 'out',
+      estimated = start .. 'estimated',
+    }
     usage.models[model] = names
   end
   return names
 end
 
--- Books a request that has ended. `is_partial`: the engine has not told its count, these are the gateway's.
-function M.record(key, model, tokens_in, tokens_out, is_partial, now)
+-- Books a request that has ended. `estimated`: tokens of the prompt that the engine has not told.
+function M.record(key, model, tokens_in, tokens_out, estimated, now)
   local names = names_of(key, model, now)
   dict:incr(names.requests, 1, 0, LIVES)
   if tokens_in > 0 then dict:incr(names.tokens_in, tokens_in, 0, LIVES) end
   if tokens_out > 0 then dict:incr(names.tokens_out, tokens_out, 0, LIVES) end
-  if is_partial then dict:incr(names.partial, 1, 0, LIVES) end
+  if estimated > 0 then dict:incr(names.estimated, estimated, 0, LIVES) end
 end
 
 -- The name under which an open stream is known.
@@ -69,7 +73,7 @@ function M.sweep(now, own)
       local tokens = dict:get(name)
       dict:delete(name)
       if tokens then
-        M.record({ name = key }, model, 0, tokens, true, now)
+        M.record({ name = key }, model, 0, tokens, 0, now)
         found[#found + 1] = { id = id, key = key, model = model, tokens = tokens }
       end
     end
@@ -92,18 +96,18 @@ function M.save(day, lines)
     local key, model = row:match '^(%S+) (.+)$'
     local start = day .. ' ' .. row .. ' '
     lines[#lines + 1] = ('%s\t%s\t%d\t%d\t%d\t%d'):format(key, model, dict:get(start .. 'requests') or 0,
-      dict:get(start .. 'in') or 0, dict:get(start .. 'out') or 0, dict:get(start .. 'partial') or 0)
+      dict:get(start .. 'in') or 0, dict:get(start .. 'out') or 0, dict:get(start .. 'estimated') or 0)
   end
 end
 
 function M.restore(day, line)
-  local key, model, requests, tokens_in, tokens_out, partial = line:match '^(%S+)\t([^\t]+)\t(%d+)\t(%d+)\t(%d+)\t(%d+)$'
+  local key, model, requests, tokens_in, tokens_out, estimated = line:match '^(%S+)\t([^\t]+)\t(%d+)\t(%d+)\t(%d+)\t(%d+)$'
   if not key then return end
   local start = day .. ' ' .. key .. ' ' .. model .. ' '
   dict:set(start .. 'requests', tonumber(requests), LIVES)
   dict:set(start .. 'in', tonumber(tokens_in), LIVES)
   dict:set(start .. 'out', tonumber(tokens_out), LIVES)
-  dict:set(start .. 'partial', tonumber(partial), LIVES)
+  dict:set(start .. 'estimated', tonumber(estimated), LIVES)
 end
 
 return M
