@@ -157,7 +157,8 @@ function M.body_filter()
   end
   local events = ctx.events
   local changed = filter(ctx, data, ended or has_died)
-  if ctx.events > events and ctx.open_name then usage.progress(ctx.open_name, ctx.events - events) end
+  local open_name = ctx.open_name
+  if open_name and ctx.events > events then usage.progress(open_name, ctx.events - events) end
   if changed then arg[1] = changed end
   if has_died then arg[2] = true end
 end

@@ -15,7 +15,7 @@ local verified, verified_count = {}, 0
 
 local function base64url(text)
   local padding = #text % 4
-  if padding == 1 then return nil end
+  if padding == 1 or find(text, '[^%w_-]') then return nil end
   text = gsub(gsub(text, '-', '+'), '_', '/')
   return ffi.base64(padding == 0 and text or text .. ('='):rep(4 - padding))
 end
