@@ -22,13 +22,14 @@ local SILENT = 1
 -- An engine whose client has gone computes its current token to the end.
 local GUARD_SECONDS = 1
 
-local plan, index
+local plan, index, rules
 -- Who needs no key, because of his network.
 local OPEN_KEY = { name = 'open', tenant = 'open' }
 
 function M.start(the_plan)
   plan = the_plan
-  index = models.index(plan)
+  rules = body.rules(plan)
+  index = rules.index
 end
 
 local KEY_PROBLEMS = {
@@ -115,17 +116,22 @@ local function read_body()
   return text
 end
 
--- What the engine gets: {text, model, stream, …}; nil and the problem.
-local function prepare(ctx, now)
+-- The body that the engine gets, and what it asks: {model, stream, from, to, …}; nil and the problem.
+local function prepare(ctx, key, now)
   local encoding = ngx.var.http_content_encoding
-  if encoding and encoding ~= 'identity' then
-    return nil, problem(415, 'unsupported_encoding', 'The body is compressed (' .. encoding:sub(1, 20):gsub('[^%w_-]', '?')
-      .. '): send it as it is.')
-  end
+  if encoding and encoding ~= 'identity' then return nil, problem(415) end
   local text = read_body()
   if not text then return nil, problem(400, 'invalid_json', 'The body is empty: send a JSON object.') end
-  if ctx.shape == 'ollama' then return ollama.prepare(ctx.route.kind, text, plan, now) end
-  return body.prepare(ctx.route.kind, text, plan)
+  local out, request
+  if ctx.shape == 'ollama' then
+    out, request = ollama.prepare(rules, ctx.route.kind, text, key.may_use, now)
+  else
+    out, request = body.prepare(rules, ctx.route.kind, text, key.may_use)
+  end
+  if not out then return nil, request end
+  -- Where a conversation begins is the same in what the client sends each time.
+  request.given = text
+  return out, request
 end
 
 -- Tells a waiting stream that it waits. False if nobody listens any more.
@@ -225,11 +231,11 @@ local function run_relay(ctx, text, path)
   return ngx.exit(ngx.HTTP_OK)
 end
 
-local function choose_filter(ctx, prepared)
-  if prepared.translator then
-    ctx.filter, ctx.translator = stream.translated, prepared.translator
-  elseif prepared.answer then
-    ctx.filter, ctx.answer = stream.whole, prepared.answer
+local function choose_filter(ctx, request)
+  if request.translator then
+    ctx.filter, ctx.translator = stream.translated, request.translator
+  elseif request.answer then
+    ctx.filter, ctx.answer = stream.whole, request.answer
   elseif ctx.stream then
     ctx.filter = stream.events
   else
@@ -241,10 +247,6 @@ local function choose_filter(ctx, prepared)
     ctx.id_start = '{"id":"' .. ctx.answer_id
     ctx.event_start = 'data: ' .. ctx.id_start
   end
-end
-
-local function may_not_use(key, model)
-  return key.may_use and not key.may_use[model.id]
 end
 
 -- The access phase. `is_open_port`: Ollama's port, where some networks need no key.
@@ -295,24 +297,20 @@ function M.access(is_open_port)
   end
   ctx.place = place
 
-  local prepared, wrong = prepare(ctx, now)
-  if not prepared then return reply.refuse(ctx, wrong) end
-  if prepared.answer_now then
-    return reply.send(ctx, prepared.answer_now, prepared.is_stream and 'application/x-ndjson' or nil)
+  local text, request = prepare(ctx, key, now)
+  if not text then return reply.refuse(ctx, request) end
+  if request.answer_now then
+    return reply.send(ctx, request.answer_now, request.is_stream and 'application/x-ndjson' or nil)
   end
-  local model, text = prepared.model, prepared.text
-  if may_not_use(key, model) then
-    return reply.refuse(ctx, problem(404, 'model_not_found', 'This API key may not use the model ' .. model.id .. '.', 'model'))
-  end
-  ctx.model, ctx.stream, ctx.bytes = model.id, prepared.stream or false, #text
-  choose_filter(ctx, prepared)
+  local model = request.model
+  ctx.model, ctx.stream, ctx.bytes = model.id, request.stream, #text
+  choose_filter(ctx, request)
 
   if plan.queue then
     ctx.queue_place = queue.try() or wait_for_place(ctx, key)
   end
   ctx.placed = ngx.now()
-  local prefix = #model.peers > 1 and balance.prefix(key.tenant, model.id, text, prepared.from or 1, prepared.to or #text,
-    plan.affinity_bytes) or ''
+  local prefix = model.peers[2] and balance.prefix(key.tenant, request, plan.affinity_bytes)
   ctx.order = balance.order(model.peers, prefix)
   if #ctx.order == 0 then
     local drained = problem(503, 'engine_unavailable', 'The model server is being taken out of service.')
@@ -322,9 +320,9 @@ function M.access(is_open_port)
   if ctx.stream then ctx.open_name = usage.open_name(key, model.id, ctx.id) end
 
   if ctx.has_begun or (plan.queue and plan.queue.exclusive) then
-    return run_relay(ctx, text, prepared.path or path)
+    return run_relay(ctx, text, request.path or path)
   end
-  if prepared.path then ngx.req.set_uri(prepared.path) end
+  if request.path then ngx.req.set_uri(request.path) end
   ngx.req.set_body_data(text)
 end
 

@@ -2,7 +2,7 @@
 -- it has clearly more to do than the others. An engine can be drained, and one that fails is left out for a while.
 -- In the shared dictionary: drain:PEER, down:PEER (why), failures:PEER, and open:PEER, the requests that it has.
 local ffi = require 'gateway.ffi'
-local byte, sub, ceil, sort = string.byte, string.sub, math.ceil, table.sort
+local byte, sub, find, ceil, min, sort = string.byte, string.sub, string.find, math.ceil, math.min, table.sort
 local sha256 = ffi.sha256
 
 local M = {}
@@ -118,10 +118,21 @@ function M.state(peer)
   return dict:get(peer.drain) == true, dict:get(peer.down), dict:get(peer.open) or 0
 end
 
--- What the choice hangs on: tenant, model and the messages up to the first question, which stay the same as a conversation
--- grows, cut after `most` bytes.
-function M.prefix(tenant, model, body, from, to, most)
-  return tenant .. '\0' .. model .. '\0' .. sub(body, from, from + most - 1 < to and from + most - 1 or to)
+-- What the choice hangs on: tenant, model and the messages up to the first answer, cut after `most` bytes. That stays the
+-- same as a conversation grows. `request`: model, given (the client's body), from, to (where its messages lie).
+function M.prefix(tenant, request, most)
+  local text, from, to = request.given, request.from or 1, request.to or #request.given
+  local answer = find(text, '"assistant"', from, true)
+  if answer and answer < to then to = answer end
+  to = min(to, from + most - 1)
+  -- The last message before that ends with its brace; what follows differs from turn to turn.
+  for i = to, from, -1 do
+    if byte(text, i) == 125 then -- }
+      to = i
+      break
+    end
+  end
+  return tenant .. '\0' .. request.model.id .. '\0' .. sub(text, from, to)
 end
 
 return M

@@ -72,4 +72,20 @@ describe('balance', function()
     for _ = 1, 5 do balance.finish(busy) end
     assert.equal(busy, first 'x')
   end)
+
+  it('sees the same beginning in each turn of a conversation', function()
+    local turns = {
+      '{"messages":[{"role":"system","content":"Be kind."},{"role":"user","content":"a } b"}]}',
+      '{"messages":[{"role":"system","content":"Be kind."},{"role":"user","content":"a } b"},'
+        .. '{"role":"assistant","content":"c"},{"role":"user","content":"d"}]}',
+    }
+    local function prefix(text, most)
+      local request = { model = { id = 'm' }, given = text, from = text:find '%[', to = #text - 1 }
+      return balance.prefix('tenant', request, most or 4096)
+    end
+    assert.equal(prefix(turns[1]), prefix(turns[2]))
+    assert.matches('a } b"}$', prefix(turns[1]))
+    assert.are_not.equal(prefix(turns[1]), prefix((turns[1]:gsub('kind', 'rude'))))
+    assert.equal(#prefix(turns[1], 10), #'tenant.m.' + 10)
+  end)
 end)
