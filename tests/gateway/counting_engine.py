@@ -1,13 +1,13 @@
 """An engine that counts what it is asked, in the shapes of mistral.rs: every answer is one of tests/recordings.
 
-From tests/recordings/mistralrs-0.9.2+7/http: chat, completions, messages, embeddings, health (answers), chat_stream,
-completions_stream, messages_stream (first event, repeated; last events), chat_tools_named_stream (an error in a stream);
-from mistralrs-0.8.1: chat_tools_named_stream (an error in a stream, in plain text). Replaced are texts, ids, times, counts.
+From tests/recordings/mistralrs-0.9.2+7/http: chat, completions, messages, health (answers), chat_stream,
+completions_stream, messages_stream (an event, repeated; the last events), chat_tools_named_stream (an error in a
+stream); from mistralrs-0.8.1: chat_tools_named_stream (the same in plain text). Replaced are texts, ids, counts.
 
-The last message (or prompt) steers it with words `name=value`: `tokens` of the answer (default 5), `pause` before each of
-them and `first` before the answer (seconds), `die` after so many events (0: before the first, -1: before the headers),
-`error=plain` or `error=json` after the first event, `status=N` with `say=TEXT`, `recorded=NAME`. Tokens of the prompt are
-its words. It runs in a thread of the test, which reads its counts.
+The last message (or prompt) steers it with words `name=value`: `tokens` of the answer (default 5), `pause` before each
+of them and `first` before the answer (seconds), `die` after so many events (0: before the first, -1: before the headers;
+`how=rst`), `error=plain` or `error=json` after the first event, `status=N` with `say=TEXT`, `recorded=NAME`. Tokens of
+the prompt are its words. It runs in a thread of the test, which reads its counts.
 """
 
 from __future__ import annotations
@@ -113,9 +113,12 @@ class Engine:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
 
-    def named(self, name: str) -> Request | None:
-        """The request whose first word is this."""
-        return next((request for request in self.requests if request.name == name), None)
+    def has(self, name: str, events: int = 0) -> bool:
+        """Whether the request whose first word is this has come, and got so many events of its answer."""
+        return any(request.name == name and request.events >= events for request in self.requests)
+
+    def named(self, name: str) -> Request:
+        return next(request for request in self.requests if request.name == name)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)

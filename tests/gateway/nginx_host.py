@@ -1,4 +1,4 @@
-"""A gateway of one's own: this machine's Nginx with the role's Lua modules, on free ports and in a folder of its own."""
+"""A gateway of one's own: this machine's Nginx with the role's Lua modules, on free ports, in a folder of its own."""
 
 from __future__ import annotations
 
@@ -155,7 +155,9 @@ class Gateway:
         assert self.process is not None
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         return [
-            int(pid) for pid in children if b"worker process\0" in (Path("/proc") / pid / "cmdline").read_bytes() + b"\0"
+            int(pid)
+            for pid in children
+            if b"worker process\0" in (Path("/proc") / pid / "cmdline").read_bytes() + b"\0"
         ]
 
     def reload(self) -> None:
@@ -163,7 +165,9 @@ class Gateway:
         before = set(self.worker_pids())
         self.write()
         self.send(signal.SIGHUP)
-        wait_until(lambda: len(set(self.worker_pids()) - before) == self.workers, message=f"no new workers: {self.log()}")
+        wait_until(
+            lambda: len(set(self.worker_pids()) - before) == self.workers, message=f"no new workers: {self.log()}"
+        )
 
     def kill_worker(self) -> int:
         """Kills the first worker with -9 and waits for the next one; returns the pid of the dead one."""

@@ -118,7 +118,9 @@ def test_networks_without_a_key_on_ollamas_port_only(start: Start) -> None:
     assert {row[0] for row in gateway.usage()} == {"open", "alice"}
 
 
-@pytest.mark.parametrize("line", ["GET /v1/models HTTP/3.0", "GET /%00 HTTP/1.1", "nonsense", "GET / HTTP/1.1\r\nHost: a\r\nHost: b"])
+@pytest.mark.parametrize(
+    "line", ["GET /v1/models HTTP/3.0", "GET /%00 HTTP/1.1", "nonsense", "GET / HTTP/1.1\r\nHost: a\r\nHost: b"]
+)
 def test_what_is_no_http_is_refused_in_json(start: Start, line: str) -> None:
     gateway = start([key("alice")])
     connection = gateway.connect()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import signal
 import socket
 import threading
@@ -25,8 +27,6 @@ def statuses(gateway: Gateway, count: int, content: str, name: str = "alice", th
 
 def open_stream(gateway: Gateway, content: str, name: str = "alice") -> socket.socket:
     """A stream that nobody reads yet."""
-    import json
-
     body = json.dumps(chat(content, stream=True)).encode()
     sock = socket.create_connection(("127.0.0.1", gateway.port))
     sock.sendall(
@@ -107,8 +107,6 @@ def test_counts_are_on_the_disk_when_all_is_killed(start: Start) -> None:
     gateway.stop(signal.SIGKILL)
     for pid in pids:
         try:
-            import os
-
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             pass

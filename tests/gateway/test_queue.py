@@ -1,4 +1,4 @@
-"""The queue in front of the engine: order, places, who leaves, killed processes, an engine that is gone and comes back."""
+"""The queue in front of the engine: order, places, who leaves, killed processes, an engine that is gone and back."""
 
 from __future__ import annotations
 
@@ -190,10 +190,12 @@ def test_an_engine_that_goes_on_keeps_its_place(start: Start, engine: Engine) ->
     assert gateway.chat("status=500 say=no").status == 500
     connection = gateway.connect()
     connection.request(
-        "POST", "/v1/chat/completions", b'{"messages":[{"role":"user","content":"left first=1.5"}]}',
+        "POST",
+        "/v1/chat/completions",
+        b'{"messages":[{"role":"user","content":"left first=1.5"}]}',
         {"Authorization": "Bearer sk-alice"},
     )
-    wait_until(lambda: engine.named("left") is not None)
+    wait_until(lambda: engine.has("left"))
     connection.close()
     before = time.monotonic()
     assert gateway.chat("next").status == 200

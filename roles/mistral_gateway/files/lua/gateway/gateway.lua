@@ -98,7 +98,8 @@ function M.balancer()
     balance.finish(last)
     balance.failed(last, balancer.get_last_failure())
   end
-  local peer = order[try]
+  -- Nginx tries once more by itself where a connection that was kept open had been closed meanwhile.
+  local peer = order[(try - 1) % #order + 1]
   ctx.try, ctx.peer = try, peer
   balance.begin(peer)
   local ok, why = balancer.set_current_peer(peer.host, peer.port)
