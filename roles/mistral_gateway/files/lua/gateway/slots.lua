@@ -1,0 +1,52 @@
+-- Numbered places in a shared dictionary, each owned by a process. One operation takes a place together with its owner's
+-- mark, so that what a killed process had can always be told and given back: a counter would lose that.
+local M = {}
+
+-- The names of `count` places. They are made once: a place is taken in each request.
+function M.names(prefix, count)
+  local names = {}
+  for i = 1, count do
+    names[i] = prefix .. i
+  end
+  return names
+end
+
+-- Takes a free place and returns its name; nil if there is none. The search begins behind the place that was taken last.
+function M.take(dict, names, pid)
+  local count, i = #names, names.last or 0
+  for _ = 1, count do
+    i = i % count + 1
+    local ok, why = dict:safe_add(names[i], pid)
+    if ok then
+      names.last = i
+      return names[i]
+    end
+    -- A dictionary without room must not shut everybody out.
+    if why == 'no memory' then
+      return 'none'
+    end
+  end
+  return nil
+end
+
+function M.free(dict, name)
+  dict:delete(name)
+end
+
+-- Frees what dead processes hold; returns how many places. `own`: the pid of a new process, whose number a dead one may
+-- have had before it.
+function M.sweep(dict, pattern, is_alive, own)
+  local freed = 0
+  for _, name in ipairs(dict:get_keys(0)) do
+    if name:find(pattern) then
+      local pid = dict:get(name)
+      if type(pid) == 'number' and (pid == own or not is_alive(pid)) then
+        dict:delete(name)
+        freed = freed + 1
+      end
+    end
+  end
+  return freed
+end
+
+return M

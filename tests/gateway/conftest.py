@@ -1,0 +1,43 @@
+"""What the component tests of the gateway share: an engine and a folder for each test."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from counting_engine import Engine
+from nginx_host import Gateway, Start, plan, running
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    found = Engine().start()
+    yield found
+    found.stop()
+
+
+@pytest.fixture
+def start(engine: Engine) -> Iterator[Start]:
+    """Starts a gateway: start(keys, workers=1, engines=[engine], **more of the plan)."""
+    if not shutil.which("nginx") or not Path("/usr/lib/nginx/modules/ngx_http_lua_module.so").exists():
+        pytest.skip("Nginx with its Lua module is not installed: apt install nginx-light libnginx-mod-http-lua")
+    with ExitStack() as stack:
+
+        def begin(
+            keys: list[dict[str, Any]], workers: int = 1, engines: list[Engine] | None = None, **more: Any
+        ) -> Gateway:
+            # Not pytest's folder: Nginx's processes are another user, who may not enter that one.
+            folder = Path(tempfile.mkdtemp(prefix="mistral-gateway-"))
+            addresses = [each.address for each in engines or [engine]]
+            return stack.enter_context(running(folder, plan(addresses, keys, **more), workers))
+
+        yield begin
