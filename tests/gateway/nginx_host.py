@@ -118,6 +118,7 @@ class Gateway:
             stderr=(self.folder / "stderr").open("ab"),
         )
         wait_until(self.is_up, message=f"Nginx does not start: {self.log()}")
+        wait_until(lambda: len(self.worker_pids()) == self.workers)
 
     def is_up(self) -> bool:
         assert self.process is not None

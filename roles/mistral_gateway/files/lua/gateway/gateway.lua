@@ -131,6 +131,13 @@ function M.header_filter()
   end
   local filter = ctx.filter
   if not filter then return end
+  if filter == stream.json then
+    local growth = stream.growth(ctx)
+    local length = growth > 0 and header['Content-Length']
+    if length then header['Content-Length'] = tonumber(length) + growth end
+    if ctx.shape == 'anthropic' then header['request-id'] = ctx.id end
+    return
+  end
   if filter == stream.whole then
     ctx.finish = translated_answer
     header['Content-Type'] = 'application/json; charset=utf-8'
@@ -190,7 +197,7 @@ local function give_back(ctx, now)
   if ctx.waiter then queue.abandon(ctx.waiter) end
   if ctx.queue_place then queue.leave(ctx.queue_place, now - ctx.placed, ctx.rest_seconds) end
   if ctx.peer then balance.finish(ctx.peer) end
-  if ctx.place then limits.leave(ctx.place) end
+  if ctx.place then limits.leave(ctx.key, ctx.place) end
   if ctx.open_name then usage.close(ctx.open_name) end
 end
 
