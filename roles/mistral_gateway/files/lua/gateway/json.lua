@@ -14,7 +14,9 @@
 --   string | nil, sentence   = json.string(text, from, to)            a string literal, unescaped
 --   same                     = json.is(text, from, to, literal)       whether the span is this text
 --   literal                  = json.quote(string)                     a string as a literal
---   out                      = json.splice(text, edits)               edits: {from, to, replacement} in order; to = from - 1 puts in
+--   out                      = json.splice(text, edits)               edits: {from, to, replacement} in order; to < from puts in
+--   out                      = json.build(text, pieces)               pieces: strings; spans, as two numbers (after
+--                                                                     json.escaped: as the inside of a string literal)
 --   value | nil, sentence    = json.decode(text)                      small trusted texts (the plan, the engine's answers)
 --   text                     = json.encode(value)                     what `decode` gives, fields in the order of their names
 --
@@ -27,6 +29,9 @@ local ffi = require 'ffi'
 
 local byte, sub, char, find, format = string.byte, string.sub, string.char, string.find, string.format
 local concat, sort, floor = table.concat, table.sort, math.floor
+local band, bor, bnot, bxor = bit.band, bit.bor, bit.bnot, bit.bxor
+
+local POINTER = ffi.typeof 'const uint8_t *'
 
 local json = {}
 
@@ -77,14 +82,6 @@ local function check_escape(text, i)
   return nil, 'a broken escape'
 end
 
--- Literals compared without a loop: true, false, null.
-local function check_literal(text, i, c)
-  local b1, b2, b3 = byte(text, i + 1), byte(text, i + 2), byte(text, i + 3)
-  if c == 116 then return b1 == 114 and b2 == 117 and b3 == 101 and i + 3 or nil end
-  if c == 110 then return b1 == 117 and b2 == 108 and b3 == 108 and i + 3 or nil end
-  return c == 102 and b1 == 97 and b2 == 108 and b3 == 115 and byte(text, i + 4) == 101 and i + 4 or nil
-end
-
 -- The closing quote of the string that opens at i; nil, what is wrong and where.
 local function check_string(text, i, n)
   i = i + 1
@@ -111,131 +108,143 @@ function json.span(text)
   return from, to
 end
 
--- Which levels are objects; one table for all calls, since none of them can be interrupted.
-local is_object = {}
+-- Outside of strings a table says what each byte leads to: LuaJIT compiles each way through a loop for itself, and with a
+-- branch for each case there would be more ways than it compiles.
+-- Classes of bytes: blanks, the eight structural ones, the parts of numbers, the letters of true, false and null.
+local CLASS = ffi.new 'uint8_t[256]'
+for k, group in ipairs {' \t\n\r', '{', '}', '[', ']', ',', ':', '"', '-', '0', '123456789', '.', 'e', 'E', '+',
+  't', 'r', 'u', 'f', 'a', 'l', 's', 'n'} do
+  for c in group:gmatch '.' do CLASS[byte(c)] = k end
+end
 
--- What may come next.
-local VALUE, VALUE_OR_END, NAME, NAME_OR_END, NAME_COLON, AFTER = 1, 2, 3, 4, 5, 6
--- Where in a number: after the minus, a first zero, digits, the point, digits after it, the e, its sign, digits after that.
-local MINUS, ZERO, WHOLE, POINT, FRACTION, E, SIGN, EXPONENT = 1, 2, 3, 4, 5, 6, 7, 8
+-- States: what may come next. ERROR is 0, and stands wherever nothing else is said.
+local VALUE, VALUE_OR_END, NAME, NAME_OR_END, BEFORE_COLON, AFTER = 1, 2, 3, 4, 5, 6
+local MINUS, ZERO, WHOLE, POINT, FRACTION, EXPONENT, SIGN, POWER = 7, 8, 9, 10, 11, 12, 13, 14
+local LITERALS = 15 -- and the following: within true, false and null
+-- What is to be done, as the states from ACTION on.
+local ACTION, STRING, NAME_STRING, OPEN, CLOSE, NEXT = 40, 40, 41, 42, 43, 44
+local LEADS = ffi.new 'uint8_t[2048]' -- [state * 32 + class]
 
--- The part of a number that its next byte leads to; nil where the number does not go on.
-local function number_part(part, c)
-  if c >= 48 and c <= 57 then
-    if part == WHOLE or part == FRACTION or part == EXPONENT then return part end
-    if part == MINUS then return c == 48 and ZERO or WHOLE end
-    if part == POINT then return FRACTION end
-    if part == E or part == SIGN then return EXPONENT end
-    return nil
+local function leads(states, bytes, to)
+  for _, state in ipairs(states) do
+    for c in bytes:gmatch '.' do LEADS[state * 32 + CLASS[byte(c)]] = to end
   end
-  if c == 46 then return (part == ZERO or part == WHOLE) and POINT or nil end
-  if c == 101 or c == 69 then return (part == ZERO or part == WHOLE or part == FRACTION) and E or nil end
-  if c == 43 or c == 45 then return part == E and SIGN or nil end
 end
 
-local function number_ends(part)
-  return part == ZERO or part == WHOLE or part == FRACTION or part == EXPONENT
+for _, state in ipairs {VALUE, VALUE_OR_END, NAME, NAME_OR_END, BEFORE_COLON, AFTER} do leads({state}, ' ', state) end
+leads({VALUE, VALUE_OR_END}, '{[', OPEN)
+leads({VALUE, VALUE_OR_END}, '"', STRING)
+leads({VALUE, VALUE_OR_END}, '-', MINUS)
+leads({VALUE, VALUE_OR_END, MINUS}, '0', ZERO)
+leads({VALUE, VALUE_OR_END, MINUS, WHOLE}, '1', WHOLE)
+leads({WHOLE}, '0', WHOLE)
+leads({ZERO, WHOLE}, '.', POINT)
+leads({POINT, FRACTION}, '01', FRACTION)
+leads({ZERO, WHOLE, FRACTION}, 'eE', EXPONENT)
+leads({EXPONENT}, '+-', SIGN)
+leads({EXPONENT, SIGN, POWER}, '01', POWER)
+leads({ZERO, WHOLE, FRACTION, POWER}, ' ', AFTER)
+leads({ZERO, WHOLE, FRACTION, POWER, AFTER}, ',', NEXT)
+leads({ZERO, WHOLE, FRACTION, POWER, AFTER}, '}]', CLOSE)
+leads({VALUE_OR_END}, ']', CLOSE)
+leads({NAME_OR_END}, '}', CLOSE)
+leads({NAME, NAME_OR_END}, '"', NAME_STRING)
+leads({BEFORE_COLON}, ':', VALUE)
+local literal_state = LITERALS
+for _, literal in ipairs {'true', 'false', 'null'} do
+  leads({VALUE, VALUE_OR_END}, literal:sub(1, 1), literal_state)
+  for k = 2, #literal do
+    leads({literal_state}, literal:sub(k, k), k == #literal and AFTER or literal_state + 1)
+    literal_state = literal_state + 1
+  end
 end
 
--- One loop without another in it: LuaJIT compiles no loop that begins with another of few rounds.
+local MISSING = {
+  [VALUE] = 'a value is missing', [VALUE_OR_END] = 'a value is missing', [NAME] = 'a field name is missing',
+  [NAME_OR_END] = 'a field name is missing', [BEFORE_COLON] = 'a colon is missing',
+  [AFTER] = 'a comma or the end of a list or an object is missing',
+}
+
+-- Which levels are objects; one array for all calls, since none of them can be interrupted.
+local MAX_DEPTH = 1000
+-- Long strings (images) are looked at by eight bytes: whether one is a control character, a quote or a backslash, by the
+-- usual way to find a zero byte in a word ("Bit Twiddling Hacks", haszero and hasless).
+local WORD = ffi.typeof 'const uint64_t *'
+local ONES, HIGH = 0x0101010101010101ULL, 0x8080808080808080ULL
+local SPACES, QUOTES, BACKSLASHES = 0x2020202020202020ULL, 0x2222222222222222ULL, 0x5C5C5C5C5C5C5C5CULL
+local LONG = 32
+
+local function is_plain(word)
+  local quotes, slashes = bxor(word, QUOTES), bxor(word, BACKSLASHES)
+  local special = bor(band(word - SPACES, bnot(word)), band(quotes - ONES, bnot(quotes)), band(slashes - ONES, bnot(slashes)))
+  return band(special, HIGH) == 0
+end
+
+local IS_OBJECT = ffi.new('uint8_t[?]', MAX_DEPTH + 1)
+
 function json.check(text, limits)
   limits = limits or LIMITS
   local max_bytes, max_depth = limits.bytes or LIMITS.bytes, limits.depth or LIMITS.depth
   local max_values = limits.values or LIMITS.values
+  if max_depth > MAX_DEPTH then error('a limit of depth that is not supported') end
   if #text > max_bytes then
     return nil, 'The body is larger than ' .. max_bytes .. ' bytes.'
   end
   local i, n = json.span(text)
   if i > n then return nil, 'The body is empty: send a JSON object.' end
-  local depth, values, state = 0, 0, VALUE
-  local in_string, part = false, nil
+  local depth, values, state, in_string, begin = 0, 1, VALUE, false, 0
+  local bytes = ffi.cast(POINTER, text) - 1
   while i <= n do
     local c = byte(text, i)
     if in_string then
-      if c == QUOTE then
-        in_string = false
+      if i - begin > LONG and i + 7 <= n and is_plain(ffi.cast(WORD, bytes + i)[0]) then
+        i = i + 7
       elseif c == BACKSLASH then
         local last, what = check_escape(text, i)
         if not last then return wrong(what, i) end
         i = last
+      elseif c == QUOTE then
+        in_string = false
       elseif c < SPACE then
         return wrong('a control character in a string', i)
       end
-      i = i + 1
-    elseif part then
-      local next_part = number_part(part, c)
-      if next_part then
-        i = i + 1
-      elseif not number_ends(part) then
-        return wrong('a broken number', i)
-      end
-      part = next_part
-    elseif c <= SPACE then
-      if not is_blank(c) then return wrong('a control character', i) end
-      i = i + 1
-    elseif state == AFTER then
-      if depth == 0 then return wrong('more than one value', i) end
-      if c == COMMA then
-        state = is_object[depth] and NAME or VALUE
-      elseif c == (is_object[depth] and CLOSE_OBJECT or CLOSE_ARRAY) then
-        depth = depth - 1
-      else
-        return wrong('a comma or the end of a list or an object is missing', i)
-      end
-      i = i + 1
-    elseif state == NAME_COLON then
-      if c ~= COLON then return wrong('a colon is missing', i) end
-      state = VALUE
-      i = i + 1
-    elseif state == NAME or state == NAME_OR_END then
-      if c == QUOTE then
-        in_string, state = true, NAME_COLON
-      elseif c == CLOSE_OBJECT and state == NAME_OR_END then
+    else
+      local following = LEADS[state * 32 + CLASS[c]]
+      if following < ACTION then
+        if following == 0 then return wrong(MISSING[state] or 'a broken number or word', i) end
+        state = following
+      elseif following == STRING then
+        in_string, state, begin = true, AFTER, i
+      elseif following == NAME_STRING then
+        in_string, state, begin = true, BEFORE_COLON, i
+      elseif following == OPEN then
+        depth, values = depth + 1, values + 1
+        if depth > max_depth then return nil, 'The JSON is nested more than ' .. max_depth .. ' levels deep.' end
+        if values > max_values then return nil, 'The JSON has more than ' .. max_values .. ' values.' end
+        IS_OBJECT[depth] = c == OPEN_OBJECT and 1 or 0
+        state = c == OPEN_OBJECT and NAME_OR_END or VALUE_OR_END
+      elseif following == CLOSE then
+        if depth == 0 or (c == CLOSE_OBJECT) ~= (IS_OBJECT[depth] == 1) then return wrong(MISSING[AFTER], i) end
         depth, state = depth - 1, AFTER
       else
-        return wrong('a field name is missing', i)
+        if depth == 0 then return wrong('more than one value', i) end
+        values = values + 1
+        if values > max_values then return nil, 'The JSON has more than ' .. max_values .. ' values.' end
+        state = IS_OBJECT[depth] == 1 and NAME or VALUE
       end
-      i = i + 1
-    elseif c == CLOSE_ARRAY and state == VALUE_OR_END then
-      depth, state = depth - 1, AFTER
-      i = i + 1
-    else
-      values = values + 1
-      if values > max_values then return nil, 'The JSON has more than ' .. max_values .. ' values.' end
-      state = AFTER
-      if c == QUOTE then
-        in_string = true
-      elseif c == OPEN_OBJECT or c == OPEN_ARRAY then
-        depth = depth + 1
-        if depth > max_depth then return nil, 'The JSON is nested more than ' .. max_depth .. ' levels deep.' end
-        is_object[depth] = c == OPEN_OBJECT
-        state = c == OPEN_OBJECT and NAME_OR_END or VALUE_OR_END
-      elseif c == 45 then
-        part = MINUS
-      elseif c >= 48 and c <= 57 then
-        part = c == 48 and ZERO or WHOLE
-      else
-        i = check_literal(text, i, c)
-        if not i then return wrong('a value is missing', n) end
-      end
-      i = i + 1
     end
+    i = i + 1
   end
   if in_string then return wrong('a string without an end', n) end
-  if part and not number_ends(part) then return wrong('a broken number', n) end
-  if depth > 0 or state ~= AFTER then return wrong('the end is missing', n) end
+  if depth > 0 then return wrong('the end is missing', n) end
+  if state ~= AFTER and LEADS[state * 32 + CLASS[SPACE]] ~= AFTER then return wrong('the end is missing', n) end
   return true
 end
 
-local function kind_of(c)
-  if c == QUOTE then return 'string' end
-  if c == OPEN_OBJECT then return 'object' end
-  if c == OPEN_ARRAY then return 'array' end
-  if c == 116 then return 'true' end
-  if c == 102 then return 'false' end
-  if c == 110 then return 'null' end
-  if c == 45 or (c >= 48 and c <= 57) then return 'number' end
-end
+-- Kinds by the first byte of a value.
+local KIND = {[QUOTE] = 'string', [OPEN_OBJECT] = 'object', [OPEN_ARRAY] = 'array', [116] = 'true', [102] = 'false',
+  [110] = 'null', [45] = 'number'}
+for c = 48, 57 do KIND[c] = 'number' end
 
 -- A tree of bytes: known[byte of the first letter][byte of the second]….name
 function json.known(names)
@@ -252,40 +261,26 @@ function json.known(names)
   return known
 end
 
--- Where a walk is: before a name, in one, before the colon, before a value, in a value of several bytes, after it.
-local BEFORE_NAME, IN_NAME, BEFORE_COLON, BEFORE_VALUE, IN_WORD, IN_STRING, IN_CONTAINER, AFTER_VALUE = 1, 2, 3, 4, 5, 6, 7, 8
+-- Where a walk is.
+local AT_NAME, IN_NAME, AT_COLON, AT_VALUE, IN_WORD, IN_STRING, IN_CONTAINER, AT_COMMA = 1, 2, 3, 4, 5, 6, 7, 8
+local NO_NODE = {}
 
--- One loop for objects and lists (`found` gets fields or items). As in `check` no loop is in it: a string is left with one
--- search for its quote, or byte by byte where it has escapes.
-local function walk(text, from, to, found, is_list, known, max_count, max_name, too_many)
-  local at = found.at
+-- One loop for objects and lists (`found` gets fields or items), without another loop in it: LuaJIT compiles no loop that
+-- meets another of few rounds. A string is left with one search for its quote, or byte by byte where it has escapes.
+local function walk(text, from, to, found, is_list, known, max_count, max_name)
+  local at, by_tree = found.at, known ~= nil
   local i, count, depth = from + 1, 0, 0
-  local state = is_list and BEFORE_VALUE or BEFORE_NAME
-  local node, name, name_from, first, kind, escapes = nil, nil, nil, nil, nil, false
+  local state = is_list and AT_VALUE or AT_NAME
+  local node, name, name_from, first, escapes, any = known or NO_NODE, '', 0, 0, false, false
   while i <= to do
     local c = byte(text, i)
-    local last -- of a value that is complete
+    local closed = 0 -- the last byte of a value that is complete
     if escapes then
       if c == BACKSLASH then
         i = i + 1
       elseif c == QUOTE then
         escapes = false
-        if state == IN_STRING then last = i end
-      end
-    elseif state == IN_NAME then
-      if c == QUOTE then
-        if known then
-          name = node and node.name
-        else
-          if i - name_from - 1 > max_name then return nil, 'A field has a name of more than ' .. max_name .. ' bytes.' end
-          name = sub(text, name_from + 1, i - 1)
-        end
-        state = BEFORE_COLON
-      elseif c == BACKSLASH then
-        -- "\u006dodel" is "model" to the engine: no name is read differently here and there.
-        return nil, 'A field has a name with an escape in it: write it out.'
-      elseif known then
-        node = node and node[c]
+        if state == IN_STRING then closed = i end
       end
     elseif state == IN_CONTAINER then
       if c == QUOTE then
@@ -296,19 +291,33 @@ local function walk(text, from, to, found, is_list, known, max_count, max_name, 
         depth = depth + 1
       elseif c == CLOSE_OBJECT or c == CLOSE_ARRAY then
         depth = depth - 1
-        if depth == 0 then last = i end
+        if depth == 0 then closed = i end
+      end
+    elseif state == IN_NAME then
+      if c == QUOTE then
+        state = AT_COLON
+        if by_tree then
+          name = node.name or ''
+        else
+          if i - name_from - 1 > max_name then return nil, 'A field has a name of more than ' .. max_name .. ' bytes.' end
+          name = sub(text, name_from + 1, i - 1)
+        end
+      elseif c == BACKSLASH then
+        -- "\u006dodel" is "model" to the engine: no name is read differently here and there.
+        return nil, 'A field has a name with an escape in it: write it out.'
+      elseif by_tree then
+        node = node[c] or NO_NODE
       end
     elseif state == IN_WORD then
       if c == COMMA or c == CLOSE_OBJECT or c == CLOSE_ARRAY or c <= SPACE then
-        last = i - 1
-        i = last
+        closed = i - 1
+        i = closed
       end
     elseif is_blank(c) then
       -- Blanks mean nothing here.
-    elseif state == BEFORE_VALUE then
-      if is_list and c == CLOSE_ARRAY and i == to and count == 0 then return found end
-      kind, first = kind_of(c), i
-      if not kind then return wrong('a value is missing', i) end
+    elseif state == AT_VALUE then
+      if c == CLOSE_ARRAY and is_list and i == to and not any then return found end
+      any, first = true, i
       if c == QUOTE then
         local quote = find(text, '"', i + 1, true)
         if not quote then return wrong('a string without an end', i) end
@@ -316,44 +325,47 @@ local function walk(text, from, to, found, is_list, known, max_count, max_name, 
         if byte(text, quote - 1) == BACKSLASH then
           escapes = true
         else
-          i, last = quote, quote
+          i, closed = quote, quote
         end
       elseif c == OPEN_OBJECT or c == OPEN_ARRAY then
         state, depth = IN_CONTAINER, 1
-      else
+      elseif KIND[c] then
         state = IN_WORD
+      else
+        return wrong('a value is missing', i)
       end
-    elseif state == BEFORE_NAME then
+    elseif state == AT_NAME then
       if c == QUOTE then
-        state, name_from, node = IN_NAME, i, known
-      elseif c == CLOSE_OBJECT and i == to and name_from == nil then
+        any, state, name_from = true, IN_NAME, i
+        if by_tree then node = known end
+      elseif c == CLOSE_OBJECT and i == to and not any then
         return found
       else
         return wrong('a field name is missing', i)
       end
-    elseif state == BEFORE_COLON then
+    elseif state == AT_COLON then
       if c ~= COLON then return wrong('a colon is missing', i) end
-      state = BEFORE_VALUE
+      state = AT_VALUE
     elseif i == to then -- after a value
       return found
     elseif c == COMMA then
-      state = is_list and BEFORE_VALUE or BEFORE_NAME
+      state = is_list and AT_VALUE or AT_NAME
     else
       return wrong('a comma is missing', i)
     end
-    if last then
-      if name or is_list then
+    if closed > 0 then
+      state = AT_COMMA
+      if is_list then
         count = count + 1
-        if count > max_count then return nil, too_many .. max_count .. (is_list and ' elements.' or ' fields.') end
-        if is_list then
-          found[count] = {from = first, to = last, kind = kind}
-        else
-          if at[name] then return nil, 'The field ' .. name .. ' is there twice.' end
-          local field = {name = name, from = first, to = last, kind = kind, name_from = name_from}
-          found[count], at[name] = field, field
-        end
+        if count > max_count then return nil, 'A list has more than ' .. max_count .. ' elements.' end
+        found[count] = {from = first, to = closed, kind = KIND[byte(text, first)]}
+      elseif name ~= '' or not by_tree then
+        count = count + 1
+        if count > max_count then return nil, 'An object has more than ' .. max_count .. ' fields.' end
+        if at[name] then return nil, 'The field ' .. name .. ' is there twice.' end
+        local field = {name = name, from = first, to = closed, kind = KIND[byte(text, first)], name_from = name_from}
+        found[count], at[name] = field, field
       end
-      state = AFTER_VALUE
     end
     i = i + 1
   end
@@ -365,7 +377,7 @@ local function walk_object(text, from, to, known, max_count, max_name)
   if byte(text, from) ~= OPEN_OBJECT or byte(text, to) ~= CLOSE_OBJECT then
     return nil, 'The body must be a JSON object.'
   end
-  return walk(text, from, to, {at = {}, from = from, to = to}, false, known, max_count, max_name, 'An object has more than ')
+  return walk(text, from, to, {at = {}, from = from, to = to}, false, known, max_count, max_name)
 end
 
 function json.object(text, from, to, limits)
@@ -381,7 +393,7 @@ function json.items(text, from, to, max)
   if byte(text, from) ~= OPEN_ARRAY or byte(text, to) ~= CLOSE_ARRAY then
     return nil, 'A list is missing.'
   end
-  return walk(text, from, to, {}, true, nil, max or 1 / 0, 0, 'A list has more than ')
+  return walk(text, from, to, {}, true, nil, max or 1 / 0, 0)
 end
 
 function json.is(text, from, to, literal)
@@ -442,7 +454,9 @@ function json.quote(text)
   return '"' .. text .. '"'
 end
 
--- The pieces are copied by their place: as strings of their own they would all be hashed, see at the top.
+-- What is put together is copied by its place: as strings of their own the pieces would all be hashed, see at the top.
+local BUFFER = ffi.typeof 'uint8_t[?]'
+
 function json.splice(text, edits)
   local count = #edits
   if count == 0 then return text end
@@ -454,18 +468,7 @@ function json.splice(text, edits)
     last = to
     size = size - (to - from + 1) + #edit[3]
   end
-  if count <= 8 then
-    local out, n = {}, 0
-    last = 0
-    for k = 1, count do
-      local edit = edits[k]
-      out[n + 1], out[n + 2] = sub(text, last + 1, edit[1] - 1), edit[3]
-      n, last = n + 2, edit[2]
-    end
-    out[n + 1] = sub(text, last + 1)
-    return concat(out)
-  end
-  local source, target, place = ffi.cast('const char *', text), ffi.new('char[?]', size), 0
+  local source, target, place = ffi.cast(POINTER, text), BUFFER(size), 0
   last = 0
   for k = 1, count do
     local edit = edits[k]
@@ -476,6 +479,62 @@ function json.splice(text, edits)
   end
   ffi.copy(target + place, source + last, #text - last)
   return ffi.string(target, size)
+end
+
+-- The mark before a span that `build` writes as the inside of a string literal: JSON within JSON.
+json.escaped = {}
+local LETTER = {[8] = 98, [9] = 116, [10] = 110, [12] = 102, [13] = 114, [34] = 34, [92] = 92}
+
+-- Writes an escaped span at the target; returns how many bytes it took.
+local function copy_escaped(target, source, length)
+  local place = 0
+  for k = 0, length - 1 do
+    local c = source[k]
+    if c ~= QUOTE and c ~= BACKSLASH and c >= SPACE then
+      target[place] = c
+      place = place + 1
+    elseif LETTER[c] then
+      target[place], target[place + 1] = BACKSLASH, LETTER[c]
+      place = place + 2
+    else
+      ffi.copy(target + place, format('\\u%04x', c), 6)
+      place = place + 6
+    end
+  end
+  return place
+end
+
+function json.build(text, pieces)
+  local count, size, k = #pieces, 0, 1
+  while k <= count do
+    local piece = pieces[k]
+    if type(piece) == 'string' then
+      size, k = size + #piece, k + 1
+    else
+      local factor = 1
+      if piece == json.escaped then factor, k = 6, k + 1 end
+      local from, to = pieces[k], pieces[k + 1]
+      if from < 1 or to < from - 1 or to > #text then error('a piece that is not in the text') end
+      size, k = size + factor * (to - from + 1), k + 2
+    end
+  end
+  local source, target, place = ffi.cast(POINTER, text), BUFFER(size), 0
+  k = 1
+  while k <= count do
+    local piece = pieces[k]
+    if type(piece) == 'string' then
+      ffi.copy(target + place, piece, #piece)
+      place, k = place + #piece, k + 1
+    elseif piece == json.escaped then
+      local from, to = pieces[k + 1], pieces[k + 2]
+      place, k = place + copy_escaped(target + place, source + from - 1, to - from + 1), k + 3
+    else
+      local length = pieces[k + 1] - piece + 1
+      ffi.copy(target + place, source + piece - 1, length)
+      place, k = place + length, k + 2
+    end
+  end
+  return ffi.string(target, place)
 end
 
 local decode_span
@@ -509,7 +568,7 @@ function json.decode(text)
   local ok, sentence = json.check(text)
   if not ok then return nil, sentence end
   local from, to = json.span(text)
-  local done, value = pcall(decode_span, text, from, to, kind_of(byte(text, from)))
+  local done, value = pcall(decode_span, text, from, to, KIND[byte(text, from)])
   if not done then return nil, value end
   return value
 end

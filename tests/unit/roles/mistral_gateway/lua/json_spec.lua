@@ -64,6 +64,20 @@ describe('json.check', function()
     assert.same({nil, 'The body is empty: send a JSON object.'}, {json.check(' \n')})
   end)
 
+  it('looks at every byte of long strings', function()
+    for length = 30, 80 do
+      for _, bad in ipairs {'\1', '\31', '\0', '\n', '"', '\\'} do
+        for _, plain in ipairs {'a', '\255', '\128', '!', '#', '[', ']', ' ', '\127'} do
+          for at = length - 12, length do
+            local text = '["' .. plain:rep(at - 1) .. bad .. plain:rep(length - at) .. '"]'
+            assert.is_nil(json.check(text))
+            assert.is_true(json.check('["' .. plain:rep(length) .. '"]'))
+          end
+        end
+      end
+    end
+  end)
+
   it('has a sentence for each bound', function()
     local _, sentence = json.check('[1]', {bytes = 2})
     assert.equal('The body is larger than 2 bytes.', sentence)
@@ -194,6 +208,24 @@ describe('json.splice', function()
       expected[k + 1] = '01' .. ('x'):rep(k % 7) .. '56789'
     end
     assert.equal(table.concat(expected), json.splice(text, edits))
+  end)
+end)
+
+describe('json.build', function()
+  it('puts strings and spans together', function()
+    local text = '{"a":{"x": "y\\n"},"b":1}'
+    assert.equal('<1>{"x": "y\\n"}', json.build(text, {'<', 23, 23, '>', 6, 17}))
+    assert.equal('', json.build(text, {}))
+    assert.equal('', json.build(text, {5, 4}))
+    assert.has_error(function() json.build(text, {24, 27}) end)
+    assert.has_error(function() json.build(text, {0, 2}) end)
+  end)
+
+  it('writes a span as the inside of a string', function()
+    local bytes = {}
+    for code = 0, 255 do bytes[#bytes + 1] = string.char(code) end
+    local text = table.concat(bytes)
+    assert.equal(json.quote(text), json.build(text, {'"', json.escaped, 1, 256, '"'}))
   end)
 end)
 
