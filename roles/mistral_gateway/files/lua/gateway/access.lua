@@ -8,6 +8,7 @@ local queue = require 'gateway.queue'
 local balance = require 'gateway.balance'
 local addresses = require 'gateway.addresses'
 local body = require 'gateway.body'
+local requests = require 'gateway.requests'
 local ollama = require 'gateway.ollama'
 local models = require 'gateway.models'
 local relay = require 'gateway.relay'
@@ -122,14 +123,8 @@ local function prepare(ctx, key, now)
   if encoding and encoding ~= 'identity' then return nil, problem(415) end
   local text = read_body()
   if not text then return nil, problem(400, 'invalid_json', 'The body is empty: send a JSON object.') end
-  local out, request
-  if ctx.shape == 'ollama' then
-    out, request = ollama.prepare(rules, ctx.route.kind, text, key.may_use, now)
-  else
-    out, request = body.prepare(rules, ctx.route.kind, text, key.may_use)
-  end
+  local out, request = requests.prepare(rules, ctx.shape, ctx.route.kind, text, key.may_use, now, ctx.id)
   if not out then return nil, request end
-  -- Where a conversation begins is the same in what the client sends each time.
   request.given = text
   return out, request
 end
@@ -161,8 +156,8 @@ local function wait_for_place(ctx, key)
   end
   ctx.waiter = waiter
   local begun, timeout = ngx.now(), plan.queue.timeout
-  -- Lines of Ollama's have no comments.
-  local can_speak = ctx.stream and ctx.shape ~= 'ollama'
+  -- What is translated has no comments.
+  local can_speak = ctx.filter == stream.events
   local place = queue.wait(waiter, SILENT)
   while not place do
     ctx.queued = ngx.now() - begun

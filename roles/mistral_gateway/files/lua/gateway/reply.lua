@@ -52,7 +52,7 @@ end
 
 -- Answers with a text of the gateway's own.
 function M.send(ctx, text, content_type)
-  ctx.is_own = true
+  ctx.is_own, ctx.filter = true, nil
   local header = ngx.header
   header['Content-Type'] = content_type or 'application/json; charset=utf-8'
   header['Content-Length'] = #text
@@ -62,7 +62,7 @@ end
 
 -- Refuses a request. retry: in how many seconds the same request would be taken.
 function M.refuse(ctx, problem, retry)
-  ctx.is_own = true
+  ctx.is_own, ctx.filter = true, nil
   local status, header = problem.status, ngx.header
   local text = errors.body(ctx.shape, problem, ctx.id)
   ngx.status = status

@@ -5,7 +5,7 @@
 -- once its id is unique, or nil), translator. Written here: tokens_in, tokens_out, is_exact (the engine has told them),
 -- events (those that brought a token), done (the answer is complete), rest, tail, count.
 local errors = require 'gateway.errors'
-local find, sub, byte, match = string.find, string.sub, string.byte, string.match
+local find, sub, byte, match, rep = string.find, string.sub, string.byte, string.match, string.rep
 local concat = table.concat
 
 local M = {}
@@ -37,19 +37,29 @@ local function read_usage(ctx, text, from)
   end
 end
 
+-- How many bytes longer a whole JSON answer becomes by its id, whatever the engine's id is: blanks make up for that one.
+-- So its length is known before it is here, and it needs no chunks.
+function M.growth(ctx)
+  return ctx.id_start and #ctx.answer_id or 0
+end
+
+local function with_own_id(ctx, data)
+  local quote = sub(data, 1, 7) == '{"id":"' and find(data, '"', 8, true)
+  for i = #out, 4, -1 do out[i] = nil end
+  if quote then
+    out[1], out[2], out[3] = ctx.id_start, '"' .. rep(' ', quote - 8), sub(data, quote + 1)
+  else
+    out[1], out[2], out[3] = rep(' ', #ctx.answer_id), data, ''
+  end
+  return out
+end
+
 -- A whole JSON answer: its id is made unique, its counts are read. Returns what goes out instead of the piece, or nil.
 function M.json(ctx, data, eof)
   local changed
-  if not ctx.begun and data ~= '' then
+  if ctx.id_start and not ctx.begun and data ~= '' then
     ctx.begun = true
-    if ctx.id_start and sub(data, 1, 7) == '{"id":"' then
-      local quote = find(data, '"', 8, true)
-      if quote then
-        out[1], out[2] = ctx.id_start, sub(data, quote)
-        for i = #out, 3, -1 do out[i] = nil end
-        changed = out
-      end
-    end
+    changed = with_own_id(ctx, data)
   end
   if #data >= TAIL then
     ctx.tail = sub(data, -TAIL)
