@@ -73,8 +73,8 @@ usage:
     tokens_out:
       description: The tokens that were generated.
       type: int
-    partial:
-      description: Of how many of these the engine never told the tokens, so that the gateway counted them itself.
+    tokens_in_estimated:
+      description: The tokens, about, of prompts whose number the engine never told. Not in C(tokens_in).
       type: int
 error_id:
   description: Identifies what went wrong.

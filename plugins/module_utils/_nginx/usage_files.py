@@ -26,7 +26,7 @@ BROKEN = Fault(
     "Put the file back as it was, or move it away: its day is then missing.",
 )
 
-COUNTS = ("requests", "tokens_in", "tokens_out", "partial")
+COUNTS = ("requests", "tokens_in", "tokens_out", "tokens_in_estimated")
 HEADER = "\t".join(("key", "model", *COUNTS))
 _LINE = re.compile(r"([^\s]+)\t([^\t]+)\t([0-9]+)\t([0-9]+)\t([0-9]+)\t([0-9]+)")
 

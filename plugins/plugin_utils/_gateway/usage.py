@@ -13,7 +13,7 @@ import io
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-COUNTS = ("requests", "tokens_in", "tokens_out", "partial")
+COUNTS = ("requests", "tokens_in", "tokens_out", "tokens_in_estimated")
 TOTAL = "all"
 
 

@@ -31,13 +31,18 @@ def test_a_month(folder: Path) -> None:
     # Two gateways have counted the same.
     report = usage_report([*rows, *rows])
     assert report["rows"][0] == {
-        "key": "alice", "model": "tiny", "requests": 10, "tokens_in": 2020, "tokens_out": 4000040, "partial": 2,
-    }  # fmt: skip
+        "key": "alice",
+        "model": "tiny",
+        "requests": 10,
+        "tokens_in": 2020,
+        "tokens_out": 4000040,
+        "tokens_in_estimated": 2,
+    }
     assert report["table"] == [
-        "key    model  requests  tokens_in  tokens_out  partial",
-        "alice  tiny         10      2,020   4,000,040        2",
-        "bob    a, b          2          2           2        2",
-        "all                 12      2,022   4,000,042        4",
+        "key    model  requests  tokens_in  tokens_out  tokens_in_estimated",
+        "alice  tiny         10      2,020   4,000,040                    2",
+        "bob    a, b          2          2           2                    2",
+        "all                 12      2,022   4,000,042                    4",
     ]
     table = list(csv.DictReader(report["csv"].splitlines()))
     assert [(row["key"], row["model"], row["tokens_out"]) for row in table] == [
@@ -48,7 +53,7 @@ def test_a_month(folder: Path) -> None:
 
 def test_nothing_was_counted(tmp_path: Path) -> None:
     assert of_month(str(tmp_path / "none"), "2026-11") == []
-    assert usage_report([])["csv"] == "key,model,requests,tokens_in,tokens_out,partial\n"
+    assert usage_report([])["csv"] == "key,model,requests,tokens_in,tokens_out,tokens_in_estimated\n"
     assert usage_report([])["table"][-1].split() == ["all", "0", "0", "0", "0"]
 
 
