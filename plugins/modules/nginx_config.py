@@ -88,6 +88,13 @@ options:
       - Raises C(worker_connections) and C(worker_rlimit_nofile) in C(nginx.conf) where they are lower. All else in that
         file stays. If not given, it is left alone.
     type: int
+  trial:
+    version_added: 0.2.0
+    description:
+      - A file below O(root), a whole configuration that listens nowhere, with a pid and an error log of its own below
+        O(root). Before changed files are put in place, Nginx is started with it for a moment, to see if it can load
+        the programs (Lua) that are part of the configuration. C(nginx -t) does not look at these.
+    type: str
   service:
     version_added: 0.2.0
     description:
@@ -251,7 +258,7 @@ def change(module: AnsibleModule, root: str, files: list[Wanted]) -> dict[str, A
     current = identity(root, paths)
     marks = loaded_file(module, current)
     stale = changes(root, marks)
-    configuration.check(module.run_command, program, root, todo, stale, module.tmpdir)
+    configuration.check(module.run_command, program, root, todo, stale, module.tmpdir, module.params["trial"] or "")
     result["tested"] = True
 
     running = None
@@ -317,6 +324,7 @@ def main() -> None:
             "secrets": {"type": "dict", "default": {}, "no_log": True},
             "remove_stock_site": {"type": "bool", "default": False},
             "worker_connections": {"type": "int"},
+            "trial": {"type": "str"},
             "service": {"type": "str"},
             "loaded_file": {"type": "str"},
             "loaded_url": {"type": "str"},

@@ -104,9 +104,12 @@ def difference(root: str, change: Change) -> dict[str, str]:
     return {"before_header": path, "after_header": path, "before": before, "after": after}
 
 
-def check(run: Command, program: str, root: str, todo: list[Change], marks: list[Change], folder: str) -> None:
+def check(
+    run: Command, program: str, root: str, todo: list[Change], marks: list[Change], folder: str, trial: str = ""
+) -> None:
     """Have Nginx test the configuration as it will be, in a copy below C(folder). C(marks) only name what lies there.
 
+    C(trial) is a file below C(root) with which Nginx is started for a moment, for what its test does not look at.
     Raises StackError C(gateway.configuration_rejected), and C(gateway.configuration_broken) if nothing would change;
     OSError if there is no room for the copy.
     """
@@ -118,7 +121,7 @@ def check(run: Command, program: str, root: str, todo: list[Change], marks: list
     stage = tempfile.mkdtemp(prefix="nginx-", dir=folder)
     try:
         stage_copy(root, stage, todo + marks)
-        problem = refusal(run, program, stage)
+        problem = refusal(run, program, stage) or (trial_problem(run, program, stage, trial) if trial else "")
     finally:
         shutil.rmtree(stage, ignore_errors=True)
     if problem:
@@ -134,4 +137,20 @@ def refusal(run: Command, program: str, folder: str) -> str:
     lines = [line for line in (stderr or stdout).splitlines() if line.strip()]
     serious = [line for line in lines if "[emerg]" in line or "[crit]" in line or "[alert]" in line] or lines
     line = serious[0] if serious else f"it exits with {rc} and no word"
+    return re.sub(r"^(nginx: |[\d/]+ [\d:]+ )?\[\w+\] (\d+#\d+: )?", "", line).rstrip(".")
+
+
+def trial_problem(run: Command, program: str, folder: str, name: str) -> str:
+    """What goes wrong when Nginx is started with a file of the folder, and stopped again; '' if nothing.
+
+    Programs that are part of the configuration are read at a start only, so that a test sees nothing of their mistakes.
+    The file has to name a pid and an error log within the folder, and to listen nowhere.
+    """
+    command = [program, "-c", os.path.join(folder, name)]
+    rc, stdout, stderr = run(command)
+    if rc == 0:
+        run([*command, "-s", "stop"])
+        return ""
+    lines = [line for line in (stderr or stdout).splitlines() if "error" in line or "emerg" in line]
+    line = lines[0] if lines else f"it exits with {rc} and no word"
     return re.sub(r"^(nginx: |[\d/]+ [\d:]+ )?\[\w+\] (\d+#\d+: )?", "", line).rstrip(".")

@@ -70,3 +70,37 @@ def test_a_main_file_without_the_block(tmp_path: Path, run: Run) -> None:
     (tmp_path / "nginx" / "nginx.conf").write_text("include other.conf;\n")
     assert run(worker_connections=2000)["error_id"] == "gateway.events_not_found"
     assert not (tmp_path / "nginx" / "a.conf").exists()
+
+
+TRIAL = """#!/bin/sh
+# nginx, as far as the module asks for it: it starts unless the program is wrong.
+case "$*" in
+    *-t*) exit 0 ;;
+    *stop*) echo stopped >>{log}; exit 0 ;;
+esac
+folder=${{2%/*}}
+if grep -q wrong "$folder/a.conf"; then
+    echo "nginx: [error] init_by_lua error: $folder/a.lua:3: unexpected symbol near 'wrong'" >&2
+    exit 1
+fi
+echo started >>{log}
+"""
+
+
+def test_a_program_that_cannot_be_loaded_never_gets_to_its_place(tmp_path: Path, run: Run) -> None:
+    root, log = tmp_path / "nginx", tmp_path / "log"
+    root.mkdir()
+    nginx = tmp_path / "nginx-stand-in"
+    nginx.write_text(TRIAL.format(log=log))
+    nginx.chmod(0o755)
+    with_trial: dict[str, Any] = {"program": str(nginx), "trial": "trial.conf"}
+    good = {"path": "a.conf", "content": "good"}
+    assert run(files=[good], **with_trial)["changed"]
+    assert log.read_text() == "started\nstopped\n"
+    # What has not changed is not tried again.
+    assert run(files=[good], **with_trial)["changed"] is False
+    assert log.read_text() == "started\nstopped\n"
+    result = run(files=[{**good, "content": "wrong"}], **with_trial)
+    assert result["error_id"] == "gateway.configuration_rejected"
+    assert f"init_by_lua error: {root}/a.lua:3: unexpected symbol near 'wrong'." in result["msg"]
+    assert (root / "a.conf").read_text() == "good"

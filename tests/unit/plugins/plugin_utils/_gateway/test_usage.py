@@ -31,8 +31,13 @@ def test_a_month(folder: Path) -> None:
     # Two gateways have counted the same.
     report = usage_report([*rows, *rows])
     assert report["rows"][0] == {
-        "key": "alice", "model": "tiny", "requests": 10, "tokens_in": 2020, "tokens_out": 4000040, "tokens_in_estimated": 2,
-    }  # fmt: skip
+        "key": "alice",
+        "model": "tiny",
+        "requests": 10,
+        "tokens_in": 2020,
+        "tokens_out": 4000040,
+        "tokens_in_estimated": 2,
+    }
     assert report["table"] == [
         "key    model  requests  tokens_in  tokens_out  tokens_in_estimated",
         "alice  tiny         10      2,020   4,000,040                    2",
