@@ -92,7 +92,7 @@ options:
     version_added: 0.2.0
     description:
       - A file below O(root), a whole configuration that listens nowhere, with a pid and an error log of its own below
-        O(root). Before changed files are put in place, Nginx is started with it for a moment, to see whether it can load
+        O(root). Before changed files are put in place, Nginx is started with it for a moment, to see if it can load
         the programs (Lua) that are part of the configuration. C(nginx -t) does not look at these.
     type: str
   service:
