@@ -48,7 +48,8 @@ APIS: Mapping[str, tuple[int, ...]] = {
     "audio/speech": (0,),
     "embeddings": (0, 7, 0),
     "responses": (0, 7, 0),
-    "messages": (0, 8, 4),
+    # The gateway translates where the engine has it not.
+    "messages": (0,),
     "rerank": (0, 9, 0),
 }
 # What a request can make the engine load or keep busy for long is only there where somebody asked for it.
@@ -112,7 +113,7 @@ def gateway_plan(given: Mapping[str, Any]) -> dict[str, Any]:
         "models": [_model(model, upstreams, engine) for model in engine["models"]],
         "default_model": engine["default_model"],
         "keys": keys.plan_keys(
-            given.get("api_keys") or [],
+            [_with_default(entry, given.get("requests_per_minute")) for entry in given.get("api_keys") or []],
             given.get("generated") or {},
             given.get("former") or {},
             str(given.get("digest_secret") or ""),
@@ -139,6 +140,12 @@ def gateway_plan(given: Mapping[str, Any]) -> dict[str, Any]:
     }
     kept: dict[str, Any] = without_empty(plan)
     return kept
+
+
+def _with_default(entry: Mapping[str, Any], per_minute: Any) -> dict[str, Any]:
+    """An API key's entry with the number of requests that holds for those that say none; 0 is no limit."""
+    number = int(per_minute or 0)
+    return {**({"requests_per_minute": number} if number else {}), **entry}
 
 
 def _model(model: Mapping[str, Any], upstreams: list[str], engine: Mapping[str, Any]) -> dict[str, Any]:

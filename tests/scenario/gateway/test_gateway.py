@@ -24,9 +24,9 @@ COMPLETIONS = ("/v1/chat/completions", "/v1/completions")
 def error_of(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
     """The error in OpenAI's shape, which every refusal has."""
     assert answer.status_code == status, answer.text
-    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.headers["Content-Type"].partition(";")[0] == "application/json"
     assert answer.headers["X-Request-Id"]
-    assert list(answer.json()) == ["error"]
+    assert set(answer.json()) <= {"error", "request_id"}
     error = answer.json()["error"]
     assert set(error) == {"message", "type", "param", "code"}
     assert error["code"] == code
@@ -55,9 +55,9 @@ def test_a_large_request_without_a_key_is_not_read(stranger: httpx.Client) -> No
 @pytest.mark.parametrize(
     "path",
     [
-        "/", "/v1", "/v1/", "/v1/models/", "/v1/models/x", "/v1/embeddings", "/v1/files", "/v1/skills",
+        "/v1", "/v1/", "/v1/files", "/v1/skills", "/v1/sessions/x", "/v1/lora_adapters",
         "/v1/system/info", "/re_isq", "/calibration/apply", "/metrics", "/docs", "/ui/", "/stub_status",
-        "/_mistral/health", "/_mistral/error", "/v1/models/unload", "/v1/chat/completions/", "/V1/models",
+        "/_mistral/health", "/_mistral/error", "/v1/chat/completions/", "/V1/models",
         "/v1/x/%2e%2e/files", "/v1//files",
     ],
 )  # fmt: skip
@@ -95,7 +95,7 @@ def test_not_a_json_object(client: httpx.Client, path: str, body: bytes) -> None
 
 
 @pytest.mark.parametrize("path", COMPLETIONS)
-@pytest.mark.parametrize("name", ["gpt-4o", "../models", "__proto__", "constructor", 'a"b\\c\n', "é" * 5000])
+@pytest.mark.parametrize("name", ["gpt-4o", "../models", "__proto__", "constructor", 'a"b\\c\n', "é" * 100])
 def test_an_unknown_model_is_named_with_those_there_are(client: httpx.Client, path: str, name: str) -> None:
     error = error_of(client.post(path, json={"model": name, "prompt": "x", "messages": []}), 404, "model_not_found")
     assert error["param"] == "model"
@@ -244,18 +244,18 @@ def test_neither_key_nor_prompt_is_in_a_log(client: httpx.Client, key: str, on_h
 def test_the_access_log_is_json_and_names_the_client(client: httpx.Client, key: str, on_host: HostCommand) -> None:
     request_id = client.get("/v1/models?secret=1").headers["X-Request-Id"]
     lines = on_host("tail", "-n", "50", "/var/log/nginx/mistral-access.json").splitlines()
-    entry = next(entry for entry in map(json.loads, lines) if entry["request_id"] == request_id)
-    assert entry["client"]
+    entry = next(entry for entry in map(json.loads, lines) if entry["id"] == request_id)
+    assert (entry["key"], entry["tenant"]) == ("default", "default")
     assert key not in json.dumps(entry)
     assert "secret" not in json.dumps(entry)
     assert (entry["method"], entry["path"], entry["status"]) == ("GET", "/v1/models", 200)
     assert entry["bytes"] > 0
-    assert entry["request_time"] >= 0
+    assert entry["seconds"] >= 0
 
 
 def test_only_root_reads_the_digests(on_host: HostCommand) -> None:
-    assert on_host("stat", "-c", "%a %U", "/etc/nginx/mistral/keys.js").strip() == "600 root"
-    digests = re.findall(r'"([0-9a-f]{64})"', on_host("cat", "/etc/nginx/mistral/keys.js"))
+    assert on_host("stat", "-c", "%a %U", "/etc/nginx/mistral/plan.json").strip() == "600 root"
+    digests = re.findall(r'"([0-9a-f]{64})"', on_host("cat", "/etc/nginx/mistral/plan.json"))
     journal = on_host("journalctl", "--no-pager", "-o", "cat")
     assert digests
     assert not [digest for digest in digests if digest in journal]

@@ -35,6 +35,7 @@ local USUAL = {
   [413] = {'request_too_large', 'The request is larger than this endpoint accepts.'},
   [414] = {'request_too_large', 'The address of the request is too long.'},
   [415] = {'unsupported_media_type', 'Send JSON as it is, without compression: Content-Type: application/json.'},
+  [421] = {'unknown_host', 'This endpoint has other names than the one that the request asks for.'},
   [429] = {'rate_limit_exceeded', 'This API key has asked too often. Wait a little and try again.'},
   [500] = {'internal_error', 'The gateway could not handle the request; its error log says why.'},
   [501] = {'not_implemented', 'The request uses a part of HTTP that this endpoint does not know.'},

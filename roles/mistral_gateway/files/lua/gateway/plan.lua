@@ -25,7 +25,7 @@ local MODEL = {
 }
 -- sha256: of a generated key; hmac: HMAC-SHA-256 of a chosen key with `digest_secret`. Both in hexadecimal digits. A key
 -- without a digest gives the limits of a certificate's or a token's owner of this name.
-local KEY = with_limits { name = 'string!', tenant = 'string', sha256 = 'digest', hmac = 'digest' }
+local KEY = with_limits { name = 'string!', tenant = 'string', sha256 = 'digest', hmac = 'digest', sha256_before = 'digest' }
 local JWT_KEY = { kid = 'string', alg = 'string!', pem = 'string!' }
 local JWT = with_limits {
   issuer = 'string!', audience = 'string', keys = { JWT_KEY }, claim_models = 'string', claim_tenant = 'string',
@@ -145,6 +145,8 @@ local function prepare_keys(plan)
     key.tenant = key.tenant or key.name
     plan.by_name[key.name] = key
     if key.sha256 then plan.by_sha256[unhex(key.sha256)] = key end
+    -- The key that a rotation has left valid.
+    if key.sha256_before then plan.by_sha256[unhex(key.sha256_before)] = key end
     if key.hmac then plan.by_hmac[unhex(key.hmac)] = key end
   end
   plan.has_hmac = next(plan.by_hmac) ~= nil

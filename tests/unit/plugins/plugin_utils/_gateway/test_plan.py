@@ -53,7 +53,7 @@ def test_a_plan() -> None:
     # Zero says something, and is not left out.
     assert found["defaults"] == {"temperature": 0, "max_tokens": 64}
     assert found["queue"] == {"running": 1, "waiting": 0, "timeout": 300, "exclusive": True, "silence": 600}
-    assert found["paths"] == ["chat/completions", "completions", "ollama", "embeddings", "responses"]
+    assert found["paths"] == ["chat/completions", "completions", "ollama", "embeddings", "responses", "messages"]
     assert not {"jwt", "mtls", "cors", "ollama_open", "digest_secret"} & set(found)
 
 
@@ -74,7 +74,7 @@ def test_without_a_limit_there_is_no_queue() -> None:
 @pytest.mark.parametrize(
     ("version", "apis", "offered"),
     [
-        ("0.6.0", [], ["chat/completions", "completions", "ollama"]),
+        ("0.6.0", [], ["chat/completions", "completions", "ollama", "messages"]),
         ("0.9.2+7", [], list(plan.USUAL)),
         ("0.9.2", ["rerank", "completions"], ["rerank", "completions"]),
         ("", [], list(plan.USUAL)),
@@ -97,7 +97,7 @@ def test_origins(origin: str) -> None:
         ({"cors_origins": ['https://a"; return 200']}, "cors_origin_invalid"),
         ({"ollama_open_networks": ["lan"]}, "network_invalid"),
         ({"apis": ["files"]}, "api_unknown"),
-        ({"apis": ["messages"]}, "api_not_in_engine"),
+        ({"apis": ["rerank"]}, "api_not_in_engine"),
         ({"jwt": {"issuer": "https://i", "jwks": "x.json"}}, "jwt_field_missing"),
         ({"jwt": {"issuer": "https://i", "audience": "a", "jwks": "x"}, "jwks": "no"}, "jwks_invalid"),
         ({"api_keys": []}, "api_keys_empty"),
