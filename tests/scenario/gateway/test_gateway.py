@@ -117,15 +117,17 @@ def test_an_unknown_model_is_named_with_those_there_are(client: httpx.Client, pa
 )
 def test_the_engine_is_made_to_fetch_nothing(client: httpx.Client, part: str, value: Any) -> None:
     content = [{"type": "text", "text": "see http://example.org"}, {"type": part, part: value}]
-    answer = client.post("/v1/chat/completions", json={"messages": [{"role": "user", "content": content}]})
-    error_of(answer, 400, "url_not_allowed")
+    answer = client.post(
+        "/v1/chat/completions", json={"model": "other:7b", "messages": [{"role": "user", "content": content}]}
+    )
+    error_of(answer, 400, "file_not_allowed" if part == "file_url" else "url_not_allowed")
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, "many", True, []])
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
 def test_max_tokens_is_a_number(client: httpx.Client, name: str, value: Any) -> None:
     error = error_of(client.post("/v1/completions", json={"prompt": "x", name: value}), 400, "invalid_value")
-    assert error["param"] == "max_tokens"
+    assert error["param"] == name
 
 
 def test_too_large(url: str, trust: ssl.SSLContext, key: str) -> None:

@@ -18,8 +18,11 @@ function M.start(the_plan)
 end
 
 -- What Nginx itself has refused, as an error of the gateway.
-local function nginx_problem(status)
+local function nginx_problem(status, text)
   if status ~= 400 then return errors.problem(status) end
+  if text:find('plain HTTP request', 1, true) then
+    return errors.problem(400, 'This port speaks HTTPS only: use https:// in the address.', 'bad_request')
+  end
   return errors.problem(400, 'The request is not valid HTTP, or its headers are too large.', 'bad_request')
 end
 
@@ -81,7 +84,7 @@ function M.error_text(ctx, text)
   local problem
   -- No engine answers in HTML: this is Nginx's own page.
   if text == '' or text:sub(1, 6) == '<html>' then
-    problem = nginx_problem(status)
+    problem = nginx_problem(status, text)
   else
     problem, ctx.trace = errors.of_engine(status, text)
     ctx.problem = problem
