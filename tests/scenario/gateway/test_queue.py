@@ -226,7 +226,7 @@ def test_a_reload_keeps_the_queue(
     assert (found["most"], sorted(found["names"])) == (1, ["a", "b", "c"])
 
 
-@pytest.mark.parametrize("count", [2, 0, "2"])
+@pytest.mark.parametrize("count", [2, 5])
 def test_one_request_for_several_answers_is_refused(client: httpx.Client, count: object) -> None:
     # The engine computes them at the same time, as it would the answers to several requests.
     answer = client.post("/v1/completions", json={"prompt": "x", "n": count})

@@ -199,7 +199,9 @@ local function run_relay(ctx, text, path)
     -- With this handler a request outlives its client.
     ngx.on_abort(function() ctx.is_gone = true end)
   end
-  local answer, why = relay.open(ctx, { path = path, id = ctx.id, body = text })
+  local silence = plan.queue.silence
+  local request = { path = path, id = ctx.id, body = text, timeout = silence and silence * 1000 }
+  local answer, why = relay.open(ctx, request)
   if not answer then
     if why == 'timeout' then ctx.rest_seconds = plan.queue.silence or 0 end
     local wrong = errors.problem(why == 'timeout' and 504 or 502)
