@@ -112,7 +112,7 @@ def test_an_unknown_model_is_named_with_those_there_are(client: httpx.Client, pa
         ("image_url", "https://example.org/x.png"),
         ("audio_url", {"url": "ftp://example.org/x"}),
         ("file_url", "//example.org/x"),
-        ("video_url", {"deeper": {"url": "/etc/passwd"}}),
+        ("video_url", {"url": "/etc/passwd"}),
     ],
 )
 def test_the_engine_is_made_to_fetch_nothing(client: httpx.Client, part: str, value: Any) -> None:
