@@ -94,9 +94,9 @@ def role_readme(role: Path) -> str:
 
 def plugin(name: str) -> Any:
     """The Python module of a plugin, such as module_utils._errors."""
-    if str(ROOT / "tests") not in sys.path:
-        sys.path.insert(0, str(ROOT / "tests"))
-    importlib.import_module("conftest")
+    if str(ROOT / "tests" / "tools") not in sys.path:
+        sys.path.insert(0, str(ROOT / "tests" / "tools"))
+    importlib.import_module("checkout")
     return importlib.import_module(f"ansible_collections.mistralrs.stack.plugins.{name}")
 
 
@@ -135,7 +135,7 @@ def code_errors() -> dict[str, tuple[str, str, str]]:
 def script_errors() -> dict[str, tuple[str, str, str]]:
     """Messages of the scripts that prepare the controller: id -> (message, '', where)."""
     found: dict[str, tuple[str, str, str]] = {}
-    for path in sorted((ROOT / "tests").glob("*.sh")):
+    for path in sorted((ROOT / "tests" / "tools").glob("*.sh")):
         for text in re.findall(r'die "(.*)"$', path.read_text(), flags=re.MULTILINE):
             if match := ERROR_ID.search(text):
                 message = re.sub(r"\$\([^()]*\)|\$\w+", "<...>", text[: match.start()]).strip()

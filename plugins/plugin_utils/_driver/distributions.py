@@ -5,10 +5,10 @@
 
 Note that this plugin util is **PRIVATE** to the collection. It can have breaking changes at any time.
 
-The rows of Debian's own packages are proven by the scenario C(nvidia), which installs and builds them. The others
-follow NVIDIA's driver installation guide (compute-only and version-locking pages), Ubuntu's package pages and the role
-of NVIDIA; their recorded names are in C(tests/nvidia/recordings/repositories), and nothing was installed from them.
-Which of the names no source was found for is said in C(docs/nvidia.md).
+The rows of Debian's own packages are proven by the scenario C(nvidia_driver_matrix), which installs and builds them.
+The others follow NVIDIA's driver installation guide (compute-only and version-locking pages), Ubuntu's package pages
+and the role of NVIDIA; their recorded names are in C(tests/recordings/repositories), and nothing was installed from
+them. Which of the names no source was found for is said in C(docs/nvidia.md).
 """
 
 from __future__ import annotations

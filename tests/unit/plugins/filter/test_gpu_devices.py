@@ -14,7 +14,7 @@ from ansible_collections.mistralrs.stack.plugins.filter.gpu_memory import Filter
 from ansible_collections.mistralrs.stack.plugins.module_utils._gpu.facts import Answer, gpu_info
 from ansible_collections.mistralrs.stack.plugins.module_utils._gpu.pci import Tree
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "nvidia"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "fakes" / "gpu"))
 import recording  # noqa: E402
 
 gpu_devices = Devices().filters()["gpu_devices"]

@@ -15,7 +15,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fau
 from ansible_collections.mistralrs.stack.plugins.module_utils._gpu import gpu_problems
 from ansible_collections.mistralrs.stack.plugins.modules import gpu_info
 
-NVIDIA = Path(__file__).resolve().parents[3] / "nvidia"
+NVIDIA = Path(__file__).resolve().parents[3] / "fakes" / "gpu"
 sys.path.insert(0, str(NVIDIA))
 import recording  # noqa: E402
 

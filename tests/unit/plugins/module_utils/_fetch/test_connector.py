@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.connector import Connector
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[4] / "hub"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[4] / "fakes" / "hub"))
 from silent import Silent  # noqa: E402
 
 NAME = ("model.example", 443)

@@ -14,7 +14,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._gpu.pci import Tr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[4] / "nvidia"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[4] / "fakes" / "gpu"))
 import recording  # noqa: E402
 
 RECORDINGS = {name: recording.load(name) for name in recording.names()}

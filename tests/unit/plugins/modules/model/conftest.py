@@ -17,7 +17,7 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.mistralrs.stack.plugins.modules import model as subject
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parents[3] / "hub")]
+sys.path[:0] = [str(HERE), str(HERE.parents[3] / "fakes" / "hub")]
 import certificate as certificates  # noqa: E402
 from model_server import Run, Server, arguments  # noqa: E402
 
