@@ -25,11 +25,11 @@ setup-test:
 
 .PHONY: demo
 demo: setup ## Provision a throw-away host end to end and ask it one chat completion over HTTPS
-	@$(BIN)/python tests/demo/demo.py up
+	@$(BIN)/python -m tests.demo.demo up
 
 .PHONY: demo-down
 demo-down: setup ## Take the demo's host away; nothing of it stays but the cache in .cache/
-	@$(BIN)/python tests/demo/demo.py down
+	@$(BIN)/python -m tests.demo.demo down
 
 .PHONY: lint
 lint: setup-test ## Style, types, documentation and generated pages
@@ -49,7 +49,7 @@ test-all: setup-test ## The same with the slow witnesses (drivers on two release
 
 .PHONY: bench
 bench: setup-test ## Measure downloads beside curl, openssl and get_url (takes minutes; not a part of the tests)
-	@$(BIN)/python tests/perf/fetch.py
+	@$(BIN)/python -m tests.perf.fetch
 
 .PHONY: docs
 docs: setup-test ## Write the generated pages: README of each role, docs/errors.md, changelog

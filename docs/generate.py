@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import runpy
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = "ansible_collections.mistralrs.stack"
 GENERATED = "<!-- Made by docs/generate.py: change the source it names, then run `make docs`. -->"
 # Semantic markup of Ansible's documentation: O(option), V(value), C(code), M(module), B(bold) ...
 MARKUP = re.compile(r"\b(?P<kind>[OVCMRFIBELP])\((?P<text>(?:[^()\\]|\\.|\([^()]*\))*)\)")
@@ -94,10 +96,9 @@ def role_readme(role: Path) -> str:
 
 def plugin(name: str) -> Any:
     """The Python module of a plugin, such as module_utils._errors."""
-    if str(ROOT / "tests" / "tools") not in sys.path:
-        sys.path.insert(0, str(ROOT / "tests" / "tools"))
-    importlib.import_module("checkout")
-    return importlib.import_module(f"ansible_collections.mistralrs.stack.plugins.{name}")
+    if f"{PACKAGE}.plugins" not in sys.modules:
+        runpy.run_path(str(ROOT / "tests" / "tools" / "checkout.py"))
+    return importlib.import_module(f"{PACKAGE}.plugins.{name}")
 
 
 def code_errors() -> dict[str, tuple[str, str, str]]:

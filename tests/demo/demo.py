@@ -1,6 +1,6 @@
 """The demo: a throw-away host becomes an endpoint, answers one chat completion, and can be taken down again.
 
-Usage: demo.py up | down | model (the last one only puts the model file together).
+Usage: python -m tests.demo.demo up | down | model (the last one only puts the model file together).
 Environment: DEMO_PORT (default 8443) is the port of the endpoint on this machine.
 """
 
@@ -17,8 +17,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "fakes" / "hub"))
-import certificate  # noqa: E402
+from tests.fakes.hub import certificate
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache"

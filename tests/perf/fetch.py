@@ -20,13 +20,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.component.real_servers.packages import nginx
+
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [
-    str(ROOT / "tests" / "fakes"),
-    str(ROOT / "tests" / "fakes" / "hub"),
-    str(ROOT / "tests" / "component" / "real_servers"),
-]
-from packages import nginx  # noqa: E402
 
 MIB = 1 << 20
 # Runs a piece of Python that can import the collection from this checkout.
@@ -122,7 +118,7 @@ def seconds(command: list[str]) -> float:
 
 def make_model(path: Path, size: int) -> None:
     """A GGUF of that size with one large tensor."""
-    from gguf_writer import build  # type: ignore[import-not-found]
+    from tests.fakes.gguf_writer import build
 
     header = build({"general.architecture": "llama"}, {"a": ([(size - 4096) // 4], 0, size - 4096)}, data=b"")
     block = os.urandom(16 * MIB)
@@ -264,7 +260,7 @@ def verification(directory: Path, model: Path, runs: int) -> list[Row]:
 
 def header(directory: Path) -> list[Row]:
     """A header with 150,000 pieces and 150,000 merges."""
-    from gguf_writer import build
+    from tests.fakes.gguf_writer import build
 
     path = directory / "header.gguf"
     fields = {

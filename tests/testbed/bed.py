@@ -9,12 +9,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
-import bed_engine  # noqa: E402
-import bed_hosts  # noqa: E402
-import bed_image  # noqa: E402
-from bed_base import BedError, say  # noqa: E402
+import bed_engine
+import bed_hosts
+import bed_image
+from bed_base import BedError, say
 
 
 def parser() -> argparse.ArgumentParser:

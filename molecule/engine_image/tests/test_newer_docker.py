@@ -18,7 +18,7 @@ from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.engine impo
 from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.plan import image_plan
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "tests" / "tools"))
-from dockerfiles import BASES, rendered, settings
+from tests.tools.dockerfiles import BASES, rendered, settings
 
 pytestmark = pytest.mark.skipif(
     "SLOW" not in os.environ, reason="installs Docker from Debian unstable, 40 MB; make test-all sets SLOW"

@@ -140,5 +140,5 @@ def test_unsupported_distribution(role: str) -> None:
         {"role_under_test": role},
         f"{part}.unsupported_distribution",
         "Slackware",
-        playbook=str(HERE / "unsupported_distribution.yml"),
+        playbook=str(HERE.parents[1] / "shared" / "unsupported_distribution.yml"),
     )

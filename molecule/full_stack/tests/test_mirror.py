@@ -14,9 +14,8 @@ import pytest
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[2] / "tests" / "tools")]
-from processes import kill_family  # noqa: E402
-
 from playbooks import command, environment, play  # noqa: E402
+from tests.tools.processes import kill_family  # noqa: E402
 
 HostCommand = Callable[..., str]
 FILE = "gemma3-270m-q4_k_m.gguf"

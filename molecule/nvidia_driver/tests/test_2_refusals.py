@@ -208,12 +208,12 @@ def test_refused(said: dict[str, str], name: str) -> None:
 
 
 def test_a_distribution_without_a_row(play: Callable[..., Any]) -> None:
-    done = play(HOST_13, "../endpoint/unsupported_distribution.yml", role_under_test="nvidia_driver")
+    done = play(HOST_13, "../../shared/unsupported_distribution.yml", role_under_test="nvidia_driver")
     # Without a GPU there is nothing to refuse.
     assert done.status == 0
     done = play(
         HOST_13,
-        "../endpoint/unsupported_distribution.yml",
+        "../../shared/unsupported_distribution.yml",
         role_under_test="nvidia_driver",
         nvidia_driver_force=True,
     )

@@ -83,10 +83,8 @@ def test_a_template_that_breaks_every_chat_is_named(module: MODULE, template: st
 def test_it_answers_the_recorded_requests_as_recorded() -> None:
     command = [
         *shlex.split(os.environ["GATEWAY_HOST_EXEC"]),
-        "python3",
-        "/srv/tests/component/contract/replay.py",
-        "--url",
-        URL,
+        *("env", "--chdir=/srv", "python3", "-B", "-m", "tests.component.contract.replay"),
+        *("--url", URL),
     ]
     command += ["--model", ID, "--against", "mistralrs-0.8.1", "--subject", "real"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=1500, check=False)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from recorded import RECORDED_MODEL, Response
+from tests.component.contract.recorded import RECORDED_MODEL, Response
 
 Outline = dict[str, str]
 

@@ -7,7 +7,7 @@ import ssl
 import time
 import urllib.parse
 
-from recorded import Exchange, Response
+from tests.component.contract.recorded import Exchange, Response
 
 
 def _read(sock: socket.socket, end: list[str]) -> bytes:

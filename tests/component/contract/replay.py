@@ -1,7 +1,7 @@
-#!/usr/bin/env python3
 """Send the recorded requests to a server and compare its answers with the recorded ones.
 
-    replay.py --url http://127.0.0.1:1234 --model ID --against mistralrs-0.8.1 [--subject real] [--only NAME]
+    python -m tests.component.contract.replay --url http://127.0.0.1:1234 --model ID --against mistralrs-0.8.1
+        [--subject real] [--only NAME]
 
 Prints one line for each request: `same`, `wanted` (a difference that differences.py lists, with its reason) or
 `UNWANTED`, with what differs. Exit code 1: something differs that should not, or a listed difference is none any more.
@@ -15,13 +15,11 @@ import argparse
 import sys
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-from compare import differences, outline  # noqa: E402
-from differences import WANTED, Wanted  # noqa: E402
-from http_client import send  # noqa: E402
-from recorded import AFTER_UNLOAD, NETWORK, Exchange, load, versions  # noqa: E402
+from tests.component.contract.compare import differences, outline
+from tests.component.contract.differences import WANTED, Wanted
+from tests.component.contract.http_client import send
+from tests.component.contract.recorded import AFTER_UNLOAD, NETWORK, Exchange, load, versions
 
 
 @dataclass(frozen=True)

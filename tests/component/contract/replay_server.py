@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from recorded import RECORDED_MODEL, Exchange, Response
+from tests.component.contract.recorded import RECORDED_MODEL, Exchange, Response
 
 
 def _framed(response: Response) -> bytes:

@@ -1,7 +1,6 @@
-#!/usr/bin/env python3
 """Write tests/component/contract/README.md: what each imitation answers to each recorded request, and why it differs.
 
-    table.py [--check]
+    python -m tests.component.contract.table [--check]
 
 The words come from differences.py, which the contract tests hold to what the servers really answer.
 """
@@ -11,10 +10,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from tests.component.contract.differences import WANTED
+from tests.component.contract.recorded import NETWORK, load
+
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
-from differences import WANTED  # noqa: E402
-from recorded import NETWORK, load  # noqa: E402
 
 PAGE = HERE / "README.md"
 #: The columns: whose answers, and which recorded server they are compared with.
@@ -41,7 +40,7 @@ fixed words; not a model's sentences, counts, times and ids.
 A difference is wanted if `differences.py` lists it with its reason. One that is not listed fails the test, and so does
 one that is listed and no longer there. To compare any server:
 
-    tests/component/contract/replay.py --url http://127.0.0.1:1234 --model ID --against mistralrs-0.8.1
+    python -m tests.component.contract.replay --url http://127.0.0.1:1234 --model ID --against mistralrs-0.8.1
 """
 
 
@@ -81,7 +80,7 @@ def main() -> int:
     text = page()
     if "--check" in sys.argv[1:]:
         if not PAGE.exists() or PAGE.read_text(encoding="utf-8") != text:
-            print(f"error: {PAGE} is stale: run tests/component/contract/table.py", file=sys.stderr)
+            print(f"error: {PAGE} is stale: run python -m tests.component.contract.table", file=sys.stderr)
             return 1
         return 0
     PAGE.write_text(text, encoding="utf-8")

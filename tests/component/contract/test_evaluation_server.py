@@ -7,26 +7,21 @@ same requests.
 from __future__ import annotations
 
 import socket
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import uvicorn
+from mistralrs_evaluation.config import Configuration, ModelConfiguration
+from mistralrs_evaluation.engine import Chunk, Usage
+from mistralrs_evaluation.fields import RequestError
+from mistralrs_evaluation.requests import Generate
+from mistralrs_evaluation.server import application
 
-TESTS = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(TESTS / "component" / "contract"))
-sys.path.insert(0, str(TESTS.parent / "roles" / "mistral_image" / "files" / "evaluation"))
-from differences import WANTED, matches  # noqa: E402
-from mistralrs_evaluation.config import Configuration, ModelConfiguration  # noqa: E402
-from mistralrs_evaluation.engine import Chunk, Usage  # noqa: E402
-from mistralrs_evaluation.fields import RequestError  # noqa: E402
-from mistralrs_evaluation.requests import Generate  # noqa: E402
-from mistralrs_evaluation.server import application  # noqa: E402
-from recorded import NETWORK, load  # noqa: E402
-from replay import replay  # noqa: E402
+from tests.component.contract.differences import WANTED, matches
+from tests.component.contract.recorded import NETWORK, load
+from tests.component.contract.replay import replay
 
 MODEL = "tiny-q4_k_m"
 MEASURED = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -13,13 +12,12 @@ from typing import Any
 
 import pytest
 
+from tests.component.contract.differences import WANTED, matches
+from tests.component.contract.recorded import NETWORK, load
+from tests.component.contract.replay import replay
+from tests.fakes.engine import stand_in_engine
+
 TESTS = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(TESTS / "component" / "contract"))
-sys.path.insert(0, str(TESTS / "fakes" / "engine"))
-import stand_in_engine  # noqa: E402
-from differences import WANTED, matches  # noqa: E402
-from recorded import NETWORK, load  # noqa: E402
-from replay import replay  # noqa: E402
 
 MODELS = ("tiny-q4_k_m", "other-q4_k_m")
 

@@ -9,14 +9,23 @@ from pathlib import Path
 
 import pytest
 
-CONTRACT = Path(__file__).resolve().parent
-sys.path.insert(0, str(CONTRACT))
-import table  # noqa: E402
-from compare import differences, outline  # noqa: E402
-from differences import WANTED, Wanted, matches  # noqa: E402
-from recorded import NETWORK, ORDER, RECORDED_MODEL, RECORDINGS, Exchange, Response, load, versions  # noqa: E402
-from replay import judge, replay  # noqa: E402
-from replay_server import serving  # noqa: E402
+from tests.component.contract import table
+from tests.component.contract.compare import differences, outline
+from tests.component.contract.differences import WANTED, Wanted, matches
+from tests.component.contract.recorded import (
+    NETWORK,
+    ORDER,
+    RECORDED_MODEL,
+    RECORDINGS,
+    Exchange,
+    Response,
+    load,
+    versions,
+)
+from tests.component.contract.replay import judge, replay
+from tests.component.contract.replay_server import serving
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_every_recording_is_used() -> None:
@@ -144,9 +153,9 @@ def test_the_command_fails_when_something_differs() -> None:
     exchange = load("mistralrs-0.9.2+7")["health"]
     for answer, code, word in ((exchange, 0, "1 same"), (changed(exchange, status=503), 1, "1 UNWANTED")):
         with serving({"health": answer}) as url:
-            command = [sys.executable, str(CONTRACT / "replay.py"), "--url", url, "--model", RECORDED_MODEL]
+            command = [sys.executable, "-m", "tests.component.contract.replay", "--url", url, "--model", RECORDED_MODEL]
             command += ["--against", "mistralrs-0.9.2+7", "--only", "health"]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
         assert (done.returncode, done.stdout.splitlines()[-1]) == (code, word), done.stdout + done.stderr
 
 
@@ -161,7 +170,11 @@ def test_every_listed_difference_names_requests_and_says_why() -> None:
 
 def test_the_table_is_current() -> None:
     done = subprocess.run(
-        [sys.executable, str(CONTRACT / "table.py"), "--check"], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "tests.component.contract.table", "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
     )
     assert done.returncode == 0, done.stderr
 

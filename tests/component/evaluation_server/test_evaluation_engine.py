@@ -23,11 +23,11 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._formats.gguf_toke
     write_tokenizer,
 )
 
+from tests.component.contract.differences import WANTED
+from tests.component.contract.recorded import load
+from tests.component.contract.replay import replay
+
 ROOT = Path(__file__).resolve().parents[3]
-sys.path.insert(0, str(ROOT / "tests" / "component" / "contract"))
-from differences import WANTED  # noqa: E402
-from recorded import load  # noqa: E402
-from replay import replay  # noqa: E402
 
 PACKAGE = ROOT / "roles" / "mistral_image" / "files" / "evaluation"
 TEMPLATE = ROOT / "tests" / "demo" / "gemma-3-270m-base.jinja"

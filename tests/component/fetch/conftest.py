@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import sys
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +13,8 @@ from typing import Any
 import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import http_client
 
-TESTS = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(TESTS / "fakes" / "hub"), str(TESTS / "tools")]
-from hub import Hub, Server, running  # noqa: E402
-from place import Place  # noqa: E402
+from tests.fakes.hub.hub import Hub, Server, running
+from tests.fakes.hub.place import Place
 
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 

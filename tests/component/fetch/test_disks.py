@@ -32,7 +32,8 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._store import (
 )
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.access_options import Access
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.layout import Report, Wanted, no_report
-from place import LABEL, REPOSITORY, Place, make_model
+
+from tests.fakes.hub.place import LABEL, REPOSITORY, Place, make_model
 
 HUB = Path(__file__).resolve().parents[2] / "fakes" / "hub" / "hub.py"
 

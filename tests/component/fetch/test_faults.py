@@ -12,7 +12,8 @@ from email.utils import formatdate
 from typing import Any
 
 import pytest
-from place import REMOTE, REPOSITORY, Place, make_model
+
+from tests.fakes.hub.place import REMOTE, REPOSITORY, Place, make_model
 
 MIB = 1 << 20
 

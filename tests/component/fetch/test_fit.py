@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.access_options import Fit
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.suitability import doubt
-from model_files import repository
-from place import REMOTE, REPOSITORY, Place, make_model
+
+from tests.fakes.hub.model_files import repository
+from tests.fakes.hub.place import REMOTE, REPOSITORY, Place, make_model
 
 GIB = 1 << 30
 

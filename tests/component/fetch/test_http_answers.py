@@ -10,8 +10,9 @@ from email.utils import formatdate
 from typing import Any
 
 import pytest
-from hub import COMMIT, TOKEN
-from place import LABEL, REMOTE, REPOSITORY, Place
+
+from tests.fakes.hub.hub import COMMIT, TOKEN
+from tests.fakes.hub.place import LABEL, REMOTE, REPOSITORY, Place
 
 
 @pytest.mark.parametrize("value", ["2", "date", "limit"])

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import huggingface_hub
 import pytest
-from hub import COMMIT, TOKEN
 from huggingface_hub import errors
-from model_files import shards
-from place import REMOTE, REPOSITORY, Place
+
+from tests.fakes.hub.hub import COMMIT, TOKEN
+from tests.fakes.hub.model_files import shards
+from tests.fakes.hub.place import REMOTE, REPOSITORY, Place
 
 
 def test_a_revision_is_pinned_to_its_commit(place: Place) -> None:

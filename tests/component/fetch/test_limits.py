@@ -25,7 +25,8 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._store.incoming im
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.layout import Wanted
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.plan import prepare_all
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.records import read_sidecar, write_record
-from place import LABEL, REMOTE, REPOSITORY, Place, make_model
+
+from tests.fakes.hub.place import LABEL, REMOTE, REPOSITORY, Place, make_model
 
 
 def safetensors(entries: dict[str, Any], data: int) -> bytes:

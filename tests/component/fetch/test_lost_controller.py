@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hub import TOKEN
-from place import LABEL, REMOTE, REPOSITORY, Place, make_model
-from processes import kill_family
+
+from tests.fakes.hub.hub import TOKEN
+from tests.fakes.hub.place import LABEL, REMOTE, REPOSITORY, Place, make_model
+from tests.tools.processes import kill_family
 
 ROOT = Path(__file__).resolve().parents[3]
 _SIZE = 12 << 20

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import parse_source
-from place import LABEL, Place, make_model
+
+from tests.fakes.hub.place import LABEL, Place, make_model
 
 
 @pytest.fixture

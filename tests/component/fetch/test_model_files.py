@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.layout import Wanted
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.verify import verified
-from hub import COMMIT
-from model_files import CONFIG, repository, shards, tensors
-from place import LABEL, REPOSITORY, Place, make_model
+
+from tests.fakes.hub.hub import COMMIT
+from tests.fakes.hub.model_files import CONFIG, repository, shards, tensors
+from tests.fakes.hub.place import LABEL, REPOSITORY, Place, make_model
 
 
 @pytest.mark.parametrize("source", ["", f"/{'m-Q4_K_M-00002-of-00003.gguf'}"])

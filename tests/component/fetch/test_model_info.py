@@ -12,8 +12,9 @@ from typing import Any, Callable
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.mistralrs.stack.plugins.modules import model_info, model_search
-from hub import COMMIT
-from place import LABEL, REMOTE, REPOSITORY, Place, make_model
+
+from tests.fakes.hub.hub import COMMIT
+from tests.fakes.hub.place import LABEL, REMOTE, REPOSITORY, Place, make_model
 
 Run = Callable[..., dict[str, Any]]
 SIZES = {"Q4_K_M": 1 << 20, "Q8_0": 2 << 20, "IQ4_XS": 3 << 20}

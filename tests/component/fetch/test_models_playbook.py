@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from place import REPOSITORY, Place, make_model
+
+from tests.fakes.hub.place import REPOSITORY, Place, make_model
 
 ROOT = Path(__file__).resolve().parents[3]
 

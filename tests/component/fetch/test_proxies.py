@@ -18,9 +18,10 @@ import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import transport
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.connector import Connector
 from ansible_collections.mistralrs.stack.plugins.module_utils._image.network import Network
-from certificate import make as make_certificate
-from hub import Server, running
-from place import LABEL, Place
+
+from tests.fakes.hub.certificate import make as make_certificate
+from tests.fakes.hub.hub import Server, running
+from tests.fakes.hub.place import LABEL, Place
 
 DEAD = "127.0.0.1:1"
 

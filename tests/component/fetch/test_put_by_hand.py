@@ -13,8 +13,9 @@ import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.apply import apply
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.plan import prepare
-from hub import COMMIT, Hub
-from place import REMOTE, REPOSITORY, Place
+
+from tests.fakes.hub.hub import COMMIT, Hub
+from tests.fakes.hub.place import REMOTE, REPOSITORY, Place
 
 
 def test_what_the_hub_has_is_here_already(place: Place) -> None:

@@ -19,7 +19,8 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._store.contents im
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.layout import Wanted
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.permissions import check_store
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.records import read_sidecar, set_digest
-from place import LABEL, Place, make_model
+
+from tests.fakes.hub.place import LABEL, Place, make_model
 
 SOMEBODY = 12345
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")

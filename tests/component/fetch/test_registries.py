@@ -14,7 +14,8 @@ import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.access_options import Fit
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.contents import absent
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.layout import Wanted
-from place import LABEL, REMOTE, Place, make_model
+
+from tests.fakes.hub.place import LABEL, REMOTE, Place, make_model
 
 OLLAMA = "application/vnd.ollama.image.model"
 OTHERS = [("application/vnd.ollama.image.license", b"MIT", ""), ("application/vnd.ollama.image.params", b"{}", "")]

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import http_client
-from hub import Fault
-from place import Place, make_model
+
+from tests.fakes.hub.hub import Fault
+from tests.fakes.hub.place import Place, make_model
 
 
 @pytest.fixture

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import http_client
-from certificate import make as make_certificate
-from hub import Server, running
-from place import Place
-from silent import Silent
+
+from tests.fakes.hub.certificate import make as make_certificate
+from tests.fakes.hub.hub import Server, running
+from tests.fakes.hub.place import Place
+from tests.fakes.hub.silent import Silent
 
 
 def test_40_an_unreachable_server(place: Place) -> None:

@@ -16,8 +16,9 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._files import loca
 from ansible_collections.mistralrs.stack.plugins.module_utils._formats import gguf_summary, gguf_tokenizer
 from ansible_collections.mistralrs.stack.plugins.module_utils._store import apply, companion_files, entry
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.access_options import Fit
-from model_files import shards
-from place import LABEL, REMOTE, REPOSITORY, Place, make_model
+
+from tests.fakes.hub.model_files import shards
+from tests.fakes.hub.place import LABEL, REMOTE, REPOSITORY, Place, make_model
 
 OLLAMA = "application/vnd.ollama.image.model"
 

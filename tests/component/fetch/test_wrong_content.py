@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 
 import pytest
-from place import Place, make_model
+
+from tests.fakes.hub.place import Place, make_model
 
 MIB = 1 << 20
 

@@ -18,7 +18,8 @@ from typing import Any
 
 import httpx
 import yaml
-from packages import ROOT, free_port, program, unpacked
+
+from tests.component.real_servers.packages import ROOT, free_port, program, unpacked
 
 PLAN = yaml.safe_load((ROOT / "molecule" / "gateway" / "vars" / "main.yml").read_text(encoding="utf-8"))
 PACKAGES = ("nginx", "nginx-common", "libnginx-mod-http-js", "python3-cryptography")

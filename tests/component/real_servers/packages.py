@@ -6,7 +6,6 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -16,11 +15,11 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.fakes.hub import certificate
+from tests.fakes.hub.hub import free_port
+
 ROOT = Path(__file__).resolve().parents[3]
 CACHE = ROOT / ".cache" / "packages"
-sys.path.insert(0, str(ROOT / "tests" / "fakes" / "hub"))
-import certificate  # noqa: E402
-from hub import free_port  # noqa: E402
 
 
 class Served(NamedTuple):

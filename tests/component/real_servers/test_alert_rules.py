@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import jinja2
 import pytest
 import yaml
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-from packages import ROOT, needed  # noqa: E402
+from tests.component.real_servers.packages import ROOT, needed
 
 ROLE = ROOT / "roles" / "mistral_monitor"
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,11 +16,11 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.component.real_servers.gateway import Gateway
+from tests.component.real_servers.packages import needed
+from tests.fakes.engine import stand_in_engine
+
 ROOT = Path(__file__).resolve().parents[3]
-sys.path[:0] = [str(ROOT / "tests" / "component" / "real_servers"), str(ROOT / "tests" / "fakes" / "engine")]
-import stand_in_engine  # noqa: E402
-from gateway import Gateway  # noqa: E402
-from packages import needed  # noqa: E402
 
 MIB = 1 << 20
 

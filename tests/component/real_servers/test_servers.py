@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,9 +26,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._store.apply impor
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.layout import Wanted
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.outcome import Outcome
 
-ROOT = Path(__file__).resolve().parents[3]
-sys.path[:0] = [str(ROOT / "tests" / "component" / "real_servers"), str(ROOT / "tests" / "fakes")]
-from packages import Served, needed, nginx, registry  # noqa: E402
+from tests.component.real_servers.packages import Served, needed, nginx, registry
 
 SIZE = 8 << 20
 
@@ -57,7 +54,7 @@ def store(tmp_path: Path) -> Store:
 
 def model(fill: bytes = b"") -> bytes:
     """A GGUF whose blocks all differ."""
-    from gguf_writer import build  # type: ignore[import-not-found]
+    from tests.fakes.gguf_writer import build
 
     data = b"".join(hashlib.sha256(fill + b"%d" % block).digest() * 128 for block in range(SIZE // 4096))
     return bytes(build({"general.architecture": "llama"}, {"a": ([SIZE // 4], 0, SIZE)}, data=data))

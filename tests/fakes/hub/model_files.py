@@ -9,7 +9,7 @@ import json
 import os
 from typing import Any
 
-from place import make_model
+from tests.fakes.hub.place import make_model
 
 TENSOR = {"dtype": "F32", "shape": [1024], "data_offsets": [0, 4096]}
 CONFIG = {"model_type": "qwen2", "num_hidden_layers": 2, "hidden_size": 64, "num_attention_heads": 8}

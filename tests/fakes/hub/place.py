@@ -18,7 +18,8 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._store.access_opti
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.apply import present
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.layout import Wanted
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.outcome import Outcome
-from hub import TOKEN, Fault, Hub, Server
+
+from tests.fakes.hub.hub import TOKEN, Fault, Hub, Server
 
 REPOSITORY = "org/model"
 LABEL = "q4_k_m"

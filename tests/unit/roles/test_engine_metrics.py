@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from pathlib import Path
 
+from mistralrs_evaluation.metrics import Metrics
+
 ROOT = Path(__file__).resolve().parents[3]
-sys.path.insert(0, str(ROOT / "roles" / "mistral_image" / "files" / "evaluation"))
-from mistralrs_evaluation.metrics import Metrics  # noqa: E402
 
 KIND = re.compile(r"^# TYPE ((?:mistralrs|http)_\w+) (\w+)$", re.MULTILINE)
 # The engine shows a metric from its first value on. The recorded one had answered no stream; these two are in

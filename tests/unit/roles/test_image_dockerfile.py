@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.engine import ENGINE_VERSIONS, EngineVersion
 from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.plan import image_plan
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
-from dockerfiles import BASES, rendered, settings
+from tests.tools.dockerfiles import BASES, rendered, settings
 
 
 def complaints(text: str) -> str:

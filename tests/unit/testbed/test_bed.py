@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-
-import pytest
-import yaml
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "testbed"))
 
 import bed
 import bed_base
 import bed_engine
 import bed_hosts
 import bed_image
+import pytest
+import yaml
 
 SPEC = bed_hosts.HostSpec(
     name="demo", suite="13", publish=("127.0.0.1:8443:443",), mounts=("/a:/b:ro",), memory="4g", groups=("gateways",)

@@ -1,20 +1,19 @@
 """Imitates Docker's apt repository for Debian 13 (download.docker.com/linux/debian): packages of its names, signed.
 
-Usage: make.py DIRECTORY. Makes linux/debian/{gpg,dists/trixie/} and beside them `fingerprint` (of a key made for this
-once) and `repository.tar` (all that a host needs of it). There are two versions of docker-ce and docker-ce-cli. What
-the packages say of others is what the real ones say; their programs are links to those of Debian's packages, which
-have to be in /srv/docker-programs on the host. So the versions differ in their packages only.
+Usage: python -m tests.fakes.apt.docker.make DIRECTORY. Makes linux/debian/{gpg,dists/trixie/} and beside them
+`fingerprint` (of a key made for this once) and `repository.tar` (all that a host needs of it). There are two versions
+of docker-ce and docker-ce-cli. What the packages say of others is what the real ones say; their programs are links to
+those of Debian's packages, which have to be in /srv/docker-programs on the host. So the versions differ in their
+packages only.
 """
 
 from __future__ import annotations
 
-import sys
 import tarfile
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from apt_repository import Keys, build, clean_folder, index, release, run  # noqa: E402
+from tests.fakes.apt.apt_repository import Keys, build, clean_folder, index, release, run
 
 FILES = Path(__file__).resolve().parent / "files"
 PROGRAMS = "/srv/docker-programs"

@@ -1,8 +1,9 @@
 """Imitates NVIDIA's apt repository of the container toolkit: packages of the same names in several versions, signed.
 
-Usage: make.py DIRECTORY. Makes stable/deb/<architecture>/ as nvidia.github.io/libnvidia-container has it, gpgkey, and
-beside them `fingerprint` (of a key made for this once), `other-key` (a key that has signed nothing) and
-`repository.tar` (all that a host needs of it, with the stand-ins of the driver's libraries in driver/).
+Usage: python -m tests.fakes.apt.nvidia.make DIRECTORY. Makes stable/deb/<architecture>/ as
+nvidia.github.io/libnvidia-container has it, gpgkey, and beside them `fingerprint` (of a key made for this once),
+`other-key` (a key that has signed nothing) and `repository.tar` (all that a host needs of it, with the stand-ins of
+the driver's libraries in driver/).
 
 Programs, units, settings and maintainer scripts are NVIDIA's own, built from its Go module (toolkit.py) and laid out by
 the module's packaging/debian/*.install, control and rules. Only libnvidia-container is missing, a project of its own
@@ -11,15 +12,13 @@ in C for the way of before 1.18: its two packages are empty.
 
 from __future__ import annotations
 
-import sys
 import tarfile
 import tempfile
 from pathlib import Path
 from shutil import copyfile
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from apt_repository import Keys, build, clean_folder, index, release, run  # noqa: E402
-from toolkit import VERSIONS, CannotBuild, driver, toolkit  # noqa: E402
+from tests.fakes.apt.apt_repository import Keys, build, clean_folder, index, release, run
+from tests.fakes.apt.nvidia.toolkit import VERSIONS, CannotBuild, driver, toolkit
 
 # Name -> what it depends on, from packaging/debian/control of 1.19.1; 1.17.8 takes any libnvidia-container-tools.
 NAMES = {

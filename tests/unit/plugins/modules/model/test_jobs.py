@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.mistralrs.stack.plugins.modules import model as subject
-from model_server import COMPLETE, FILE, Run, Server, files, result, start
+
+from tests.unit.plugins.modules.model.model_server import COMPLETE, FILE, Run, Server, files, result, start
 
 
 def test_what_takes_long_to_read_is_a_job(run: Run, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:

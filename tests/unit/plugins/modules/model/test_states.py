@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils._files import local
 from ansible_collections.mistralrs.stack.plugins.modules import model as subject
-from model_server import FILE, Run, Server, files
+
+from tests.unit.plugins.modules.model.model_server import FILE, Run, Server, files
 
 
 def test_states(run: Run, store: Path) -> None:
