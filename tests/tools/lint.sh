@@ -12,7 +12,7 @@ step ruff check --quiet .
 step ruff format --check --quiet .
 # Through the collections path, so that `ansible_collections.mistralrs.stack` names this checkout.
 step mypy .cache/collections/ansible_collections/mistralrs/stack/plugins
-step mypy --python-version 3.11 docs/generate.py tests/testbed tests/demo tests/fakes/apt tests/fakes/gpu tests/fakes/hub
+step mypy --python-version 3.11 docs/generate.py tests/testbed tests/tools tests/demo tests/fakes/apt tests/fakes/gpu tests/fakes/hub
 step yamllint --strict .
 step ansible-lint --offline --strict -q
 step antsibull-changelog lint

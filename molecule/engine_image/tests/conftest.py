@@ -1,42 +1,33 @@
-"""Runs the role on the scenario's host, with other variables than the scenario's where a test gives some.
-
-Reads INVENTORY and GATEWAY_HOST_EXEC (the command prefix that runs a command on the host).
-"""
+"""Runs the role on the scenario's host, with other variables than the scenario's where a test gives some."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import pytest
 
-HERE = Path(__file__).resolve().parents[1]
-PLAYBOOK = HERE / "image.yml"
+from tests.tools.scenario import ROOT, Playbook, Played
 
 
-class Played(NamedTuple):
-    """What ansible-playbook said; the role's result with its seconds if it came that far."""
-
-    code: int
-    text: str
-    changed: int
-    result: dict[str, Any]
+class Result(Played):
+    """How the role ended, and its result with its seconds if it came that far."""
 
     @property
-    def words(self) -> str:
-        return re.sub(r"\s+", " ", self.text)
+    def result(self) -> dict[str, Any]:
+        found = re.search(r"RESULT (\{.*\})", re.sub(r"\n\s+", " ", self.text))
+        return json.loads(found[1].replace("''", "'")) if found else {}
 
 
-class Role:
+class Role(Playbook):
     """The role, played."""
 
     def __init__(self) -> None:
+        super().__init__(ROOT / "molecule" / "engine_image" / "image.yml", timeout=300)
         # Each its own cache of compiled crates, where a test wants one.
         self.number = int(time.time())
 
@@ -45,50 +36,11 @@ class Role:
         self.number += 1
         return {"mistral_image_rustflags": f"-C target-cpu=generic -C metadata=m{self.number}"}
 
-    def begin(self, variables: dict[str, Any] | None = None, *options: str) -> subprocess.Popen[str]:
-        variables_of = ["--extra-vars", f"@{HERE / 'vars' / 'main.yml'}", "--extra-vars", json.dumps(variables or {})]
-        return self._start("ansible-playbook", *options, *variables_of, str(PLAYBOOK))
+    def end(self, process: subprocess.Popen[str]) -> Result:
+        return Result(*super().end(process))
 
-    def _start(self, program: str, *options: str) -> subprocess.Popen[str]:
-        command = [program, "--inventory", os.environ["INVENTORY"], *options]
-        environment = {
-            **os.environ,
-            "ANSIBLE_CONFIG": str(HERE.parents[1] / "ansible.cfg"),
-            "ANSIBLE_FORCE_COLOR": "0",
-            "ANSIBLE_NOCOLOR": "1",
-        }
-        return subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env=environment,
-            start_new_session=True,
-        )
-
-    def end(self, process: subprocess.Popen[str]) -> Played:
-        text, _ = process.communicate(timeout=300)
-        changed = [int(count) for count in re.findall(r"changed=(\d+)", text)]
-        found = re.search(r"RESULT (\{.*\})", re.sub(r"\n\s+", " ", text))
-        result = json.loads(found[1].replace("''", "'")) if found else {}
-        return Played(process.returncode, text, sum(changed), result)
-
-    def module(self, name: str, options: dict[str, Any]) -> Played:
-        """A module of the collection alone."""
-        return self.end(self._start("ansible", "builders", "-m", f"mistralrs.stack.{name}", "-a", json.dumps(options)))
-
-    def play(self, variables: dict[str, Any] | None = None, *options: str) -> Played:
+    def play(self, variables: Mapping[str, Any] | None = None, *options: str) -> Result:
         return self.end(self.begin(variables, *options))
-
-    def refused(self, variables: dict[str, Any], error_id: str, *words: str) -> Played:
-        played = self.play(variables)
-        assert played.code != 0, f"accepted: {variables}"
-        assert f"[{error_id}]" in played.words, played.text[-3000:]
-        for word in words:
-            assert word in played.words, f"{word!r} is not said: {played.text[-3000:]}"
-        assert "Traceback" not in played.text
-        assert played.changed == 0
-        return played
 
 
 @pytest.fixture(scope="session")

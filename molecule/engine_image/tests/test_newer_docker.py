@@ -6,23 +6,18 @@ The host's Docker is another one afterwards.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.engine import ENGINE_VERSIONS
 from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.plan import image_plan
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "tests" / "tools"))
 from tests.tools.dockerfiles import BASES, rendered, settings
+from tests.tools.scenario import bed, run_module
 
-pytestmark = pytest.mark.skipif(
-    "SLOW" not in os.environ, reason="installs Docker from Debian unstable, 40 MB; make test-all sets SLOW"
-)
+pytestmark = pytest.mark.slow(reason="installs Docker from Debian unstable, 40 MB")
 
 On = Callable[..., str]
 # Docker 28 with buildx 0.29 and nothing else: what they need is in Debian 13 in the right versions.
@@ -61,10 +56,9 @@ def newer(on_host: On) -> None:
 @pytest.fixture(scope="module")
 def check() -> Callable[[str], dict[str, Any]]:
     """What BuildKit on the host says of a Dockerfile."""
-    prefix = os.environ["GATEWAY_HOST_EXEC"].split()
 
     def ask(text: str) -> dict[str, Any]:
-        done = subprocess.run([*prefix, *CHECK], input=text, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(bed("exec", *CHECK), input=text, capture_output=True, text=True, timeout=120, check=False)
         assert done.stdout.startswith("{"), done.stderr
         return dict(json.loads(done.stdout))
 
@@ -104,12 +98,12 @@ def test_the_role_builds_with_it(role: Any, on_host: On) -> None:
     on_host("docker", "run", "--rm", "--network", "none", played.result["reference"], "--version")
 
 
-def test_what_it_would_do_otherwise_is_shown(role: Any) -> None:
+def test_what_it_would_do_otherwise_is_shown() -> None:
     # Nothing that the role renders has a warning, so its module is asked.
-    played = role.module("image_build", {
+    result = run_module("image_build", {
         "reference": "mistralrs-stack/engine:other",
         "inputs": "0123456789abcdef",
         "context": {"Dockerfile": "FROM stand-in/cuda:runtime as x\nUSER 65532\nENTRYPOINT [\"/bin/true\"]\n"},
         "program": "/bin/true",
-    })  # fmt: skip
-    assert "BuildKit on the host says of line 1 of the image's Dockerfile: 'as' and 'FROM'" in played.words
+    }, group="builders")  # fmt: skip
+    assert "BuildKit on the host says of line 1 of the image's Dockerfile: 'as' and 'FROM'" in result["warned"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -13,9 +12,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.skipif(
-    "SLOW" not in os.environ, reason="fetches NVIDIA's compiler, 117 MB; make test-all sets SLOW"
-)
+pytestmark = pytest.mark.slow(reason="fetches NVIDIA's compiler, 117 MB")
 
 On = Callable[..., str]
 ROOT = Path(__file__).resolve().parents[3]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +10,9 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.skipif("SLOW" not in os.environ, reason="two minutes; make test-all sets SLOW")
+from tests.tools.scenario import bed
+
+pytestmark = pytest.mark.slow(reason="two minutes")
 
 On = Callable[..., str]
 ROOT = Path(__file__).resolve().parents[3]
@@ -36,7 +37,7 @@ AUTHORITIES = [
 
 
 def to_host(text: bytes, path: str) -> None:
-    subprocess.run([*os.environ["GATEWAY_HOST_EXEC"].split(), "sh", "-c", f"cat >{path}"], input=text, check=True)
+    subprocess.run(bed("exec", "sh", "-c", f"cat >{path}"), input=text, check=True)
 
 
 @pytest.fixture(scope="module")

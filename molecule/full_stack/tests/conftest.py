@@ -1,8 +1,4 @@
-"""What the endpoint's clients need: MODEL (a name that clients type) in addition to the scenario's environment.
-
-test_host.py and test_bad_input.py also read REBOOT (the command that reboots the host), INVENTORY and EXTRA_VARS
-(files, as given to ansible-playbook).
-"""
+"""Clients of the endpoint."""
 
 from __future__ import annotations
 
@@ -17,7 +13,8 @@ import pytest
 
 @pytest.fixture(scope="session")
 def model() -> str:
-    return os.environ["MODEL"]
+    """The name that clients type."""
+    return "gemma3:270m"
 
 
 @pytest.fixture

@@ -5,16 +5,13 @@ Each try is made from another container as well, which has a way out: there it s
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import openai
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-from playbooks import play  # noqa: E402
+from tests.tools.scenario import Playbook
 
 HostCommand = Callable[..., str]
 PORT = 18997
@@ -125,16 +122,14 @@ def test_an_engine_of_an_earlier_release_and_a_flushed_firewall(
     on_host("iptables", "--table", "mangle", "--flush", "PREROUTING")
     assert reached(on_host, "mistral-engine", targets) >= {f"{METADATA}:{PORT}", f"{ELSEWHERE}:{PORT}"}
 
-    done = play("mistralrs.stack.site", {})
-    assert done.returncode == 0, done.stdout[-3000:]
+    Playbook("mistralrs.stack.site").works()
     assert reached(on_host, "mistral-engine", targets) == set()
     assert "mistral_default" not in on_host("docker", "network", "ls", "--format", "{{.Name}}").split()
     assert on_host("systemctl", "is-enabled", "mistral-egress").strip() == "enabled"
 
     on_host("iptables", "--table", "mangle", "--flush", "PREROUTING")
     assert reached(on_host, "mistral-engine", targets) != set()
-    done = play("mistralrs.stack.site", {})
-    assert done.returncode == 0, done.stdout[-3000:]
+    Playbook("mistralrs.stack.site").works()
     assert reached(on_host, "mistral-engine", targets) == set()
     assert client.completions.create(model=model, prompt="Hello", max_tokens=1).choices
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import subprocess
@@ -14,6 +13,8 @@ from collections.abc import Callable
 import httpx
 import openai
 import pytest
+
+from tests.tools.scenario import bed
 
 HostCommand = Callable[..., str]
 
@@ -158,7 +159,7 @@ def test_a_stopped_engine_is_a_clear_error(http: httpx.Client, key: str, model: 
 
 
 def test_a_rebooted_host_answers_again(client: openai.OpenAI, model: str, on_host: HostCommand) -> None:
-    subprocess.run(shlex.split(os.environ["REBOOT"]), check=True, timeout=180)
+    subprocess.run(bed("reboot"), check=True, timeout=180)
     wait_until(lambda: answers(client, model), 180, "the endpoint answers after a reboot")
     # What test_egress.py has tried out.
     assert "-A PREROUTING -i mistral0 " in on_host("iptables", "--table", "mangle", "--list-rules")

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parents[2] / "tests" / "tools")]
-from playbooks import command, environment, play  # noqa: E402
-from tests.tools.processes import kill_family  # noqa: E402
+from tests.tools.processes import kill_family
+from tests.tools.scenario import Playbook
 
+MODELS = Playbook("mistralrs.stack.models")
 HostCommand = Callable[..., str]
 FILE = "gemma3-270m-q4_k_m.gguf"
 FIRST, SECOND = "/var/lib/mistral/models", "/root/second"
@@ -62,10 +58,9 @@ def given(**variables: Any) -> dict[str, Any]:
 
 def models(**variables: Any) -> tuple[int, str]:
     """The playbook for models by hand: how many tasks changed something, and what it said."""
-    done = play("mistralrs.stack.models", given(**variables))
-    (changed,) = re.findall(r"changed=(\d+)", done.stdout)
-    assert (done.returncode == 0) == (re.search(r"failed=0 ", done.stdout) is not None)
-    return int(changed), re.sub(r"\s+", " ", done.stdout)
+    played = MODELS.play(given(**variables))
+    assert (played.code == 0) == (re.search(r"failed=0 ", played.text) is not None)
+    return played.changed, played.words
 
 
 def test_a_model_comes_from_the_mirror(mirror: str, on_host: HostCommand) -> None:
@@ -92,20 +87,14 @@ def test_the_connection_is_lost(mirror: str, on_host: HostCommand) -> None:
     """Controller and connection are gone in the middle: the job goes on, the next run tells how it ended."""
     size = int(on_host("stat", "-c", "%s", f"{FIRST}/{FILE}"))
     variables = given(mistral_models_mirror_url=mirror, mistral_models_rate_limit=size // 15)
-    first = subprocess.Popen(
-        command("mistralrs.stack.models", variables),
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    first = MODELS.begin(variables)
     until = time.monotonic() + 90
     while arrived(on_host) < size // 10:
         assert first.poll() is None
         assert time.monotonic() < until
         time.sleep(0.5)
     kill_family(first.pid)
-    first.wait()
+    MODELS.end(first)
     at_the_kill = arrived(on_host)
     assert at_the_kill < size
     until = time.monotonic() + 60

@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from toolkit_host import DRIVER, GPUS, LIBRARIES, SITE, Play, on_host
+
+from .toolkit_host import DRIVER, GPUS, LIBRARIES, SITE, Play, on_host
 
 STATE = (
     "cat /etc/docker/daemon.json /etc/mistral/*; ls -l /var/lib/mistral/models /var/lib/mistral/models/.store;"

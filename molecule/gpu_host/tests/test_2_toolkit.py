@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from toolkit_host import (
+
+from .toolkit_host import (
     DRIVER,
     GPUS,
     LIBRARIES,
+    REPOSITORY,
     Play,
     check_image,
     docker_pid,
     in_container,
     module,
     on_host,
-    one_line,
     running_since,
 )
 
@@ -62,12 +61,11 @@ def test_packages_are_held_in_the_exact_version() -> None:
 def test_the_key_is_the_pinned_one_and_only_for_its_repository() -> None:
     source = on_host("cat /etc/apt/sources.list.d/nvidia-container-toolkit.sources")
     assert "Signed-By: /etc/apt/keyrings/nvidia-container-toolkit.asc" in source
-    repository = Path(os.environ["TOOLKIT_REPOSITORY"])
-    assert on_host("cat /etc/apt/keyrings/nvidia-container-toolkit.asc") == (repository / "gpgkey").read_text().strip()
+    assert on_host("cat /etc/apt/keyrings/nvidia-container-toolkit.asc") == (REPOSITORY / "gpgkey").read_text().strip()
     told = subprocess.run(
-        ["gpg", "--show-keys", "--with-colons", str(repository / "gpgkey")], capture_output=True, text=True, check=True
+        ["gpg", "--show-keys", "--with-colons", str(REPOSITORY / "gpgkey")], capture_output=True, text=True, check=True
     )
-    assert (repository / "fingerprint").read_text() in told.stdout
+    assert (REPOSITORY / "fingerprint").read_text() in told.stdout
     on_host("apt-get update --error-on=any")
 
 
@@ -127,16 +125,16 @@ def test_version_that_is_none() -> None:
 
 def test_wrong_fingerprint() -> None:
     wrong = "C95B321B61E88C1809C4F759DDCAE044F796ECB0"
-    right = (Path(os.environ["TOOLKIT_REPOSITORY"]) / "fingerprint").read_text()
+    right = (REPOSITORY / "fingerprint").read_text()
     role.refused("repository.key_mismatch", wrong, right, nvidia_container_toolkit_key_fingerprints=[wrong])
 
 
 def test_no_gpu() -> None:
     before = on_host(STATE)
     done = role.run(mistral_gpu_info={"gpus": [], "driver": {"loaded": ""}})
-    assert done.returncode == 0
-    assert "has no NVIDIA GPU" in one_line(done.stdout)
-    assert "changed=0" in done.stdout
+    assert done.code == 0
+    assert "has no NVIDIA GPU" in done.words
+    assert "changed=0" in done.text
     assert on_host(STATE) == before
 
 
@@ -283,8 +281,8 @@ def test_the_legacy_runtime_beside_it() -> None:
 
 def test_version_that_is_not_offered() -> None:
     done = role.run(nvidia_container_toolkit_version="9.9.9")
-    assert done.returncode != 0
-    assert "[toolkit.version_not_offered]" in one_line(done.stdout), done.stdout[-2000:]
+    assert done.code != 0
+    assert "[toolkit.version_not_offered]" in done.words, done.text[-2000:]
     assert versions() == {"1.20.0-1"}
 
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from toolkit_host import Play, docker_pid, on_host, one_line, running_since
+
+from .toolkit_host import Play, docker_pid, on_host, running_since
 
 SETTINGS = "/etc/docker/daemon.json"
 PASSWORD, NEW_PASSWORD = "hush-4711", "new-0815"
@@ -98,10 +99,10 @@ def test_a_setting_that_needs_no_restart() -> None:
 def test_a_changed_password_is_in_no_output_and_stops_no_container() -> None:
     before, pid = running_since("mistral-engine"), docker_pid()
     done = role.run("-vvv", "--diff", **CHANGED)
-    assert done.returncode == 0, done.stdout[-3000:]
+    assert done.code == 0, done.text[-3000:]
     assert NEW_PASSWORD in on_host(f"cat {SETTINGS}")
     for password in (PASSWORD, NEW_PASSWORD):
-        assert password not in done.stdout + done.stderr
+        assert password not in done.text
         assert readable_for_all(password) == []
     assert docker_pid() != pid, "proxies need a restart"
     assert running_since("mistral-engine") == before
@@ -138,9 +139,9 @@ def forgiven_starts() -> Iterator[None]:
 def test_a_docker_that_does_not_start_gets_its_former_settings_back() -> None:
     before, settings = running_since("mistral-engine"), on_host(f"cat {SETTINGS}")
     done = role.run(docker_engine_daemon_settings={"storage-driver": "btrfs"}, **CHANGED)
-    said = one_line(done.stdout)
-    assert done.returncode != 0
-    assert "[docker.not_usable]" in said, done.stdout[-3000:]
+    said = done.words
+    assert done.code != 0
+    assert "[docker.not_usable]" in said, done.text[-3000:]
     assert "btrfs" in said, "Docker's own reason"
     assert "it runs again" in said
     assert on_host(f"cat {SETTINGS}") == settings

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 import pytest
-from toolkit_host import Play, docker_pid, on_host, running_since
+
+from .toolkit_host import REPOSITORY, Play, docker_pid, on_host, running_since
 
 OLD, NEW = "28.0.4", "28.1.1"
 PROGRAMS = (
@@ -22,7 +21,9 @@ STATE = (
     " dpkg-query --show --showformat '${Package} ${Version} ${db:Status-Abbrev}\\n'"
 )
 role = Play("docker.yml", STATE)
-fingerprint = (Path(os.environ["TOOLKIT_REPOSITORY"]) / "docker" / "fingerprint").read_text().strip()
+key_file = REPOSITORY / "docker" / "fingerprint"
+# Not there where the tests are only listed.
+fingerprint = key_file.read_text().strip() if key_file.exists() else ""
 FROM_DOCKER: dict[str, Any] = {
     "docker_engine_source": "docker",
     "docker_engine_version": OLD,

@@ -98,7 +98,7 @@ def test_sources_are_those_of_the_host(on: On, host: str) -> None:
 
 def test_the_result_says_what_there_is(on: On, play: Callable[..., Any], host: str) -> None:
     done = play(host)
-    assert (done.status, done.changes) == (0, 0), done.output[-3000:]
+    assert (done.code, done.changed) == (0, 0), done.words[-3000:]
     version = versions(on, host)["nvidia-kernel-dkms"].split("-")[0]
     kernel = on(host, "ls /lib/modules").strip()
-    assert f"There is {version}, proprietary of distribution, for {kernel}." in done.output, done.output[-1000:]
+    assert f"There is {version}, proprietary of distribution, for {kernel}." in done.words, done.words[-1000:]

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.tools.scenario import hosts
+
 HERE = Path(__file__).resolve().parent
 ROOT = "/run/scene"
 SCENE = f"cat >/run/scene.sh <<'END'\n{(HERE / 'scene.sh').read_text()}END\nsh /run/scene.sh {ROOT} "
@@ -43,6 +45,7 @@ DKMS_MENDED = (
 
 # apt fails at it, for longer than all others take.
 SLOW = ("build that failed",)
+BUILDS = pytest.mark.slow(reason="builds another driver")
 
 # Name: host, how the state is made, the role's variables, the id, and what the sentence has to say.
 CASES: dict[str, tuple[str, dict[str, Any], str, list[str]]] = {
@@ -177,17 +180,16 @@ CASES: dict[str, tuple[str, dict[str, Any], str, list[str]]] = {
 def said(play: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What the role said to each case."""
     results = tmp_path_factory.mktemp("refusals")
-    hosts = os.environ["HOSTS"].split()
     cases = [
         {"name": name, "host": host, **case}
         for name, (host, case, _id, _words) in CASES.items()
-        if host in hosts and (name not in SLOW or "SLOW" in os.environ)
+        if host in hosts() and (name not in SLOW or "SLOW" in os.environ)
     ]
-    done = play(",".join(hosts), "refusals.yml", cases=cases, results=str(results))
-    assert done.status == 0, done.output[-3000:]
-    assert done.changes == 0
+    done = play(",".join(hosts()), "refusals.yml", cases=cases, results=str(results))
+    assert done.code == 0, done.words[-3000:]
+    assert done.changed == 0
     found = {}
-    for host in hosts:
+    for host in hosts():
         found.update(json.loads((results / f"{host}.json").read_text()))
     return found
 
@@ -195,7 +197,13 @@ def said(play: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=[pytest.mark.host(host), *([pytest.mark.slow] if name in SLOW else [])])
+        pytest.param(
+            name,
+            marks=[
+                pytest.mark.host(host),
+                *([BUILDS] if name in SLOW else []),
+            ],
+        )
         for name, (host, *_rest) in CASES.items()
     ],
 )
@@ -210,14 +218,14 @@ def test_refused(said: dict[str, str], name: str) -> None:
 def test_a_distribution_without_a_row(play: Callable[..., Any]) -> None:
     done = play(HOST_13, "../../shared/unsupported_distribution.yml", role_under_test="nvidia_driver")
     # Without a GPU there is nothing to refuse.
-    assert done.status == 0
+    assert done.code == 0
     done = play(
         HOST_13,
         "../../shared/unsupported_distribution.yml",
         role_under_test="nvidia_driver",
         nvidia_driver_force=True,
     )
-    assert done.status != 0
-    assert "does not support Slackware" in done.output
-    assert "[driver.unsupported_distribution]" in done.output
-    assert done.changes == 0
+    assert done.code != 0
+    assert "does not support Slackware" in done.words
+    assert "[driver.unsupported_distribution]" in done.words
+    assert done.changed == 0

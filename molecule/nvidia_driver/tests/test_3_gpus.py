@@ -65,9 +65,9 @@ def test_an_existing_driver_that_works_stays_as_it_is(on: On, play: Play, plant:
     plant(H100)
     before = on(HOST, "dpkg --get-selections; ls -lR --full-time /etc /usr/local")
     done = run(play, nvidia_driver_state="existing", source="nvidia")
-    assert done.status == 0, done.output[-3000:]
-    assert f"There is 590.48.01, open of existing, for {KERNEL}." in done.output, done.output[-1000:]
-    assert done.changes == 0
+    assert done.code == 0, done.words[-3000:]
+    assert f"There is 590.48.01, open of existing, for {KERNEL}." in done.words, done.words[-1000:]
+    assert done.changed == 0
     assert on(HOST, "dpkg --get-selections; ls -lR --full-time /etc /usr/local") == before
 
 
@@ -83,10 +83,10 @@ def test_an_existing_driver_that_does_not_work(
 ) -> None:
     plant(recording)
     done = run(play, nvidia_driver_state="existing")
-    assert done.status != 0
-    assert "[driver.existing_not_working]" in done.output, done.output[-3000:]
-    assert words in done.output
-    assert done.changes == 0
+    assert done.code != 0
+    assert "[driver.existing_not_working]" in done.words, done.words[-3000:]
+    assert words in done.words
+    assert done.changed == 0
 
 
 def test_a_gpu_that_is_lost_after_the_installation(on: On, play: Play, plant: Plant) -> None:
@@ -94,29 +94,29 @@ def test_a_gpu_that_is_lost_after_the_installation(on: On, play: Play, plant: Pl
     # A kernel that is still there, and that nobody need boot, is not a reason to stop.
     on(HOST, f"mkdir -p {ROOT}/lib/modules/6.12.0-older/kernel")
     done = run(play)
-    assert "has no NVIDIA module for 6.12.0-older: don" in done.output, done.output[-3000:]
-    assert done.status != 0
-    assert "[driver.not_working]" in done.output, done.output[-3000:]
-    assert "GPU 0000:65:00.0 is lost" in done.output
-    assert "the driver 535.309.01 does not run all GPUs" in done.output
+    assert "has no NVIDIA module for 6.12.0-older: don" in done.words, done.words[-3000:]
+    assert done.code != 0
+    assert "[driver.not_working]" in done.words, done.words[-3000:]
+    assert "GPU 0000:65:00.0 is lost" in done.words
+    assert "the driver 535.309.01 does not run all GPUs" in done.words
 
 
 def test_a_power_limit_that_the_gpu_does_not_take(play: Play, plant: Plant) -> None:
     plant(H100)
     for watts in (100, 900):
         done = run(play, nvidia_driver_power_limit=watts)
-        assert done.status != 0
-        assert "[driver.power_limit_out_of_range]" in done.output, done.output[-3000:]
-        assert f"{watts} W, and GPU 0 (NVIDIA H100 80GB HBM3) takes 200.0 to 700.0 W" in done.output
-        assert done.changes == 0
+        assert done.code != 0
+        assert "[driver.power_limit_out_of_range]" in done.words, done.words[-3000:]
+        assert f"{watts} W, and GPU 0 (NVIDIA H100 80GB HBM3) takes 200.0 to 700.0 W" in done.words
+        assert done.changed == 0
 
 
 def test_a_gpu_that_cannot_be_partitioned(play: Play, plant: Plant) -> None:
     plant(T4)
     done = run(play, nvidia_driver_mig=[{"gpu": 0, "profiles": ["1g.5gb"]}])
-    assert done.status != 0
-    assert "[driver.mig_impossible]" in done.output, done.output[-3000:]
-    assert done.changes == 0
+    assert done.code != 0
+    assert "[driver.mig_impossible]" in done.words, done.words[-3000:]
+    assert done.changed == 0
 
 
 class TestSettings:
@@ -131,7 +131,7 @@ class TestSettings:
         plant(H100)
         on(HOST, "echo Enabled >/run/mig-mode")
         done = run(play, **self.WANTED)
-        assert done.status == 0, done.output[-3000:]
+        assert done.code == 0, done.words[-3000:]
         said = on(HOST, "cat /run/nvidia-smi.log").splitlines()
         assert sorted(set(said)) == sorted(["--power-limit=400", "--id=0 --ecc-config=0", self.PARTITION])
         assert on(HOST, "systemctl is-enabled mistral-gpu-settings").strip() == "enabled"
@@ -140,8 +140,8 @@ class TestSettings:
     def test_a_second_run_sets_nothing(self, on: On, play: Play) -> None:
         on(HOST, ": >/run/nvidia-smi.log")
         done = run(play, **self.WANTED)
-        assert done.status == 0, done.output[-3000:]
-        assert done.changes == 0
+        assert done.code == 0, done.words[-3000:]
+        assert done.changed == 0
         assert on(HOST, "cat /run/nvidia-smi.log") == ""
 
     def test_partitions_that_are_there_are_left_alone(self, on: On) -> None:
@@ -159,9 +159,9 @@ class TestSettings:
 
     def test_without_settings_nothing_is_set_at_the_next_boot(self, on: On, play: Play) -> None:
         done = run(play)
-        assert done.status == 0, done.output[-3000:]
+        assert done.code == 0, done.words[-3000:]
         assert on(HOST, "find /etc/systemd /usr/local/sbin -name 'mistral-gpu-settings*'") == ""
-        assert run(play).changes == 0
+        assert run(play).changed == 0
 
 
 def bed(*words: str) -> str:
@@ -192,17 +192,17 @@ def test_a_reboot_that_is_allowed_loads_the_driver(on: On, play: Play, plant: Pl
     on(HOST, "ln -sf /dev/null /etc/tmpfiles.d/tmp.conf")
     begun = on(HOST, "ps -o lstart= 1")
     done = run(play, nvidia_driver_root=root)
-    assert done.status != 0
-    assert "the driver 590.48.01 is installed, and the kernel has loaded 580.95.05" in done.output, done.output[-3000:]
+    assert done.code != 0
+    assert "the driver 590.48.01 is installed, and the kernel has loaded 580.95.05" in done.words, done.words[-3000:]
     assert on(HOST, "ps -o lstart= 1") == begun
     with ThreadPoolExecutor(1) as pool:
         again = pool.submit(power_on_again)
         done = run(play, nvidia_driver_root=root, nvidia_driver_reboot=True)
         again.result()
-    assert done.status == 0, done.output[-3000:]
-    assert "Hosts with a driver change 1 at a time." in done.output
+    assert done.code == 0, done.words[-3000:]
+    assert "Hosts with a driver change 1 at a time." in done.words
     assert on(HOST, "ps -o lstart= 1") != begun
     done = run(play, nvidia_driver_root=root, nvidia_driver_reboot=True)
-    assert (done.status, done.changes) == (0, 0), done.output[-3000:]
-    assert "Hosts with a driver change" not in done.output
+    assert (done.code, done.changed) == (0, 0), done.words[-3000:]
+    assert "Hosts with a driver change" not in done.words
     on(HOST, f"rm -r {root}")

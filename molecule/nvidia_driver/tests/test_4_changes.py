@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from tests.tools.scenario import SETTINGS, hosts
+
 On = Callable[..., str]
 Play = Callable[..., Any]
 HERE = Path(__file__).resolve().parent
@@ -25,16 +27,15 @@ OLDER = "535.261.03"
 def downgrade(play: Play) -> Iterator[Future[Any] | None]:
     """The older version of Debian 12's driver, which builds while the tests of the other host go on."""
     with ThreadPoolExecutor(1) as pool:
-        there = "nvidia12" in os.environ["HOSTS"].split()
+        there = "nvidia12" in hosts()
         yield pool.submit(play, "nvidia12", nvidia_driver_version=OLDER) if there else None
 
 
 def test_a_host_without_a_gpu_is_left_alone(play: Play) -> None:
-    hosts = os.environ["HOSTS"].split()
-    done = play(",".join(hosts), force=False)
-    assert done.status == 0, done.output[-2000:]
-    assert done.changes == 0
-    assert done.output.count("has no NVIDIA GPU that it uses itself") == len(hosts)
+    done = play(",".join(hosts()), force=False)
+    assert done.code == 0, done.words[-2000:]
+    assert done.changed == 0
+    assert done.words.count("has no NVIDIA GPU that it uses itself") == len(hosts())
 
 
 @pytest.mark.parametrize(
@@ -60,10 +61,10 @@ def test_a_host_without_a_gpu_is_left_alone(play: Play) -> None:
 def test_not_loaded(on: On, play: Play, downgrade: Any, scene: str, error_id: str, words: str) -> None:
     on("nvidia13", SCENE + scene)
     done = play("nvidia13", force=False, nvidia_driver_root=ROOT)
-    assert done.status != 0
-    assert f"[{error_id}]" in done.output, done.output[-3000:]
-    assert words in done.output
-    assert done.changes == 0
+    assert done.code != 0
+    assert f"[{error_id}]" in done.words, done.words[-3000:]
+    assert words in done.words
+    assert done.changed == 0
 
 
 @pytest.mark.parametrize(
@@ -80,7 +81,7 @@ def test_the_controller_as_a_host(tmp_path: Path, variables: dict[str, Any], err
     given = json.dumps({"nvidia_driver_root": str(root), **variables})
     command = ["ansible", "localhost", "--connection", "local", "--extra-vars", given]
     command += ["--module-name", "include_role", "--args", "name=mistralrs.stack.nvidia_driver tasks_from=preflight"]
-    environment = {**os.environ, "ANSIBLE_CONFIG": str(HERE.parents[2] / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+    environment = {**os.environ, **SETTINGS}
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
     assert done.returncode != 0
     assert f"[{error_id}]" in re.sub(r"\s+", " ", done.stdout + done.stderr)
@@ -88,7 +89,7 @@ def test_the_controller_as_a_host(tmp_path: Path, variables: dict[str, Any], err
 
 def test_removal(on: On, play: Play) -> None:
     done = play("nvidia13", nvidia_driver_state="absent")
-    assert done.status == 0, done.output[-3000:]
+    assert done.code == 0, done.words[-3000:]
     left = on("nvidia13", "dpkg-query --show --showformat '${db:Status-Status} ${Package}\\n'")
     assert not re.search(r"^installed .*(nvidia|libcuda|glx-)", left, re.M)
     assert on("nvidia13", "apt-mark showhold").strip() == ""
@@ -97,20 +98,20 @@ def test_removal(on: On, play: Play) -> None:
     assert "linux-image" in left
     on("nvidia13", "apt-get check")
     again = play("nvidia13", nvidia_driver_state="absent")
-    assert again.status == 0
-    assert again.changes == 0
+    assert again.code == 0
+    assert again.changed == 0
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="builds another driver")
 def test_a_build_that_fails_is_quoted_and_taken_back(on: On, play: Play) -> None:
     makefile = "/usr/src/linux-headers-*-common/Makefile"
     on("nvidia13", f"sed -i '1i $(error error: planted by a test)' {makefile}")
     done = play("nvidia13")
     on("nvidia13", f"sed -i 1d {makefile}")
-    assert done.status != 0
-    assert "[driver.install_failed]" in done.output, done.output[-3000:]
-    assert "planted by a test" in done.output
-    assert "What was installed is removed again" in done.output
+    assert done.code != 0
+    assert "[driver.install_failed]" in done.words, done.words[-3000:]
+    assert "planted by a test" in done.words
+    assert "What was installed is removed again" in done.words
     left = on("nvidia13", "dpkg-query --show --showformat '${db:Status-Status} ${Package}\\n'")
     assert "nvidia-kernel-dkms" not in re.sub(r"(not-installed|config-files) \S+", "", left)
     on("nvidia13", "apt-get check")
@@ -121,8 +122,8 @@ def test_a_build_that_fails_is_quoted_and_taken_back(on: On, play: Play) -> None
 @pytest.mark.host("nvidia12")
 def test_downgrade(on: On, downgrade: Future[Any]) -> None:
     done = downgrade.result()
-    assert done.status == 0, done.output[-3000:]
-    assert f"The driver {OLDER}" in done.output
+    assert done.code == 0, done.words[-3000:]
+    assert f"The driver {OLDER}" in done.words
     status = on("nvidia12", "dkms status").strip()
     assert re.fullmatch(rf"nvidia-current/{re.escape(OLDER)}, \S+, x86_64: installed", status)
     shown = on("nvidia12", "dpkg-query --show 'nvidia-*' 'libnvidia-*' libcuda1 'firmware-nvidia-*'")
@@ -135,28 +136,28 @@ def test_downgrade(on: On, downgrade: Future[Any]) -> None:
 @pytest.mark.host("nvidia12")
 def test_the_older_version_stays(play: Play) -> None:
     done = play("nvidia12", nvidia_driver_version=OLDER)
-    assert done.status == 0, done.output[-3000:]
-    assert done.changes == 0
+    assert done.code == 0, done.words[-3000:]
+    assert done.changed == 0
     # Without a version the one that is there is kept.
     done = play("nvidia12")
-    assert done.status == 0, done.output[-3000:]
-    assert done.changes == 0
+    assert done.code == 0, done.words[-3000:]
+    assert done.changed == 0
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="builds another driver")
 @pytest.mark.host("nvidia12")
 class TestSlow:
     def test_upgrade(self, on: On, play: Play) -> None:
         newest = on("nvidia12", "apt-cache madison nvidia-kernel-dkms").split("|")[1].strip().split("-")[0]
         assert newest != OLDER
         done = play("nvidia12", nvidia_driver_version=newest)
-        assert done.status == 0, done.output[-3000:]
+        assert done.code == 0, done.words[-3000:]
         assert f"nvidia-current/{newest}" in on("nvidia12", "dkms status")
 
     def test_another_branch_replaces_the_first(self, on: On, play: Play) -> None:
-        assert play("nvidia13").status == 0
+        assert play("nvidia13").code == 0
         done = play("nvidia13", nvidia_driver_branch="535")
-        assert done.status == 0, done.output[-3000:]
+        assert done.code == 0, done.words[-3000:]
         status = on("nvidia13", "dkms status").strip()
         assert re.fullmatch(r"nvidia-tesla-535/535\.\S+, \S+, x86_64: installed", status)
         form = "${db:Status-Status} ${Package} ${Version}\\n"
@@ -179,12 +180,12 @@ class TestSlow:
         )
         done = play("nvidia12", nvidia_driver_version=OLDER)
         on("nvidia12", "rm -r /etc/dkms/nvidia-current-*.conf /root/compiled")
-        assert done.status != 0
-        assert "[driver.install_failed]" in done.output, done.output[-3000:]
-        assert "planted by a test" in done.output
-        assert f"The former driver {version[1]} is back" in done.output
+        assert done.code != 0
+        assert "[driver.install_failed]" in done.words, done.words[-3000:]
+        assert "planted by a test" in done.words
+        assert f"The former driver {version[1]} is back" in done.words
         assert on("nvidia12", "dkms status") == former
         assert f"Pin: version {version[1]}-*" in on("nvidia12", "cat /etc/apt/preferences.d/mistral-nvidia-driver")
         on("nvidia12", "apt-get check")
         done = play("nvidia12", nvidia_driver_version=version[1])
-        assert (done.status, done.changes) == (0, 0), done.output[-3000:]
+        assert (done.code, done.changed) == (0, 0), done.words[-3000:]

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import ssl
-import subprocess
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 
-ROOT = Path(__file__).resolve().parents[3]
+from tests.tools.scenario import run_module
 
 
 @pytest.fixture(scope="session")
 def model() -> str:
-    return os.environ["MODEL"]
+    return "smollm2:135m"
 
 
 @pytest.fixture
@@ -31,16 +28,4 @@ def client(url: str, key: str, trust: ssl.SSLContext, monkeypatch: pytest.Monkey
 @pytest.fixture(scope="session")
 def module() -> Callable[[str, dict[str, Any]], dict[str, Any]]:
     """Run a module of the collection on the host; what it returned."""
-
-    def run(name: str, options: dict[str, Any]) -> dict[str, Any]:
-        command = ["ansible", "gpu_hosts", "--inventory", os.environ["INVENTORY"], "--one-line"]
-        command += ["-m", f"mistralrs.stack.{name}", "-a", json.dumps(options)]
-        settings = {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=600, check=False, env={**os.environ, **settings}
-        )
-        head, arrow, said = done.stdout.partition("=>")
-        assert arrow, done.stdout + done.stderr
-        return {**json.loads(said), "failed": "FAILED" in head}
-
-    return run
+    return run_module

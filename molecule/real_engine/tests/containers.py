@@ -6,10 +6,7 @@ The folder .cache/engine of this checkout is /srv/engine on the host.
 from __future__ import annotations
 
 import json
-import os
-import shlex
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine.plan import engine_plan
-from ingredients import PLACE
 
+from tests.tools.scenario import ROOT, run_on_host
+
+PLACE = ROOT / ".cache" / "engine"
 SHARED = Path("/srv/engine")
 NAME = "test-engine"
 PORT = 18931
@@ -46,10 +45,7 @@ exit 1
 
 def on_host(*command: str) -> str:
     """Run a command on the host; its output."""
-    prefix = shlex.split(os.environ["GATEWAY_HOST_EXEC"])
-    done = subprocess.run([*prefix, *command], capture_output=True, text=True, timeout=PATIENCE + 60, check=False)
-    assert done.returncode == 0, f"{command}: {done.stderr}"
-    return done.stdout
+    return run_on_host(*command, timeout=PATIENCE + 60)
 
 
 @contextmanager

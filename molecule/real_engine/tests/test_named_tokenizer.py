@@ -9,7 +9,6 @@ from __future__ import annotations
 import array
 import importlib.util
 import random
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,9 +24,8 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._formats.gguf_toke
     write_tokenizer,
 )
 
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1])]
-import containers  # noqa: E402
-from containers import ask, seen  # noqa: E402
+from . import containers
+from .containers import ask, seen
 
 WRITER = Path(__file__).resolve().parents[3] / "tests" / "fakes" / "gguf_writer.py"
 WIDTH, INNER, HEADS = 64, 128, 2

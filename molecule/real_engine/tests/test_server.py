@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shlex
 import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1])]
-import containers  # noqa: E402
+from tests.tools.scenario import bed
+
+from . import containers
 
 On = Callable[..., str]
 URL = "http://127.0.0.1:11434"
@@ -81,11 +78,7 @@ def test_a_template_that_breaks_every_chat_is_named(module: MODULE, template: st
 
 # The last one: 0.8.1 does not load a model again that it was asked to unload.
 def test_it_answers_the_recorded_requests_as_recorded() -> None:
-    command = [
-        *shlex.split(os.environ["GATEWAY_HOST_EXEC"]),
-        *("env", "--chdir=/srv", "python3", "-B", "-m", "tests.component.contract.replay"),
-        *("--url", URL),
-    ]
+    command = bed("exec", "env", "--chdir=/srv", "python3", "-B", "-m", "tests.component.contract.replay", "--url", URL)
     command += ["--model", ID, "--against", "mistralrs-0.8.1", "--subject", "real"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=1500, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
