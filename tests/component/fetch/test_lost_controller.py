@@ -88,7 +88,7 @@ class Controller:
 
 def peak_memory(controller: Controller) -> int:
     """The most that the job has had in memory so far, in bytes."""
-    (record,) = controller.place.store.glob(".store/jobs/*.json")
+    (record,) = controller.place.store.glob(".store/jobs/*/progress.json")
     status = Path(f"/proc/{json.loads(record.read_text())['pid']}/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
@@ -99,7 +99,7 @@ def controller(place: Place) -> Iterator[Controller]:
     place.hub.add(REPOSITORY, {REMOTE: place.content})
     yield Controller(place)
     # Of a test that failed: nothing is to write to the store any more.
-    job = [str(path) for path in place.store.glob(".store/jobs/*.json")]
+    job = [str(path) for path in place.store.glob(".store/jobs/*/progress.json")]
     for path in filter(os.path.exists, job):
         with suppress(OSError, ValueError, KeyError):
             os.kill(int(json.loads(Path(path).read_text())["pid"]), signal.SIGTERM)
