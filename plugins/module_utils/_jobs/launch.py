@@ -113,7 +113,7 @@ class Process:
         command = ["/bin/sh", "-c", '/bin/sh "$1" </dev/null >/dev/null 2>&1 & echo "$$"', "sh", script]
         try:
             with FileLock(self._lock, timeout=_LOCK_SECONDS) as descriptor:
-                done = subprocess.run(
+                done = subprocess.run(  # pylint: disable=ansible-bad-function
                     command,
                     cwd=folder,
                     stdin=subprocess.DEVNULL,

@@ -17,7 +17,6 @@ import pickle
 import signal
 import socket
 import sys
-import time
 import traceback
 import zipfile
 from contextlib import suppress
@@ -25,6 +24,7 @@ from io import BytesIO
 from typing import Any, Callable
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._files import text_files
 from ansible_collections.mistralrs.stack.plugins.module_utils._jobs import result_file
 from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.reporter import Reporter
 from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.result_file import failure
@@ -145,7 +145,7 @@ def run_work(work: Work, folder: str) -> int:
 def _log(text: str) -> None:
     """Add a dated line to the log, which is where this program writes to."""
     with suppress(OSError):
-        print(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), text, file=sys.stderr, flush=True)
+        os.write(2, f"{text_files.now()} {text}\n".encode(errors="replace"))
 
 
 def _show_status(progress: dict[str, Any]) -> None:

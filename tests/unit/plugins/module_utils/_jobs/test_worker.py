@@ -9,6 +9,7 @@ import io
 import os
 import pickle
 import signal
+import socket
 import subprocess
 import sys
 import zipfile
@@ -119,6 +120,18 @@ def test_a_job_outlives_the_archive_that_its_code_came_from(job: FunctionJob, tm
     outcome = job.wait(20).result["ok"]
     assert outcome["imported"] == f"{PACKAGE}._formats.gguf_header"
     assert outcome["environment"]["no_proxy"] == "of the module"
+
+
+def test_systemd_is_told_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = tmp_path / "notify"
+    monkeypatch.setenv("NOTIFY_SOCKET", str(address))
+    monkeypatch.setattr(worker, "_yield_to_others", lambda: None)
+    before = signal.getsignal(signal.SIGTERM)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.bind(str(address))
+        assert worker.run_work(Returns({}).work, str(tmp_path)) == 0
+        assert channel.recv(1000) == b"STATUS=m, download 25 %"
+    signal.signal(signal.SIGTERM, before)
 
 
 def test_the_archive_has_what_is_loaded_and_nothing_of_others() -> None:
