@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +16,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.function_job
 from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.launch import Process
 from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.worker import Work
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-from job_work import Endless  # noqa: E402
+from tests.unit.plugins.module_utils._jobs.job_work import Endless
 
 
 @pytest.fixture

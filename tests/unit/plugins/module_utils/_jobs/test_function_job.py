@@ -16,7 +16,8 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Sta
 from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.function_job import FunctionJob
 from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.launch import NotStarted, Process
 from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.worker import Work
-from job_work import Endless, Fails, Returns
+
+from tests.unit.plugins.module_utils._jobs.job_work import Endless, Fails, Returns
 
 
 def same(job: FunctionJob) -> FunctionJob:

@@ -17,7 +17,8 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._jobs import resul
 from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.function_job import FunctionJob, Status
 from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.modes import FastPath, run
 from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.worker import Work
-from job_work import FAULT, Fails, Returns
+
+from tests.unit.plugins.module_utils._jobs.job_work import FAULT, Fails, Returns
 
 
 def outcome(value: dict[str, Any] | None) -> FastPath:

@@ -15,7 +15,8 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Sta
 from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.function_job import FunctionJob
 from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.launch import Process
 from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.worker import Work
-from job_work import FillsDisk, Returns
+
+from tests.unit.plugins.module_utils._jobs.job_work import FillsDisk, Returns
 
 
 def test_only_the_owner_can_read_anything(
