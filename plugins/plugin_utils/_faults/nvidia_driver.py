@@ -62,6 +62,11 @@ FAULTS = (
         "yourself and run again.",
     ),
     Fault(
+        "driver.service_not_started",
+        "The service {unit} on {host} cannot be started or stopped: {reason}",
+        "See 'journalctl --unit {unit}' on the host, repair what it names and run again.",
+    ),
+    Fault(
         "driver.not_working",
         "{host}: the driver {version} does not run all GPUs: {problem}",
         "Repair what that names ('dmesg' on the host has more) and run again.",
