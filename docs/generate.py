@@ -1,6 +1,6 @@
 """Writes the pages that are made from the code: README.md of each role (from its argument_specs), docs/errors.md
-(from the faults of the plugins and the messages in roles, playbooks and scripts) and docs/engine-versions.md (from the
-tables of engine and CUDA versions).
+(from the faults of the plugins, of which plugin_utils/_faults has those of roles and playbooks, and the messages in
+scripts), docs/engine-versions.md (from the tables of engine and CUDA versions) and docs/catalog.md.
 
 Usage: generate.py [--check]; with --check nothing is written and stale pages are named with exit code 1.
 """
@@ -22,7 +22,7 @@ GENERATED = "<!-- Made by docs/generate.py: change the source it names, then run
 # Semantic markup of Ansible's documentation: O(option), V(value), C(code), M(module), B(bold) ...
 MARKUP = re.compile(r"\b(?P<kind>[OVCMRFIBELP])\((?P<text>(?:[^()\\]|\\.|\([^()]*\))*)\)")
 ERROR_ID = re.compile(r"\[(?P<id>[a-z]+(?:_[a-z]+)*\.[a-z0-9_]+)\]\s*$")
-BRANCH = re.compile(r"\{%-?\s*(?:if|elif|else|endif)\b.*?%\}", flags=re.DOTALL)
+ROLE_ERROR = re.compile(r"'([a-z_]+\.[a-z0-9_]+)' \| mistralrs\.stack\.fault\(")
 
 
 def markdown(text: str) -> str:
@@ -144,29 +144,13 @@ def script_errors() -> dict[str, tuple[str, str, str]]:
     return found
 
 
-def yaml_errors() -> dict[str, tuple[str, str, str]]:
-    """Messages in roles and playbooks that end in an id: id -> (message, '', where)."""
-    found: dict[str, tuple[str, str, str]] = {}
-
-    def walk(value: Any, where: str) -> None:
-        if isinstance(value, dict):
-            for item in value.values():
-                walk(item, where)
-        elif isinstance(value, list):
-            for item in value:
-                walk(item, where)
-        elif isinstance(value, str):
-            # A template may have a message in each of its branches.
-            for text in [value] if ERROR_ID.search(value) else BRANCH.split(value):
-                if match := ERROR_ID.search(text):
-                    message = re.sub(r"\s+", " ", text[: match.start()]).strip()
-                    found.setdefault(match["id"], (message, "", where))
-
+def yaml_uses() -> dict[str, str]:
+    """Where roles and playbooks report an error of the registry: id -> file."""
+    found: dict[str, str] = {}
     for folder in ("roles", "playbooks"):
         for path in sorted((ROOT / folder).rglob("*.yml")):
-            if {"tasks", "playbooks", "handlers", "vars"}.intersection(path.relative_to(ROOT).parts):
-                for document in yaml.safe_load_all(path.read_text()):
-                    walk(document, str(path.relative_to(ROOT)))
+            for error_id in ROLE_ERROR.findall(path.read_text()):
+                found.setdefault(error_id, str(path.relative_to(ROOT)))
     return found
 
 
@@ -178,7 +162,7 @@ def humane(template: str) -> str:
 
 
 def parted(message: str) -> tuple[str, str]:
-    """A message of a role as sentence and remedy: "what is wrong: do that" or "What is wrong. Do that."."""
+    """A message of a script as sentence and remedy: "what is wrong: do that" or "What is wrong. Do that."."""
     match = re.match(r"(?P<sentence>.{15,}?)(?:: (?=[a-z])|\. (?=[A-Z]))(?P<remedy>.*)", humane(message))
     if not match:
         return humane(message), ""
@@ -187,13 +171,17 @@ def parted(message: str) -> tuple[str, str]:
 
 
 def errors_page() -> str:
-    errors = {**script_errors(), **yaml_errors(), **code_errors()}
+    uses = yaml_uses()
+    errors = {
+        **script_errors(),
+        **{key: (*texts, uses.get(key, where)) for key, (*texts, where) in code_errors().items()},
+    }
     lines = [
         "# Errors",
         "",
         GENERATED.replace("the source it names", "the message in the file that its entry names"),
         "",
-        "Every message ends with its id in brackets; each id has an entry here, at `errors.md#ID`. Nothing has been",
+        "Every message ends with the address of its entry here and its id in brackets. Nothing has been",
         "changed when a check of a `preflight.yml` fails. `<words>` stand for what the message says of your host.",
     ]
     area = ""

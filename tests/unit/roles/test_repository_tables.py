@@ -10,6 +10,8 @@ import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
+from ansible_collections.mistralrs.stack.plugins.filter.distribution import distribution
+from ansible_collections.mistralrs.stack.plugins.plugin_utils._distributions import supported, table
 
 ROOT = Path(__file__).resolve().parents[3]
 RECORDINGS = ROOT / "tests" / "recordings" / "repositories"
@@ -25,7 +27,9 @@ def variables(role: str, **facts: str) -> dict[str, Any]:
     folder = ROOT / "roles" / role
     texts = [(folder / part / "main.yml").read_text() for part in ("defaults", "vars")]
     found = {key: value for text in texts for key, value in yaml.safe_load(text).items()}
-    return {**found, "ansible_facts": facts}
+    # Ansible loads no filters of collections here.
+    row = {f"__{role}_distribution": distribution({"distribution_version": "", **facts}, role, "host")} if facts else {}
+    return {**found, **row, "ansible_facts": facts}
 
 
 def templated(known: dict[str, Any], expression: str) -> Any:
@@ -40,8 +44,7 @@ def templated(known: dict[str, Any], expression: str) -> Any:
 
 
 UBUNTU = ("22.04", "24.04")
-DOCKER = yaml.safe_load((ROOT / "roles" / "docker_engine" / "vars" / "main.yml").read_text())
-ROWS: dict[str, dict[str, Any]] = DOCKER["__docker_engine_distributions"]
+ROWS = {name: row["roles"]["docker_engine"] for name, row in table().items() if "docker_engine" in row["roles"]}
 
 
 @pytest.mark.parametrize("release", UBUNTU)
@@ -89,16 +92,24 @@ def test_each_format_has_dockers_key_for_it(distribution: str, major: str, endin
     assert templated(known, "__docker_engine_key_fingerprint") == fingerprint
 
 
-TOOLKIT = [("Debian", "12"), ("Debian", "13"), ("Ubuntu", "22"), ("Ubuntu", "24"), ("RedHat", "9"), ("Rocky", "9")]
+TOOLKIT = [
+    ("Debian", "12"),
+    ("Debian", "13"),
+    ("Ubuntu", "22.04"),
+    ("Ubuntu", "24.04"),
+    ("RedHat", "9"),
+    ("Rocky", "9"),
+]
 
 
-@pytest.mark.parametrize(("distribution", "major"), [*TOOLKIT, ("AlmaLinux", "9")])
+@pytest.mark.parametrize(("distribution", "version"), [*TOOLKIT, ("AlmaLinux", "9")])
 @pytest.mark.parametrize("architecture", ["x86_64", "aarch64"])
-def test_the_toolkits_folders_are_those_of_nvidia(distribution: str, major: str, architecture: str) -> None:
+def test_the_toolkits_folders_are_those_of_nvidia(distribution: str, version: str, architecture: str) -> None:
     known = variables(
         "nvidia_container_toolkit",
         distribution=distribution,
-        distribution_major_version=major,
+        distribution_version=version,
+        distribution_major_version=version.partition(".")[0],
         architecture=architecture,
     )
     kind = "deb" if distribution in ("Debian", "Ubuntu") else "rpm"
@@ -108,8 +119,8 @@ def test_the_toolkits_folders_are_those_of_nvidia(distribution: str, major: str,
 
 
 def test_the_table_has_no_row_without_a_test() -> None:
-    rows = variables("nvidia_container_toolkit")["__nvidia_container_toolkit_distributions"]
-    assert set(rows) == {f"{name}-{major}" for name, major in [*TOOLKIT, ("AlmaLinux", "9")]}
+    tested = {f"{name}-{version}" for name, version in [*TOOLKIT, ("AlmaLinux", "9")]}
+    assert set(supported("nvidia_container_toolkit")) == tested
 
 
 def test_the_patterns_for_dnf_find_exactly_the_packages_of_a_version() -> None:

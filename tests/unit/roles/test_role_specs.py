@@ -74,6 +74,15 @@ def test_no_role_hides_a_failure() -> None:
         assert "ignore_errors" not in path.read_text(), path
 
 
+@pytest.mark.parametrize("role", ROLES)
+def test_jinja_selects_and_python_computes(role: str) -> None:
+    """A loop, or a list that is filled, is a filter with a test; templates of files may have them."""
+    computing = re.compile(r"\{%-?\s*(for|set|macro)\b|\bnamespace\(|\.(append|update|extend)\(")
+    folder = ROOT / "roles" / role
+    files = [path for part in ("tasks", "vars", "defaults") for path in (folder / part).rglob("*.yml")]
+    assert {path.name: found for path in files if (found := computing.findall(path.read_text()))} == {}
+
+
 def test_module_group_is_complete() -> None:
     group = load(ROOT / "meta" / "runtime.yml")["action_groups"]["stack"]
     assert group == sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("[a-z]*.py"))

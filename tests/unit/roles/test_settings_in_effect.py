@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,72 +14,6 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[3]
 ROLES = ROOT / "roles"
-NOW = time.time()
-SYSTEMCTL = """#!/bin/sh
-# Answers from the file of the unit, whose lines are Property=value; writes down what changes something.
-for unit; do :; done
-case $1 in
-  is-active) sed -n 's/^ActiveState=//p' "{state}/$unit" ;;
-  is-enabled) echo enabled ;;
-  show)
-    for word; do
-      case $word in --property) next=1 ;; *) [ -z "$next" ] || property=$word; next= ;; esac
-    done
-    sed -n "s/^$property=//p" "{state}/$unit" ;;
-  *) echo "$*" >>"{state}/log" ;;
-esac
-"""
-
-
-def stamp(seconds: float) -> str:
-    """A time as systemd writes it."""
-    return time.strftime("%a %Y-%m-%d %H:%M:%S", time.gmtime(seconds)) + f".{int(seconds % 1 * 1e6):06d} UTC"
-
-
-class Host:
-    """A folder in place of a host, and a systemctl that knows the units it is told."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.programs = root / "bin"
-        self.state = root / "state"
-        for folder in (self.programs, self.state):
-            folder.mkdir()
-        program = self.programs / "systemctl"
-        program.write_text(SYSTEMCTL.replace("{state}", str(self.state)))
-        program.chmod(0o755)
-
-    def unit(self, name: str, started: float, changed: float | None = None, reload: str = "no") -> None:
-        values = {
-            "ActiveState": "active",
-            "ExecMainStartTimestamp": stamp(started),
-            "StateChangeTimestamp": stamp(changed or started),
-            "NeedDaemonReload": reload,
-        }
-        (self.state / name).write_text("".join(f"{key}={value}\n" for key, value in values.items()))
-
-    def file(self, path: str, written: float) -> None:
-        file = Path(f"{self.root}{path}")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text("")
-        for each in (file, file.parent):
-            os.utime(each, (written, written))
-
-    def script(self, path: str, *arguments: str) -> list[str]:
-        """What a role's script says here; the host's folders are those below the root."""
-        text = (ROLES / path).read_text().replace("/etc/", f"{self.root}/etc/")
-        environment = {**os.environ, "PATH": f"{self.programs}:{os.environ['PATH']}"}
-        command = ["sh", "-s", *arguments]
-        done = subprocess.run(command, input=text, capture_output=True, text=True, check=False, env=environment)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.splitlines()
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> Host:
-    return Host(tmp_path)
-
-
 Evaluate = Callable[..., Any]
 
 
@@ -114,34 +46,40 @@ def test_an_exporter_with_settings_that_it_has_not_read_is_restarted(evaluate: E
 
 
 @pytest.mark.parametrize(
-    ("unit_file", "settings", "rules", "restart", "reload"),
+    ("outdated", "reload_unread", "written", "restart", "reload"),
     [
-        pytest.param(9, 9, 9, False, False, id="all is read"),
-        pytest.param(9, 1, 9, False, True, id="settings written, not reloaded"),
-        pytest.param(9, 9, 1, False, True, id="rules written, not reloaded"),
-        pytest.param(4, 9, 9, True, False, id="service's settings written, then only reloaded"),
-        pytest.param(9, 4, 9, False, False, id="settings that a reload has read"),
+        pytest.param(False, [], False, False, False, id="all is read"),
+        pytest.param(False, ["/etc/prometheus/mistral/rules.yml"], False, False, True, id="written, not reloaded"),
+        pytest.param(True, [], False, True, False, id="service's settings written, then only reloaded"),
+        pytest.param(False, [], True, True, True, id="written by this run"),
     ],
 )
 def test_prometheus_reads_what_it_has_not_read(
-    host: Host, evaluate: Evaluate, unit_file: int, settings: int, rules: int, restart: bool, reload: bool
+    evaluate: Evaluate, outdated: bool, reload_unread: list[str], written: bool, restart: bool, reload: bool
 ) -> None:
-    # It runs for 5 s and was reloaded 3 s ago.
-    host.unit("prometheus.service", started=NOW - 5, changed=NOW - 3)
-    host.file("/etc/systemd/system/prometheus.service.d/mistral.conf", NOW - unit_file)
-    host.file("/etc/prometheus/mistral/prometheus.yml", NOW - settings)
-    host.file("/etc/prometheus/mistral/rules.yml", NOW - rules)
-    folder = f"{host.root}/etc/prometheus/mistral"
-    said = host.script("mistral_monitor/files/look.sh", "prometheus", "127.0.0.1:9090", folder, "/")
-    same = {"changed": False}
+    same = {"changed": written}
     given = {
-        "__mistral_monitor_probe": {"stdout_lines": said},
+        "__mistral_monitor_found": {"outdated": outdated, "reload_unread": reload_unread},
         "__mistral_monitor_rules": same,
         "__mistral_monitor_settings": same,
         "__mistral_monitor_service_settings": same,
     }
     expression = "[__mistral_monitor_must_restart, __mistral_monitor_must_reload]"
     assert evaluate("mistral_monitor", expression, **given) == [restart, reload]
+
+
+@pytest.mark.parametrize(
+    ("altered", "ours", "foreign"),
+    [
+        pytest.param([], False, False, id="as the package brought it"),
+        pytest.param(["/etc/prometheus/prometheus.yml"], False, True, id="altered"),
+        pytest.param(["/etc/prometheus/prometheus.yml"], True, False, id="altered, and ours in use"),
+    ],
+)
+def test_a_prometheus_of_somebody_else(evaluate: Evaluate, altered: list[str], ours: bool, foreign: bool) -> None:
+    settings = ["/etc/prometheus/mistral/prometheus.yml"] if ours else []
+    found = {"altered_package_files": altered, "settings": settings}
+    assert evaluate("mistral_monitor", "__mistral_monitor_is_foreign", __mistral_monitor_found=found) is foreign
 
 
 @pytest.mark.parametrize(
@@ -156,42 +94,35 @@ def test_docker_is_restarted_for_what_it_has_not_read(
 
 
 @pytest.mark.parametrize(
-    ("wanted", "state", "written", "reload", "log"),
+    ("enabled", "state", "outdated", "expected"),
     [
-        pytest.param("started", "active", NOW - 1, "no", ["restart gpu.service"], id="written, not read"),
-        pytest.param("started", "active", NOW - 9, "no", [], id="read"),
-        pytest.param(
-            "started", "active", NOW - 9, "yes", ["daemon-reload", "restart gpu.service"], id="systemd not told"
-        ),
-        pytest.param("started", "inactive", NOW - 9, "no", ["start gpu.service"], id="not running"),
-        pytest.param("stopped", "active", NOW - 1, "no", ["stop gpu.service"], id="not wanted"),
-        pytest.param("stopped", "inactive", NOW - 1, "no", [], id="not wanted, not there"),
+        pytest.param(True, "active", True, "restarted", id="written, not read"),
+        pytest.param(True, "active", False, "", id="read"),
+        pytest.param(True, "inactive", False, "started", id="not running"),
+        pytest.param(False, "active", True, "stopped", id="not wanted"),
+        pytest.param(False, "inactive", True, "", id="not wanted, not there"),
     ],
 )
-def test_the_units_of_the_gpus_run_with_what_lies_there(
-    host: Host, wanted: str, state: str, written: float, reload: str, log: list[str]
+def test_the_services_of_the_gpus_run_with_what_lies_there(
+    evaluate: Evaluate, enabled: bool, state: str, outdated: bool, expected: str
 ) -> None:
-    host.unit("gpu.service", started=NOW - 5, reload=reload)
-    unit = host.state / "gpu.service"
-    unit.write_text(unit.read_text().replace("=active", f"={state}"))
-    host.file("/usr/local/sbin/settings", written)
-    said = host.script("nvidia_driver/files/units.sh", "gpu.service", wanted, f"{host.root}/usr/local/sbin/settings")
-    done = (host.state / "log").read_text().splitlines() if (host.state / "log").exists() else []
-    assert done == log
-    assert said == [line for line in log if line != "daemon-reload"]
+    tasks = yaml.safe_load((ROLES / "nvidia_driver" / "tasks" / "load.yml").read_text())
+    (task,) = (each["block"][0] for each in tasks if each["name"] == "Ensure that the services run with their settings")
+    wanted = task["ansible.builtin.systemd_service"]["state"].strip("{} ")
+    expression = f"({wanted}) if ({task['when']}) else ''"
+    given = {"__nvidia_driver_service": {"state": state, "outdated": outdated}, "item": {"enabled": enabled}}
+    assert evaluate("nvidia_driver", expression, **given) == expected
 
 
 @pytest.mark.parametrize("limit", [0, 400])
-def test_the_units_of_the_gpus_are_named_with_what_they_read(evaluate: Evaluate, limit: int) -> None:
+def test_the_services_of_the_gpus_are_named_with_what_they_read(evaluate: Evaluate, limit: int) -> None:
     choice = {"persistence_unit": "nvidia-persistenced.service", "fabric_unit": "", "fabric_manager": ""}
-    settings = ["mistral-gpu-settings.service", "started", "/usr/local/sbin/mistral-gpu-settings"] if limit else []
     given = {"__nvidia_driver_choice": choice, "nvidia_driver_power_limit": limit}
-    assert evaluate("nvidia_driver", "__nvidia_driver_unit_arguments", **given) == [
-        "nvidia-persistenced.service",
-        "started",
-        "/etc/systemd/system/nvidia-persistenced.service.d/mistral.conf",
-        *settings,
-    ]
+    drop_in = "/etc/systemd/system/nvidia-persistenced.service.d/mistral.conf"
+    script = "/usr/local/sbin/mistral-gpu-settings"
+    units = [{"unit": "nvidia-persistenced", "enabled": True, "settings": [drop_in]}]
+    units += [{"unit": "mistral-gpu-settings", "enabled": True, "settings": [script]}] if limit else []
+    assert evaluate("nvidia_driver", "__nvidia_driver_units", **given) == units
 
 
 def rewrite(path: Path) -> None:

@@ -19,8 +19,8 @@ ROOT = Path(__file__).resolve().parents[3]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
 # What turns text into the type that is documented, or makes text of it on purpose.
 CONVERTERS = {"bool": {"bool", "ternary"}, "number": {"int", "float", "string"}}
-# They check the texts of all that they are given.
-CHECKERS = {"mistralrs.stack.gateway_settings"}
+# They check the texts of all that they are given, or only write them into a message.
+CHECKERS = {"mistralrs.stack.gateway_settings", "mistralrs.stack.fault"}
 # They take a value on without a look at its type.
 TRANSPARENT = {"default"}
 CONDITIONS = {"when", "that", "until", "changed_when", "failed_when"}

@@ -1,0 +1,63 @@
+# Copyright (c) 2026, the mistralrs.stack maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: api_keys
+short_description: Which API keys of the gateway are too weak, and their digests
+version_added: 0.2.0
+author: The mistralrs.stack maintainers (@mistralrs-stack)
+description:
+  - Finds the keys that the gateway refuses, which are those of fewer than 20 characters, with characters that do not
+    fit into an HTTP header, or that two entries share.
+  - Computes the digests by which the gateway recognizes the others, so that no key is on its host.
+positional: _input, made
+options:
+  _input:
+    description:
+      - The entries of C(mistral_gateway_api_keys), each with C(name) and, where the operator chose it, C(key).
+    type: list
+    elements: dict
+    required: true
+  made:
+    description:
+      - The keys that were made earlier, by their names.
+    type: dict
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Check the API keys
+  ansible.builtin.assert:
+    that: (mistral_gateway_api_keys | mistralrs.stack.api_keys({})).weak | length == 0
+"""
+
+RETURN = r"""
+_value:
+  description:
+    - What there is to know of the keys.
+  type: dict
+  contains:
+    weak:
+      description: The names of the keys that are refused.
+      type: list
+      elements: str
+    digests:
+      description: The name of each key by its SHA-256.
+      type: dict
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.mistralrs.stack.plugins.plugin_utils import _api_keys
+
+
+def api_keys(entries: Sequence[Mapping[str, Any]], made: Mapping[str, str]) -> dict[str, Any]:
+    return {"weak": _api_keys.weak(entries, made), "digests": _api_keys.digests(entries, made)}
+
+
+class FilterModule:
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {"api_keys": api_keys}
