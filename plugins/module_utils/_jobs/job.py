@@ -54,7 +54,7 @@ class Job:
     """One job of this host; the same directory is the same job."""
 
     def __init__(self, folder: str, launcher: Launcher) -> None:
-        self.folder = folder
+        self.folder = os.path.abspath(folder)
         self.launcher = launcher
 
     def path(self, name: str) -> str:

@@ -13,6 +13,7 @@ from typing import Callable
 
 import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._jobs import function_job
 from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.function_job import FunctionJob
 from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.launch import NotStarted, Process
 from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.worker import Work
@@ -140,6 +141,17 @@ def test_a_job_that_its_launcher_refuses_leaves_nothing(job: FunctionJob, slow: 
     assert caught.value.id == "model.job_not_started"
     assert job.poll().state == "none"
     assert not os.path.exists(job.folder)
+
+
+def test_a_worker_that_does_not_start_is_told_from_one_that_was_killed(
+    job: FunctionJob, slow: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(function_job, "code_archive", lambda _work: b"not an archive")
+    job.start_or_attach(slow)
+    status = job.wait(20)
+    assert (status.state, status.result["error"]["id"]) == ("died", "model.job_failed")
+    assert "exit status 1" in status.result["error"]["msg"]
+    assert "SyntaxError" in Path(job.path("log")).read_text()
 
 
 @pytest.mark.parametrize("cause", ["fails", "unexpected"])
