@@ -13,7 +13,7 @@ import yaml
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import PAGE
 from ansible_collections.mistralrs.stack.plugins.plugin_utils._faults.registry import FAULTS
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 ENTRIES = set(re.findall(r'<a id="([^"]+)">', (ROOT / "docs" / "errors.md").read_text()))
 ENDS = {"ansible.builtin.assert": "fail_msg", "ansible.builtin.fail": "msg"}
 CALL = re.compile(r"\{\{\s*'(?P<id>[a-z_.0-9]+)'\s*\|\s*mistralrs\.stack\.fault\((?P<values>.*)\)\s*\}\}", re.DOTALL)
