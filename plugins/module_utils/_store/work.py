@@ -17,7 +17,13 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.reporter imp
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.access_options import Access, Fit
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.apply import apply
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.contents import absent, surplus
-from ansible_collections.mistralrs.stack.plugins.module_utils._store.entry import bytes_to_read, read_ahead
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.entry import (
+    Hashes,
+    bytes_to_read,
+    hashes,
+    read_ahead,
+    remember,
+)
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.layout import Report, Wanted, no_report
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.outcome import Outcome
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.plan import Prepared, prepare_all
@@ -47,11 +53,14 @@ class PresentWork:
         self._sources = sources
         self._access = access
         self._planned: list[Prepared] = []
+        # A job is another process.
+        self._hashes: Hashes = {}
 
     def plan(self) -> None:
         """Ask and check all that can be known before the first byte of the first model."""
         request = self._request
         self._planned = prepare_all(request.wanted, self._sources, self._access, read=request.check)
+        self._hashes = hashes()
 
     def predict(self) -> dict[str, Any]:
         """What L{apply} would return; nothing is changed."""
@@ -71,6 +80,7 @@ class PresentWork:
 
     def work(self, reporter: Reporter) -> dict[str, Any]:
         """All of it, in a job; the module's result."""
+        remember(self._hashes)
         if not self._planned:
             read_ahead(self._request.wanted, reporter.update)
             self.plan()

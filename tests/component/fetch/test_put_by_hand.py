@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pickle
 from typing import Any
 
 import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
+from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.reporter import Reporter
+from ansible_collections.mistralrs.stack.plugins.module_utils._store import entry
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.apply import apply
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.plan import prepare
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.work import PresentWork, Request
 
 from tests.fakes.hub.hub import COMMIT, Hub
 from tests.fakes.hub.place import REMOTE, REPOSITORY, Place
@@ -72,6 +76,19 @@ def test_a_file_put_there_by_hand_because_the_host_may_not_read_its_source(
     place.hub.add(REPOSITORY, {REMOTE: place.content}, **options)
     put_by_hand(place, place.content)
     assert place.fetch(token="").facts["revision"] == revision
+
+
+def test_a_file_put_there_by_hand_is_not_read_again_by_the_job(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The module read it to see whether there is something to do; the job is another process."""
+    place.store.mkdir()
+    place.final.write_bytes(place.content)
+    wanted, source, access = place.request()
+    work = PresentWork(Request(str(place.store), [wanted]), [source], access)
+    assert work.quick() is None
+    handed_over = pickle.dumps(work)
+    monkeypatch.setattr(entry, "_HASHED", {})
+    monkeypatch.setattr(entry, "hash_file", lambda *_arguments: pytest.fail("it was read again"))
+    assert pickle.loads(handed_over).work(Reporter(lambda _progress: None))["changed"]
 
 
 @pytest.mark.parametrize("offline", [True, False])
