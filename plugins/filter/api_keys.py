@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: api_keys
-short_description: Which API keys of the gateway are too weak, and their digests
+short_description: Find weak API keys of the gateway, and compute the digests of all
 version_added: 0.2.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: distribution
-short_description: What a role of this collection needs to know of a host's distribution
+short_description: Look up what a role needs to know of a host's distribution
 version_added: 0.2.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: engine_addresses
-short_description: Where a gateway reaches the engines
+short_description: Find the addresses at which a gateway reaches the engines
 version_added: 0.2.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: fault
-short_description: The message of an error of this collection
+short_description: Format an error message of this collection
 version_added: 0.2.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:

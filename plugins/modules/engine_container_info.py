@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: engine_container_info
-short_description: Gather what there is of the engine's container, its port and its network
+short_description: Gather facts about the engine's container, its port and its network
 version_added: 0.2.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: image_build
-short_description: Build an image once, and survive what happens meanwhile
+short_description: Build an engine image as a job that goes on without the controller
 version_added: 0.1.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:

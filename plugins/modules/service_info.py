@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: service_info
-short_description: Gather the state of services, the settings they have not read, and who has their addresses
+short_description: Gather facts about services, the settings that they have not read, and who uses their addresses
 version_added: 0.2.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:

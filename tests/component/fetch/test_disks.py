@@ -19,7 +19,12 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import guards, http_client, huggingface, transfer
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import (
+    guards,
+    http_client,
+    huggingface,
+    resumable_transfer,
+)
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import parse_source
 from ansible_collections.mistralrs.stack.plugins.module_utils._files import local
 from ansible_collections.mistralrs.stack.plugins.module_utils._formats import gguf_model
@@ -203,7 +208,7 @@ def test_35_a_store_of_somebody_else(place: Place) -> None:
 
 
 def test_35_an_error_while_writing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_all, calls = transfer.write_all, []
+    write_all, calls = resumable_transfer.write_all, []
 
     def failing(descriptor: int, data: Any) -> None:
         calls.append(len(data))
@@ -211,7 +216,7 @@ def test_35_an_error_while_writing(place: Place, monkeypatch: pytest.MonkeyPatch
             raise OSError(5, "Input/output error")
         write_all(descriptor, data)
 
-    monkeypatch.setattr(transfer, "write_all", failing)
+    monkeypatch.setattr(resumable_transfer, "write_all", failing)
     assert "Input/output error" in place.fails("store_unusable", limits=http_client.Limits(buffer=1 << 18))
     place.hub.cdn.log.clear()
     place.fetch()
@@ -375,8 +380,8 @@ def killed_at(module: Any, name: str, call: int, after: bool) -> None:
         (os, "ftruncate", 1, True),
         (os, "replace", 1, False),
         (os, "replace", 1, True),
-        (transfer, "write_all", 1, False),
-        (transfer, "write_all", 1, True),
+        (resumable_transfer, "write_all", 1, False),
+        (resumable_transfer, "write_all", 1, True),
         (os, "fsync", 1, False),
         (gguf_model, "inspect", 1, True),
         (os, "rename", 1, False),
@@ -431,7 +436,7 @@ def test_37_names_that_would_leave_the_store(place: Place) -> None:
 
 
 def test_35_a_disk_quota(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_all, calls = transfer.write_all, []
+    write_all, calls = resumable_transfer.write_all, []
 
     def limited(descriptor: int, data: Any) -> None:
         calls.append(len(data))
@@ -440,7 +445,7 @@ def test_35_a_disk_quota(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
         write_all(descriptor, data)
 
     with monkeypatch.context() as patch:
-        patch.setattr(transfer, "write_all", limited)
+        patch.setattr(resumable_transfer, "write_all", limited)
         assert "the disk quota for" in place.fails("quota_exceeded", limits=http_client.Limits(buffer=1 << 18))
     place.check(there=False)
     # What has arrived is kept; the quota was raised.
