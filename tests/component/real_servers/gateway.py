@@ -18,6 +18,7 @@ from typing import Any
 
 import httpx
 import yaml
+from ansible_collections.mistralrs.stack.plugins.plugin_utils._distributions import row
 
 from tests.component.real_servers.packages import ROOT, free_port, program, unpacked
 
@@ -89,7 +90,7 @@ class Gateway:
             "mistral_gateway_credentials_path": str(self.credentials),
             "__mistral_gateway_root": str(self.etc),
             "__mistral_gateway_logs": str(folder / "log"),
-            "__mistral_gateway_distribution": "Debian-12",
+            "__mistral_gateway_distribution": {**(row("Debian-12", "mistral_gateway") or {}), "problem": ""},
             "ansible_connection": "local",
             "ansible_become": False,
             "ansible_python_interpreter": sys.executable,

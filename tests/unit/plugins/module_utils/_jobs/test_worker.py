@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Callable
 
 import pytest
+from ansible_collections.mistralrs.stack.plugins.module_utils._errors import PAGE
 from ansible_collections.mistralrs.stack.plugins.module_utils._jobs import worker
 from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.function_job import FunctionJob
 
@@ -27,8 +28,8 @@ PACKAGE = "ansible_collections.mistralrs.stack.plugins.module_utils"
 
 def test_a_fault_of_the_work_is_the_error(job: FunctionJob) -> None:
     job.start_or_attach(Fails().work)
-    error = {"id": "model.of_this_test", "msg": "The thing is wrong. Mend it. [model.of_this_test]"}
-    assert job.wait(20).result == {"error": error}
+    text = f"The thing is wrong. Mend it. See {PAGE}#model.of_this_test [model.of_this_test]"
+    assert job.wait(20).result == {"error": {"id": "model.of_this_test", "msg": text}}
     assert "Mend it." in Path(job.path("log")).read_text()
     assert job.state().code == 1
 
