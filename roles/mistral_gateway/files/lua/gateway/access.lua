@@ -250,7 +250,7 @@ function M.access(is_open_port)
   local path = var.uri
   local route, name, is_missing = routes.find(path)
   if not route then
-    local ctx = { shape = routes.shape_of(path) }
+    local ctx = { shape = routes.shape_of(path), id = var.mistral_request_id }
     ngx.ctx = ctx
     return reply.refuse(ctx, errors.problem(404))
   end

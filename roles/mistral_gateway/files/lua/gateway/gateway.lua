@@ -25,6 +25,8 @@ local SAVE, SWEEP = 5, 10
 -- A prompt whose tokens the engine did not tell has about one for each of so many bytes.
 local BYTES_PER_TOKEN = 4
 local MOST_TRIES = 3
+-- Bytes of a stack trace in the error log.
+local MOST_TRACE = 2000
 
 local plan
 local shared = ngx.shared
@@ -210,6 +212,10 @@ function M.log()
     metrics.count('', '', status, 0, 0)
     var.mistral_log = format(',"key":"","tenant":"","model":"","path":%s', json.quote((route and route.path) or var.uri or ''))
     return
+  end
+  if ctx.trace then
+    -- The client gets the first line only.
+    ngx.log(ngx.WARN, 'request ', ctx.id, ': the engine said further: ', sub(ctx.trace, 1, MOST_TRACE))
   end
   local tokens_in, tokens_out, estimated = 0, 0, 0
   if ctx.placed then tokens_in, tokens_out, estimated = book(ctx, key, status, ngx.time()) end
