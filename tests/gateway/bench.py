@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """What the gateway costs: requests/s and processor time of a bare proxy and of the gateway, side by side, with wrk.
 
-    tests/gateway/bench.py [--seconds 5] [--rounds 3] [--upstream-us 100]
+    tests/gateway/bench.py [--seconds 5] [--rounds 3] [--upstream-us 100] [--events 1000] [--pause 0.02]
 
-The engine is another Nginx that is busy for `--upstream-us` with each request and then gives a recorded answer.
-Streams: 50 at once, each of 4,000 events, one write each.
+The engine is another Nginx that is busy for `--upstream-us` with each request and then gives a recorded answer. Streams:
+50 at once, each event of its own. The processor time is that of the gateway's process, which a busy machine stretches.
 """
 
 from __future__ import annotations
@@ -62,9 +62,10 @@ http {
                 local text = ngx.req.get_body_data() or ""
                 if text:find('"stream":true', 1, true) then
                     ngx.header["Content-Type"] = "text/event-stream"
-                    for _ = 1, 4000 do
+                    for _ = 1, @EVENTS@ do
                         ngx.print(EVENT)
                         ngx.flush(true)
+                        if @PAUSE@ > 0 then ngx.sleep(@PAUSE@) end
                     end
                     return ngx.print(LAST)
                 end
@@ -98,13 +99,16 @@ def memory_kib(pids: list[int]) -> int:
     return sum(numbers(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[0] for pid in pids)
 
 
-def start_engine(folder: Path, busy: int) -> tuple[subprocess.Popen[bytes], int]:
+def start_engine(folder: Path, busy: int, events: int, pause: float) -> tuple[subprocess.Popen[bytes], int]:
     port = free_port()
     (folder / "answer").write_text(RECORDED["chat"].response.body)
-    events = RECORDED["chat_stream"].response.events or ()
-    (folder / "event").write_text(events[0])
-    (folder / "last").write_text("".join(events[-2:]))
-    text = ENGINE.replace("@PREFIX@", str(folder)).replace("@PORT@", str(port)).replace("@BUSY@", str(busy))
+    recorded = RECORDED["chat_stream"].response.events or ()
+    (folder / "event").write_text(recorded[0])
+    (folder / "last").write_text("".join(recorded[-2:]))
+    text = ENGINE
+    values = {"PREFIX": folder, "PORT": port, "BUSY": busy, "EVENTS": events, "PAUSE": pause}
+    for name, value in values.items():
+        text = text.replace(f"@{name}@", str(value))
     (folder / "engine.conf").write_text(text)
     process = subprocess.Popen(["nginx", "-p", str(folder), "-c", str(folder / "engine.conf"), "-g", "daemon off;"])
     wait_until(lambda: (folder / "engine.pid").exists())
@@ -136,6 +140,8 @@ def whole_answers(gateway: Gateway, folder: Path, rounds: int, seconds: float) -
     )
     print(f"{'connections':>11} {'':8} {'requests/s':>10} {'ratio':>6} {'us/request':>10} {'p50 ms':>7} {'p99 ms':>7}")
     pids = gateway.worker_pids()
+    for port in (gateway.bare_port, gateway.port):
+        wrk(port, body, folder, 8, 2)
     for connections in (1, 32):
         found: dict[str, list[dict[str, float]]] = {"bare": [], "gateway": []}
         for _ in range(rounds):
@@ -156,8 +162,8 @@ def whole_answers(gateway: Gateway, folder: Path, rounds: int, seconds: float) -
             )
 
 
-def streams(gateway: Gateway, folder: Path, count: int = 50, events: int = 4000) -> None:
-    print(f"{count} streams of {events} events at once")
+def streams(gateway: Gateway, folder: Path, events: int, pause: float, count: int = 50) -> None:
+    print(f"{count} streams of {events} events at once, one each {pause * 1000:.0f} ms")
     print(f"{'':8} {'us/event':>9} {'KiB/stream':>11}")
     (folder / "stream.json").write_text(json.dumps(chat("x"), separators=(",", ":"))[:-1] + ',"stream":true}')
     pids = gateway.worker_pids()
@@ -179,12 +185,14 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--upstream-us", type=int, default=100)
+    parser.add_argument("--events", type=int, default=1000)
+    parser.add_argument("--pause", type=float, default=0.02, help="seconds between two events of a stream")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="mistral-bench-"))
     home = Path(tempfile.mkdtemp(prefix="mistral-gateway-"))
     for each in (folder, home):
         each.chmod(0o755)
-    engine, port = start_engine(folder, options.upstream_us)
+    engine, port = start_engine(folder, options.upstream_us, options.events, options.pause)
     limits = {
         "requests_per_minute": 100_000_000,
         "concurrent": 1000,
@@ -203,7 +211,7 @@ def main() -> None:
         gateway.start()
         print(f"the engine is busy for {options.upstream_us} us with each request")
         whole_answers(gateway, folder, options.rounds, options.seconds)
-        streams(gateway, folder)
+        streams(gateway, folder, options.events, options.pause)
     finally:
         gateway.stop()
         engine.terminate()
