@@ -92,7 +92,7 @@ class Gateway:
         (self.folder / "plan.json").chmod(0o644)
         upstreams = [address for model in self.plan["models"] for address in model["upstreams"]]
         single = f"server {upstreams[0]} max_fails=0;"
-        balanced = "server 0.0.0.1; balancer_by_lua_block { require('gateway.gateway').balancer() }"
+        balanced = "server 0.0.0.1; balancer_by_lua_block { gateway.balancer() }"
         text = (Path(__file__).parent / "nginx.conf").read_text()
         values = {
             "PREFIX": str(self.folder),
