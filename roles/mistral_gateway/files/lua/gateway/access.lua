@@ -10,6 +10,7 @@ local addresses = require 'gateway.addresses'
 local body = require 'gateway.body'
 local ollama = require 'gateway.ollama'
 local models = require 'gateway.models'
+local requests = require 'gateway.requests'
 local relay = require 'gateway.relay'
 local errors = require 'gateway.errors'
 local usage = require 'gateway.usage'
@@ -122,12 +123,7 @@ local function prepare(ctx, key, now)
   if encoding and encoding ~= 'identity' then return nil, problem(415) end
   local text = read_body()
   if not text then return nil, problem(400, 'invalid_json', 'The body is empty: send a JSON object.') end
-  local out, request
-  if ctx.shape == 'ollama' then
-    out, request = ollama.prepare(rules, ctx.route.kind, text, key.may_use, now)
-  else
-    out, request = body.prepare(rules, ctx.route.kind, text, key.may_use)
-  end
+  local out, request = requests.prepare(rules, ctx.shape, ctx.route.kind, text, key.may_use, now, ctx.id)
   if not out then return nil, request end
   -- Where a conversation begins is the same in what the client sends each time.
   request.given = text

@@ -135,7 +135,7 @@ function M.header_filter()
     ctx.finish = translated_answer
     header['Content-Type'] = 'application/json; charset=utf-8'
   elseif filter == stream.translated then
-    header['Content-Type'] = 'application/x-ndjson'
+    header['Content-Type'] = ctx.translator.content_type
   end
   -- The ids and the form change, and with them the length.
   header['Content-Length'] = nil
