@@ -143,8 +143,8 @@ function M.header_filter()
   if filter == stream.whole then
     ctx.finish = translated_answer
     header['Content-Type'] = 'application/json; charset=utf-8'
-  elseif filter == stream.translated and ctx.shape == 'ollama' then
-    header['Content-Type'] = 'application/x-ndjson'
+  elseif filter == stream.translated then
+    header['Content-Type'] = ctx.translator.content_type
   end
   -- The ids and the form change, and with them the length.
   header['Content-Length'] = nil

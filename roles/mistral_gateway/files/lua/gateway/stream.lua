@@ -233,7 +233,7 @@ function M.translated(ctx, data, ended)
             n = n + 1
             out[n] = text
           end
-          if done then ctx.done = true end
+          if done then ctx.done, ctx.problem, ctx.trace = true, translator.problem, translator.trace end
         end
         from = to + 1
       end
