@@ -12,7 +12,7 @@ step ruff check --quiet .
 step ruff format --check --quiet .
 # Through the collections path, so that `ansible_collections.mistralrs.stack` names this checkout.
 step mypy .cache/collections/ansible_collections/mistralrs/stack/plugins
-step mypy --python-version 3.11 docs/generate.py tests/bed tests/demo tests/docker tests/hub tests/nvidia
+step mypy --python-version 3.11 docs/generate.py tests/bed tests/demo tests/docker tests/gateway/*.py tests/hub tests/nvidia
 step yamllint --strict .
 step ansible-lint --offline --strict -q
 step antsibull-changelog lint

@@ -37,6 +37,7 @@ scenarios() {
 
 part "lint and sanity" beside tests/lint.sh tests/sanity.sh
 part "unit tests" python -m pytest -n auto --dist worksteal tests/unit
+part "gateway" python -m pytest tests/gateway
 part "built collection" tests/built_collection.sh
 part "real servers and engine" beside "python -m pytest tests/servers" "python -m pytest tests/engine"
 # The real server takes some minutes to compile on a machine's first run, and comes first; without a registry it can't be had.

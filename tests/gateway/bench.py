@@ -3,8 +3,8 @@
 
     tests/gateway/bench.py [--seconds 5] [--rounds 3] [--upstream-us 100] [--events 1000] [--pause 0.02]
 
-The engine is another Nginx that is busy for `--upstream-us` with each request and then gives a recorded answer. Streams:
-50 at once, each event of its own. The processor time is that of the gateway's process, which a busy machine stretches.
+The engine is another Nginx that is busy for `--upstream-us` with each request and then gives a recorded answer.
+Streams: 50 at once, each event of its own. The processor time is the gateway's; a busy machine stretches it.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from counting_engine import RECORDED
 from nginx_host import Gateway, chat, free_port, key, plan, wait_until
+from software import find
 
 ENGINE = """
-load_module /usr/lib/nginx/modules/ndk_http_module.so;
-load_module /usr/lib/nginx/modules/ngx_http_lua_module.so;
+@MODULES@
 worker_processes 1;
 pid @PREFIX@/engine.pid;
 error_log @PREFIX@/engine.log;
@@ -40,6 +40,7 @@ http {
     fastcgi_temp_path @PREFIX@/fastcgi;
     uwsgi_temp_path @PREFIX@/uwsgi;
     scgi_temp_path @PREFIX@/scgi;
+    lua_package_path '@LUA@;;';
     init_by_lua_block {
         local function read(name)
             local file = assert(io.open("@PREFIX@/" .. name, "rb"))
@@ -106,11 +107,23 @@ def start_engine(folder: Path, busy: int, events: int, pause: float) -> tuple[su
     (folder / "event").write_text(recorded[0])
     (folder / "last").write_text("".join(recorded[-2:]))
     text = ENGINE
-    values = {"PREFIX": folder, "PORT": port, "BUSY": busy, "EVENTS": events, "PAUSE": pause}
+    software = find()
+    modules = "\n".join(f"load_module {path};" for path in software.modules)
+    lua = ";".join(software.lua)
+    values = {
+        "MODULES": modules,
+        "LUA": lua,
+        "PREFIX": folder,
+        "PORT": port,
+        "BUSY": busy,
+        "EVENTS": events,
+        "PAUSE": pause,
+    }
     for name, value in values.items():
         text = text.replace(f"@{name}@", str(value))
     (folder / "engine.conf").write_text(text)
-    process = subprocess.Popen(["nginx", "-p", str(folder), "-c", str(folder / "engine.conf"), "-g", "daemon off;"])
+    command = [software.nginx, "-p", str(folder), "-c", str(folder / "engine.conf"), "-g", "daemon off;"]
+    process = subprocess.Popen(command, env=software.environment)
     wait_until(lambda: (folder / "engine.pid").exists())
     return process, port
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -28,8 +27,6 @@ def engine() -> Iterator[Engine]:
 @pytest.fixture
 def start(engine: Engine) -> Iterator[Start]:
     """Starts a gateway: start(keys, workers=1, engines=[engine], **more of the plan)."""
-    if not shutil.which("nginx") or not Path("/usr/lib/nginx/modules/ngx_http_lua_module.so").exists():
-        pytest.skip("Nginx with its Lua module is not installed: apt install nginx-light libnginx-mod-http-lua")
     with ExitStack() as stack:
 
         def begin(

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from software import Software, find_or_skip
+
 ROOT = Path(__file__).resolve().parents[2]
 LUA = ROOT / "roles" / "mistral_gateway" / "files" / "lua"
 MODEL = "smollm2-q4_1"
@@ -75,6 +77,7 @@ class Gateway:
 
     def __init__(self, folder: Path, document: dict[str, Any], workers: int = 1) -> None:
         self.folder = folder
+        self.software: Software = find_or_skip()
         self.port, self.ollama_port, self.bare_port = free_port(), free_port(), free_port()
         self.plan = document
         self.workers = workers
@@ -96,7 +99,8 @@ class Gateway:
         text = (Path(__file__).parent / "nginx.conf").read_text()
         values = {
             "PREFIX": str(self.folder),
-            "LUA": ";".join(f"{path}/?.lua" for path in self.lua_paths()),
+            "MODULES": "\n".join(f"load_module {path};" for path in self.software.modules),
+            "LUA": ";".join((f"{LUA}/?.lua", *self.software.lua)),
             "PORT": str(self.port),
             "OLLAMA_PORT": str(self.ollama_port),
             "BARE_PORT": str(self.bare_port),
@@ -108,14 +112,11 @@ class Gateway:
             text = text.replace(f"@{name}@", value)
         (self.folder / "nginx.conf").write_text(text)
 
-    @staticmethod
-    def lua_paths() -> list[str]:
-        return [str(LUA), *filter(None, os.environ.get("GATEWAY_LUA", "").split(":"))]
-
     def start(self) -> None:
         self.process = subprocess.Popen(
-            ["nginx", "-p", str(self.folder), "-c", str(self.folder / "nginx.conf"), "-g", "daemon off;"],
+            [self.software.nginx, "-p", str(self.folder), "-c", str(self.folder / "nginx.conf"), "-g", "daemon off;"],
             stderr=(self.folder / "stderr").open("ab"),
+            env=self.software.environment,
         )
         wait_until(self.is_up, message=f"Nginx does not start: {self.log()}")
         wait_until(lambda: len(self.worker_pids()) == self.workers)
