@@ -199,7 +199,9 @@ local function run_relay(ctx, text, path)
     -- With this handler a request outlives its client.
     ngx.on_abort(function() ctx.is_gone = true end)
   end
-  local answer, why = relay.open(ctx, { path = path, id = ctx.id, body = text })
+  local answer, why = relay.open(ctx, {
+    path = path, id = ctx.id, body = text, timeout = plan.queue.silence and plan.queue.silence * 1000,
+  })
   if not answer then
     if why == 'timeout' then ctx.rest_seconds = plan.queue.silence or 0 end
     local wrong = errors.problem(why == 'timeout' and 504 or 502)
@@ -318,7 +320,7 @@ function M.access(is_open_port)
     return run_relay(ctx, text, request.path or path)
   end
   if request.path then ngx.req.set_uri(request.path) end
-  ngx.req.set_body_data(text)
+  if text ~= request.given then ngx.req.set_body_data(text) end
 end
 
 return M

@@ -40,7 +40,7 @@ function M.init(path)
   metrics.start(plan.by_name)
   balance.start(shared.mistral_engines)
   admin.start(plan)
-  limits.start(shared.mistral_limits, 0)
+  limits.start(shared.mistral_limits, shared.mistral_strangers, 0)
   usage.start(shared.mistral_usage, 0)
   -- A reload finds what there is; after a restart it is read. Nobody counts anything yet.
   if plan.state_path and shared.mistral_usage:add('loaded', true) then state.load(plan.state_path, ngx.time()) end
@@ -72,7 +72,7 @@ end
 
 function M.init_worker()
   local pid = ffi.pid()
-  limits.start(shared.mistral_limits, pid)
+  limits.start(shared.mistral_limits, shared.mistral_strangers, pid)
   usage.start(shared.mistral_usage, pid)
   sweep(pid)
   if plan.queue then
@@ -189,7 +189,9 @@ local function book(ctx, key, status, now)
   if status >= 400 and not (status == 499 and ctx.placed) then return 0, 0, 0 end
   if not ctx.is_exact then
     tokens_out = max(tokens_out, ctx.events)
-    if tokens_in == 0 then estimated = ceil(ctx.bytes / BYTES_PER_TOKEN) end
+    -- What the engine has refused at once, it has not read.
+    local is_refused = ctx.problem and ctx.events == 0
+    if tokens_in == 0 and not is_refused then estimated = ceil(ctx.bytes / BYTES_PER_TOKEN) end
   end
   usage.record(key, ctx.model, tokens_in, tokens_out, estimated, now)
   limits.spend(key, tokens_in + tokens_out + estimated, now)
