@@ -53,6 +53,7 @@ slow="nvidia_driver engine_image"
     echo lint tests/tools/lint.sh
     echo sanity tests/tools/sanity.sh
     echo real-servers python -m pytest tests/component/real_servers
+    echo gateway-requests python -m pytest tests/component/gateway
     echo evaluation-server python -m pytest tests/component/evaluation_server
     echo scenario-gateway tests/tools/scenario.sh gateway
     echo built-collection tests/tools/built_collection.sh

@@ -1,0 +1,178 @@
+-- Everything that calls C, and nothing else does: a wrong declaration here ends the process, so each has its test.
+-- OpenSSL is the one that Nginx itself runs on.
+local ffi = require 'ffi'
+
+ffi.cdef [[
+int kill(int pid, int sig);
+int getpid(void);
+int inet_pton(int family, const char *text, void *out);
+int open(const char *path, int flags, int mode);
+int flock(int fd, int operation);
+int close(int fd);
+
+unsigned char *SHA256(const unsigned char *data, size_t length, unsigned char *out);
+int CRYPTO_memcmp(const void *a, const void *b, size_t length);
+int EVP_DecodeBlock(unsigned char *out, const unsigned char *text, int length);
+
+typedef struct bio_st BIO;
+typedef struct evp_pkey_st EVP_PKEY;
+typedef struct evp_md_ctx_st EVP_MD_CTX;
+typedef struct evp_md_st EVP_MD;
+const EVP_MD *EVP_sha256(void);
+unsigned char *HMAC(const EVP_MD *md, const void *key, int key_length, const unsigned char *data, size_t length,
+          unsigned char *out, unsigned int *out_length);
+BIO *BIO_new_mem_buf(const void *data, int length);
+int BIO_free(BIO *bio);
+EVP_PKEY *PEM_read_bio_PUBKEY(BIO *bio, EVP_PKEY **out, void *callback, void *argument);
+void EVP_PKEY_free(EVP_PKEY *key);
+int EVP_PKEY_get_base_id(const EVP_PKEY *key);
+int EVP_PKEY_get_bits(const EVP_PKEY *key);
+EVP_MD_CTX *EVP_MD_CTX_new(void);
+void EVP_MD_CTX_free(EVP_MD_CTX *context);
+int EVP_DigestVerifyInit(EVP_MD_CTX *context, void **pctx, const EVP_MD *md, void *engine, EVP_PKEY *key);
+int EVP_DigestVerify(EVP_MD_CTX *context, const unsigned char *signature, size_t signature_length,
+                     const unsigned char *text, size_t length);
+void ERR_clear_error(void);
+]]
+
+local C = ffi.C
+-- Nginx has OpenSSL loaded; the interpreter of the tests has not.
+local crypto = pcall(function() return C.SHA256 end) and C or ffi.load('libcrypto.so.3')
+
+local ESRCH = 3
+local AF_INET, AF_INET6 = 2, 10
+local O_RDWR_CREAT_CLOEXEC, LOCK_EXCLUSIVE = 0x80042, 2
+local RSA, EC = 6, 408
+
+local digest = ffi.new('unsigned char[32]')
+local address = ffi.new('unsigned char[16]')
+
+local M = {}
+
+-- 32 bytes.
+function M.sha256(text)
+  crypto.SHA256(text, #text, digest)
+  return ffi.string(digest, 32)
+end
+
+-- 32 bytes.
+function M.hmac_sha256(secret, text)
+  crypto.HMAC(crypto.EVP_sha256(), secret, #secret, text, #text, digest, nil)
+  return ffi.string(digest, 32)
+end
+
+-- Takes the same time wherever the two differ.
+function M.equal(a, b)
+  return #a == #b and crypto.CRYPTO_memcmp(a, b, #a) == 0
+end
+
+-- nil if it is not base64 with its padding.
+function M.base64(text)
+  local n = #text
+  if n == 0 or n % 4 ~= 0 then
+    return nil
+  end
+  local out = ffi.new('unsigned char[?]', n)
+  local length = crypto.EVP_DecodeBlock(out, text, n)
+  if length < 0 then
+    crypto.ERR_clear_error()
+    return nil
+  end
+  -- OpenSSL counts the bytes of the padding as well.
+  if text:sub(-2) == '==' then
+    length = length - 2
+  elseif text:sub(-1) == '=' then
+    length = length - 1
+  end
+  return ffi.string(out, length)
+end
+
+-- An IPv4 or IPv6 address as its 4 or 16 bytes, or nil.
+function M.address(text)
+  if C.inet_pton(AF_INET, text, address) == 1 then
+    return ffi.string(address, 4)
+  end
+  if C.inet_pton(AF_INET6, text, address) == 1 then
+    return ffi.string(address, 16)
+  end
+  return nil
+end
+
+function M.pid()
+  return C.getpid()
+end
+
+-- A process of another user counts as alive.
+function M.is_alive(pid)
+  return C.kill(pid, 0) == 0 or ffi.errno() ~= ESRCH
+end
+
+-- Waits for the lock on a file, which is made if it is missing. The kernel takes the lock from a process that dies.
+function M.lock(path)
+  local fd = C.open(path, O_RDWR_CREAT_CLOEXEC, 384) -- 0600
+  if fd < 0 then
+    return nil
+  end
+  if C.flock(fd, LOCK_EXCLUSIVE) ~= 0 then
+    C.close(fd)
+    return nil
+  end
+  return fd
+end
+
+function M.unlock(fd)
+  C.close(fd)
+end
+
+-- A public key for `verify`, of the kind that the algorithm needs; nil and why it is none.
+function M.public_key(pem, algorithm)
+  local bio = crypto.BIO_new_mem_buf(pem, #pem)
+  local key = crypto.PEM_read_bio_PUBKEY(bio, nil, nil, nil)
+  crypto.BIO_free(bio)
+  crypto.ERR_clear_error()
+  if key == nil then
+    return nil, 'it is not a public key in PEM'
+  end
+  key = ffi.gc(key, crypto.EVP_PKEY_free)
+  local kind, bits = crypto.EVP_PKEY_get_base_id(key), crypto.EVP_PKEY_get_bits(key)
+  if algorithm == 'RS256' then
+    if kind ~= RSA or bits < 2048 then
+      return nil, 'RS256 needs an RSA key of at least 2048 bits'
+    end
+  elseif kind ~= EC or bits ~= 256 then
+    return nil, 'ES256 needs a key on the curve P-256'
+  end
+  return key
+end
+
+local function is_signed(key, signature, text)
+  local context = crypto.EVP_MD_CTX_new()
+  local good = crypto.EVP_DigestVerifyInit(context, nil, crypto.EVP_sha256(), nil, key) == 1
+    and crypto.EVP_DigestVerify(context, signature, #signature, text, #text) == 1
+  crypto.EVP_MD_CTX_free(context)
+  crypto.ERR_clear_error()
+  return good
+end
+
+-- One number of an ECDSA signature as ASN.1 has it: positive, and without leading zeros.
+local function asn1_integer(bytes)
+  bytes = bytes:gsub('^%z+', '')
+  if bytes == '' or bytes:byte() >= 128 then
+    bytes = '\0' .. bytes
+  end
+  return '\2' .. string.char(#bytes) .. bytes
+end
+
+-- Whether the text is signed with the key's other half, as JWS has signatures.
+function M.verify(key, algorithm, signature, text)
+  if algorithm == 'ES256' then
+    if #signature ~= 64 then
+      return false
+    end
+    local numbers = asn1_integer(signature:sub(1, 32)) .. asn1_integer(signature:sub(33))
+    signature = '\48' .. string.char(#numbers) .. numbers
+  end
+  return is_signed(key, signature, text)
+end
+
+return M
