@@ -5,9 +5,9 @@ completions_stream, messages_stream (an event, repeated; the last events), chat_
 stream); from mistralrs-0.8.1: chat_tools_named_stream (the same in plain text). Replaced are texts, ids, counts.
 
 The last message (or prompt) steers it with words `name=value`: `tokens` of the answer (default 5), `pause` before each
-of them and `first` before the answer (seconds), `die` after so many events (0: before the first, -1: before the headers;
-`how=rst`), `error=plain` or `error=json` after the first event, `status=N` with `say=TEXT`, `recorded=NAME`. Tokens of
-the prompt are its words. It runs in a thread of the test, which reads its counts.
+of them and `first` before the answer (seconds), `die` after so many events (0: before the first, -1: before the
+headers; `how=rst`), `error=plain` or `error=json` after the first event, `status=N` with `say=TEXT`, `recorded=NAME`.
+Tokens of the prompt are its words. It runs in a thread of the test, which reads its counts.
 """
 
 from __future__ import annotations

@@ -92,7 +92,7 @@ class Gateway:
         (self.folder / "plan.json").chmod(0o644)
         upstreams = [address for model in self.plan["models"] for address in model["upstreams"]]
         single = f"server {upstreams[0]} max_fails=0;"
-        balanced = "server 0.0.0.1; balancer_by_lua_block { require('gateway.gateway').balancer() }"
+        balanced = "server 0.0.0.1; balancer_by_lua_block { gateway.balancer() }"
         text = (Path(__file__).parent / "nginx.conf").read_text()
         values = {
             "PREFIX": str(self.folder),
@@ -118,6 +118,7 @@ class Gateway:
             stderr=(self.folder / "stderr").open("ab"),
         )
         wait_until(self.is_up, message=f"Nginx does not start: {self.log()}")
+        wait_until(lambda: len(self.worker_pids()) == self.workers)
 
     def is_up(self) -> bool:
         assert self.process is not None
@@ -152,22 +153,29 @@ class Gateway:
         self.process = None
 
     def worker_pids(self) -> list[int]:
+        """Of the processes that take requests; those that end after a reload do not."""
         assert self.process is not None
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return [
-            int(pid)
-            for pid in children
-            if b"worker process\0" in (Path("/proc") / pid / "cmdline").read_bytes() + b"\0"
-        ]
+        return [int(pid) for pid in children if self.title(pid).rstrip("\0").endswith("worker process")]
+
+    @staticmethod
+    def title(pid: str) -> str:
+        try:
+            return (Path("/proc") / pid / "cmdline").read_text()
+        except OSError:
+            return ""
 
     def reload(self) -> None:
         """Reloads the configuration and waits for the new processes."""
         before = set(self.worker_pids())
         self.write()
         self.send(signal.SIGHUP)
-        wait_until(
-            lambda: len(set(self.worker_pids()) - before) == self.workers, message=f"no new workers: {self.log()}"
-        )
+
+        def is_new() -> bool:
+            now = set(self.worker_pids())
+            return len(now) == self.workers and not now & before
+
+        wait_until(is_new, message=f"no new workers: {self.log()}")
 
     def kill_worker(self) -> int:
         """Kills the first worker with -9 and waits for the next one; returns the pid of the dead one."""

@@ -10,6 +10,7 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 from counting_engine import Engine
 from nginx_host import Gateway, Start, chat, key, wait_until
@@ -106,10 +107,8 @@ def test_counts_are_on_the_disk_when_all_is_killed(start: Start) -> None:
     pids = gateway.worker_pids()
     gateway.stop(signal.SIGKILL)
     for pid in pids:
-        try:
+        with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
     time.sleep(0.2)
     (gateway.folder / "admin.sock").unlink()
     gateway.start()

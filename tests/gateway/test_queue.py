@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 from counting_engine import Engine
 from nginx_host import Answer, Gateway, Start, key, wait_until
@@ -19,7 +20,7 @@ class Crowd:
         self.answers: dict[str, Answer] = {}
         self.threads: list[threading.Thread] = []
 
-    def send(self, label: str, content: str, name: str, **more: object) -> None:
+    def send(self, label: str, content: str, name: str, **more: Any) -> None:
         def run() -> None:
             self.answers[label] = self.gateway.chat(f"{label} {content}", name=name, **more)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from typing import Any
 
 import pytest
 from counting_engine import Engine
@@ -18,7 +19,7 @@ def usage(gateway: Gateway, name: str = "alice") -> dict[str, int]:
     return found
 
 
-def log_of(gateway: Gateway, request_id: str) -> dict[str, object]:
+def log_of(gateway: Gateway, request_id: str) -> Any:
     return wait_until(lambda: next((e for e in gateway.access_log() if e["id"] == request_id), None))
 
 
@@ -90,7 +91,7 @@ def test_completions_without_usage_are_counted_by_their_events(start: Start, eng
 
 def test_messages_of_anthropic(start: Start, engine: Engine) -> None:
     gateway = start([key("alice")])
-    body = {"model": MODEL, "max_tokens": 16, "messages": [{"role": "user", "content": "hi tokens=4"}]}
+    body: dict[str, Any] = {"model": MODEL, "max_tokens": 16, "messages": [{"role": "user", "content": "hi tokens=4"}]}
     answer = gateway.ask("POST", "/v1/messages", body, {"x-api-key": "sk-alice"}, name=None)
     assert answer.json()["id"].startswith("msg_")
     assert answer.headers["request-id"] == answer.headers["x-request-id"]

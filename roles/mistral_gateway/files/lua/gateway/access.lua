@@ -8,9 +8,9 @@ local queue = require 'gateway.queue'
 local balance = require 'gateway.balance'
 local addresses = require 'gateway.addresses'
 local body = require 'gateway.body'
+local requests = require 'gateway.requests'
 local ollama = require 'gateway.ollama'
 local models = require 'gateway.models'
-local requests = require 'gateway.requests'
 local relay = require 'gateway.relay'
 local errors = require 'gateway.errors'
 local usage = require 'gateway.usage'
@@ -125,7 +125,6 @@ local function prepare(ctx, key, now)
   if not text then return nil, problem(400, 'invalid_json', 'The body is empty: send a JSON object.') end
   local out, request = requests.prepare(rules, ctx.shape, ctx.route.kind, text, key.may_use, now, ctx.id)
   if not out then return nil, request end
-  -- Where a conversation begins is the same in what the client sends each time.
   request.given = text
   return out, request
 end
@@ -157,8 +156,8 @@ local function wait_for_place(ctx, key)
   end
   ctx.waiter = waiter
   local begun, timeout = ngx.now(), plan.queue.timeout
-  -- Lines of Ollama's have no comments.
-  local can_speak = ctx.stream and ctx.shape ~= 'ollama'
+  -- What is translated has no comments.
+  local can_speak = ctx.filter == stream.events
   local place = queue.wait(waiter, SILENT)
   while not place do
     ctx.queued = ngx.now() - begun
@@ -251,7 +250,7 @@ function M.access(is_open_port)
   local path = var.uri
   local route, name, is_missing = routes.find(path)
   if not route then
-    local ctx = { shape = routes.shape_of(path) }
+    local ctx = { shape = routes.shape_of(path), id = var.mistral_request_id }
     ngx.ctx = ctx
     return reply.refuse(ctx, errors.problem(404))
   end

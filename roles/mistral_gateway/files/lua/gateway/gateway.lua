@@ -16,7 +16,7 @@ local admin = require 'gateway.admin'
 local json = require 'gateway.json'
 local balancer = require 'ngx.balancer'
 local semaphore = require 'ngx.semaphore'
-local format, max, min, ceil = string.format, math.max, math.min, math.ceil
+local format, sub, max, min, ceil = string.format, string.sub, math.max, math.min, math.ceil
 
 local M = {}
 
@@ -25,6 +25,8 @@ local SAVE, SWEEP = 5, 10
 -- A prompt whose tokens the engine did not tell has about one for each of so many bytes.
 local BYTES_PER_TOKEN = 4
 local MOST_TRIES = 3
+-- Bytes of a stack trace in the error log.
+local MOST_TRACE = 2000
 
 local plan
 local shared = ngx.shared
@@ -131,6 +133,13 @@ function M.header_filter()
   end
   local filter = ctx.filter
   if not filter then return end
+  if filter == stream.json then
+    local growth = stream.growth(ctx)
+    local length = growth > 0 and header['Content-Length']
+    if length then header['Content-Length'] = tonumber(length) + growth end
+    if ctx.shape == 'anthropic' then header['request-id'] = ctx.id end
+    return
+  end
   if filter == stream.whole then
     ctx.finish = translated_answer
     header['Content-Type'] = 'application/json; charset=utf-8'
@@ -150,8 +159,9 @@ function M.body_filter()
   local data, ended = arg[1], arg[2]
   local has_died = false
   if data == '' and not ended then
-    -- An engine that has broken off: Nginx sends what it has left, and says nothing of an end.
-    has_died = not ctx.done and not ctx.is_error and (ngx.var.upstream_response_time or '-') ~= '-'
+    -- An engine that has broken off: Nginx sends what it has left, and says nothing of an end. The time of an engine that
+    -- still answers is a dash, behind those of the engines that were tried before it.
+    has_died = not ctx.done and not ctx.is_error and sub(ngx.var.upstream_response_time or '-', -1) ~= '-'
     if not has_died then return end
   elseif not ctx.first and ctx.placed then
     ctx.first = ngx.now()
@@ -190,7 +200,7 @@ local function give_back(ctx, now)
   if ctx.waiter then queue.abandon(ctx.waiter) end
   if ctx.queue_place then queue.leave(ctx.queue_place, now - ctx.placed, ctx.rest_seconds) end
   if ctx.peer then balance.finish(ctx.peer) end
-  if ctx.place then limits.leave(ctx.place) end
+  if ctx.place then limits.leave(ctx.key, ctx.place) end
   if ctx.open_name then usage.close(ctx.open_name) end
 end
 
@@ -202,6 +212,10 @@ function M.log()
     metrics.count('', '', status, 0, 0)
     var.mistral_log = format(',"key":"","tenant":"","model":"","path":%s', json.quote((route and route.path) or var.uri or ''))
     return
+  end
+  if ctx.trace then
+    -- The client gets the first line only.
+    ngx.log(ngx.WARN, 'request ', ctx.id, ': the engine said further: ', sub(ctx.trace, 1, MOST_TRACE))
   end
   local tokens_in, tokens_out, estimated = 0, 0, 0
   if ctx.placed then tokens_in, tokens_out, estimated = book(ctx, key, status, ngx.time()) end

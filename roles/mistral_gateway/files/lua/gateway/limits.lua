@@ -52,14 +52,14 @@ function M.enter(key, now)
 
   most = key.requests_per_minute
   if most and dict:incr(key.requests_name, 1, 0, MINUTE + AFTERWARDS) > most then
-    if place then slots.free(dict, place) end
+    M.leave(key, place)
     return nil, 'requests_per_minute', rest_of(MINUTE, now)
   end
   return true, place
 end
 
-function M.leave(place)
-  if place then slots.free(dict, place) end
+function M.leave(key, place)
+  if place then slots.free(dict, key.places, place) end
 end
 
 -- Takes tokens off the key's account. What was open when the limit was reached is still served.

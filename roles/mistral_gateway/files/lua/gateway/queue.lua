@@ -159,7 +159,7 @@ function M.leave(place, seconds, rest)
   if rest and rest > 0 then
     dict:set(place, pid, rest)
   else
-    slots.free(dict, place)
+    slots.free(dict, places, place)
   end
   if (dict:get 'waiting' or 0) > 0 then
     local pace = dict:get 'pace' or seconds

@@ -32,7 +32,7 @@ function M.allow_origin(header)
   if not origins then return end
   local origin = ngx.var.http_origin
   header['Vary'] = 'Origin'
-  if origin and origins[origin] then
+  if origin and (origins[origin] or origins['*']) then
     header['Access-Control-Allow-Origin'] = origin
     header['Access-Control-Expose-Headers'] = 'X-Request-Id, Retry-After'
   end
@@ -41,7 +41,8 @@ end
 -- A browser asks before it sends a request; true if that was it.
 function M.preflight(methods)
   local origin = origins and ngx.var.http_origin
-  if not origin or not origins[origin] or not ngx.var.http_access_control_request_method then return false end
+  if not origin or not (origins[origin] or origins['*']) then return false end
+  if not ngx.var.http_access_control_request_method then return false end
   local header = ngx.header
   header['Access-Control-Allow-Methods'] = methods
   header['Access-Control-Allow-Headers'] = ngx.var.http_access_control_request_headers or 'Authorization, Content-Type'
@@ -52,7 +53,7 @@ end
 
 -- Answers with a text of the gateway's own.
 function M.send(ctx, text, content_type)
-  ctx.is_own = true
+  ctx.is_own, ctx.filter = true, nil
   local header = ngx.header
   header['Content-Type'] = content_type or 'application/json; charset=utf-8'
   header['Content-Length'] = #text
@@ -62,7 +63,7 @@ end
 
 -- Refuses a request. retry: in how many seconds the same request would be taken.
 function M.refuse(ctx, problem, retry)
-  ctx.is_own = true
+  ctx.is_own, ctx.filter = true, nil
   local status, header = problem.status, ngx.header
   local text = errors.body(ctx.shape, problem, ctx.id)
   ngx.status = status

@@ -4,33 +4,44 @@ local M = {}
 
 -- The names of `count` places. They are made once: a place is taken in each request.
 function M.names(prefix, count)
-  local names = {}
+  local names = { last = 1, number = {} }
   for i = 1, count do
     names[i] = prefix .. i
+    names.number[names[i]] = i
   end
   return names
 end
 
--- Takes a free place and returns its name; nil if there is none. The search begins behind the place that was taken last.
-function M.take(dict, names, pid)
-  local count, i = #names, names.last or 0
+local function search(dict, names, pid)
+  local count, i = #names, names.last
   for _ = 1, count do
+    local name = names[i]
     i = i % count + 1
-    local ok, why = dict:safe_add(names[i], pid)
-    if ok then
+    if dict:safe_add(name, pid) then
       names.last = i
-      return names[i]
-    end
-    -- A dictionary without room must not shut everybody out.
-    if why == 'no memory' then
-      return 'none'
+      return name
     end
   end
   return nil
 end
 
-function M.free(dict, name)
+-- Takes a free place and returns its name; nil if there is none. The search begins with the one that was given back last,
+-- which mostly is free still: LuaJIT compiles what calls this only without a loop.
+function M.take(dict, names, pid)
+  local name = names[names.last]
+  local ok, why = dict:safe_add(name, pid)
+  if ok then
+    names.last = names.last % #names + 1
+    return name
+  end
+  -- A dictionary without room must not shut everybody out.
+  if why == 'no memory' then return 'none' end
+  return search(dict, names, pid)
+end
+
+function M.free(dict, names, name)
   dict:delete(name)
+  names.last = names.number[name] or 1
 end
 
 -- Frees what dead processes hold; returns how many places. `own`: the pid of a new process, whose number a dead one may

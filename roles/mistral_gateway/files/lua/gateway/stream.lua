@@ -5,7 +5,7 @@
 -- once its id is unique, or nil), translator. Written here: tokens_in, tokens_out, is_exact (the engine has told them),
 -- events (those that brought a token), done (the answer is complete), rest, tail, count.
 local errors = require 'gateway.errors'
-local find, sub, byte, match = string.find, string.sub, string.byte, string.match
+local find, sub, byte, match, rep = string.find, string.sub, string.byte, string.match, string.rep
 local concat = table.concat
 
 local M = {}
@@ -37,19 +37,29 @@ local function read_usage(ctx, text, from)
   end
 end
 
+-- How many bytes longer a whole JSON answer becomes by its id, whatever the engine's id is: blanks make up for that one.
+-- So its length is known before it is here, and it needs no chunks.
+function M.growth(ctx)
+  return ctx.id_start and #ctx.answer_id or 0
+end
+
+local function with_own_id(ctx, data)
+  local quote = sub(data, 1, 7) == '{"id":"' and find(data, '"', 8, true)
+  for i = #out, 4, -1 do out[i] = nil end
+  if quote then
+    out[1], out[2], out[3] = ctx.id_start, '"' .. rep(' ', quote - 8), sub(data, quote + 1)
+  else
+    out[1], out[2], out[3] = rep(' ', #ctx.answer_id), data, ''
+  end
+  return out
+end
+
 -- A whole JSON answer: its id is made unique, its counts are read. Returns what goes out instead of the piece, or nil.
 function M.json(ctx, data, eof)
   local changed
-  if not ctx.begun and data ~= '' then
+  if ctx.id_start and not ctx.begun and data ~= '' then
     ctx.begun = true
-    if ctx.id_start and sub(data, 1, 7) == '{"id":"' then
-      local quote = find(data, '"', 8, true)
-      if quote then
-        out[1], out[2] = ctx.id_start, sub(data, quote)
-        for i = #out, 3, -1 do out[i] = nil end
-        changed = out
-      end
-    end
+    changed = with_own_id(ctx, data)
   end
   if #data >= TAIL then
     ctx.tail = sub(data, -TAIL)
@@ -157,8 +167,7 @@ local function cut(ctx)
   return errors.cut(ctx.shape, ctx)
 end
 
--- A stream of events in the engine's own form. `ended`: no more comes. Returns what goes out instead, or nil for the piece.
-function M.events(ctx, data, ended)
+local function all_events(ctx, data, ended)
   if data == '' then
     if ended and not ctx.done then return cut(ctx) end
     return nil
@@ -182,6 +191,27 @@ function M.events(ctx, data, ended)
   end
   for i = #out, n + 1, -1 do out[i] = nil end
   return n == 0 and '' or out
+end
+
+-- The beginning and the rest of one event.
+local pair = {}
+
+-- A stream of events in the engine's own form. `ended`: no more comes. Returns what goes out instead, or nil for the piece.
+-- One event, as an engine sends them, has a way without a loop: LuaJIT compiles what calls it only then.
+function M.events(ctx, data, ended)
+  local start = ctx.event_start
+  if start and not ctx.rest and not ended and find(data, 'data: {"id":"', 1, true) == 1 then
+    local _, last = find(data, '\n\n', 14, true)
+    if last == #data then
+      local quote = find(data, '"', 14, true)
+      local usage = find(data, '"usage":{', quote, true)
+      if usage then read_usage(ctx, data, usage) end
+      ctx.events = ctx.events + 1
+      pair[1], pair[2] = start, sub(data, quote)
+      return pair
+    end
+  end
+  return all_events(ctx, data, ended)
 end
 
 -- The same for a client of another API: line by line through its translator.
