@@ -138,7 +138,7 @@ def test_anthropic_errors(start: Start, line: str) -> None:
     assert missing.status == 404
     assert missing.json()["type"] == "error"
     assert missing.json()["error"]["type"] == "not_found_error"
-    assert missing.json()["request_id"] == missing.headers["x-request-id"]
+    assert missing.json()["request_id"] == missing.headers["x-request-id"] == missing.headers["request-id"]
     stranger = gateway.ask("POST", "/v1/messages", body, name=None)
     assert (stranger.status, stranger.json()["error"]["type"]) == (401, "authentication_error")
     messages = [{"role": "user", "content": "x die=2"}]
