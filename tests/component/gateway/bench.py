@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What the gateway costs: requests/s and processor time of a bare proxy and of the gateway, side by side, with wrk.
 
-    python -m tests.component.gateway.bench [--seconds 5] [--rounds 3] [--upstream-us 100] [--events 1000] [--pause 0.02]
+    python -m tests.component.gateway.bench [--seconds 5] [--rounds 3] [--upstream-us 100] [--events 1000]
 
 The engine is another Nginx that is busy for `--upstream-us` with each request and then gives a recorded answer.
 Streams: 50 at once, each event of its own. The processor time is the gateway's; a busy machine stretches it.

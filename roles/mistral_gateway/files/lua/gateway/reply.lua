@@ -70,6 +70,8 @@ function M.refuse(ctx, problem, retry)
   header['Content-Type'] = 'application/json; charset=utf-8'
   header['Content-Length'] = #text
   if status == 401 then header['WWW-Authenticate'] = 'Bearer' end
+  -- Where Anthropic's clients look for it.
+  if ctx.shape == 'anthropic' then header['request-id'] = ctx.id end
   if retry then header['Retry-After'] = retry end
   ngx.print(text)
   return ngx.exit(status)
