@@ -17,11 +17,11 @@ from typing import Any
 
 import pytest
 
+from tests.component.real_servers import packages
+
 ROOT = Path(__file__).resolve().parents[4]
 HERE = Path(__file__).resolve().parent
 SOURCES = ROOT / "roles" / "mistral_gateway" / "files" / "lua"
-sys.path.insert(0, str(ROOT / "tests" / "servers"))
-import packages  # noqa: E402
 
 # Debian 12's and newer releases' packages of OpenResty's LuaJIT.
 LIBRARIES = ["libluajit2-5.1-2", "libluajit-5.1-2"]
