@@ -113,6 +113,8 @@ function M.is_name(text)
 end
 
 local MAX_CONCURRENT = 1024
+-- The log has names in quotes, as they are.
+local UNQUOTED = '[%c"\\]'
 
 local function prepare_owner(owner, where)
   if owner.concurrent and owner.concurrent > MAX_CONCURRENT then
@@ -146,6 +148,7 @@ local function prepare_keys(plan)
     local wrong = prepare_owner(key, where)
     if wrong then return wrong end
     key.tenant = key.tenant or key.name
+    if key.tenant:find(UNQUOTED) then return where .. '.tenant has a character that no name has.' end
     plan.by_name[key.name] = key
     for _, field in ipairs { 'sha256', 'sha256_before', 'hmac', 'hmac_before' } do
       local digests = field:sub(1, 1) == 's' and plan.by_sha256 or plan.by_hmac
@@ -171,7 +174,7 @@ local function prepare_models(plan)
   plan.upstreams, plan.model_of = {}, {}
   local seen = {}
   for i, model in ipairs(plan.models) do
-    if model.id:find '[%c"\\]' then return 'models[' .. i .. '].id has a character that no name has.' end
+    if model.id:find(UNQUOTED) then return 'models[' .. i .. '].id has a character that no name has.' end
     model.peers = {}
     for k, text in ipairs(model.upstreams) do
       local peer = seen[text] or prepare_upstream(text)
