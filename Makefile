@@ -17,39 +17,39 @@ help: ## Show this list
 
 .PHONY: setup
 setup: ## Prepare Ansible and the demo's model in .cache/ (the other targets do it themselves)
-	@tests/environment.sh demo
+	@tests/tools/environment.sh demo
 
 .PHONY: setup-test
 setup-test:
-	@tests/environment.sh test
+	@tests/tools/environment.sh test
 
 .PHONY: demo
 demo: setup ## Provision a throw-away host end to end and ask it one chat completion over HTTPS
-	@$(BIN)/python tests/demo/demo.py up
+	@$(BIN)/python -m tests.demo.demo up
 
 .PHONY: demo-down
 demo-down: setup ## Take the demo's host away; nothing of it stays but the cache in .cache/
-	@$(BIN)/python tests/demo/demo.py down
+	@$(BIN)/python -m tests.demo.demo down
 
 .PHONY: lint
 lint: setup-test ## Style, types, documentation and generated pages
-	@tests/lint.sh
+	@tests/tools/lint.sh
 
 .PHONY: unit
 unit: setup-test ## Unit tests
-	@$(BIN)/python -m pytest -n auto --dist worksteal tests/unit
+	@$(BIN)/python -m pytest -n auto --dist worksteal
 
 .PHONY: test
 test: setup-test ## All that CI runs: lint, unit tests, sanity, real engine and servers, scenarios on real hosts
-	@tests/run.sh
+	@tests/tools/run.sh
 
 .PHONY: test-all
 test-all: setup-test ## The same with the slow witnesses (drivers on two releases, nvcc, the newest BuildKit), the demo, fuzzing
-	@tests/run.sh --all
+	@tests/tools/run.sh --all
 
 .PHONY: bench
 bench: setup-test ## Measure downloads beside curl, openssl and get_url (takes minutes; not a part of the tests)
-	@$(BIN)/python tests/bench/fetch.py
+	@$(BIN)/python -m tests.perf.fetch
 
 .PHONY: docs
 docs: setup-test ## Write the generated pages: README of each role, docs/errors.md, changelog

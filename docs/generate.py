@@ -1,6 +1,6 @@
 """Writes the pages that are made from the code: README.md of each role (from its argument_specs), docs/errors.md
-(from the faults of the plugins and the messages in roles, playbooks and scripts) and docs/engine-versions.md (from the
-tables of engine and CUDA versions).
+(from the faults of the plugins, of which plugin_utils/_faults has those of roles and playbooks, and the messages in
+scripts), docs/engine-versions.md (from the tables of engine and CUDA versions) and docs/catalog.md.
 
 Usage: generate.py [--check]; with --check nothing is written and stale pages are named with exit code 1.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import runpy
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,12 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = "ansible_collections.mistralrs.stack"
 GENERATED = "<!-- Made by docs/generate.py: change the source it names, then run `make docs`. -->"
 # Semantic markup of Ansible's documentation: O(option), V(value), C(code), M(module), B(bold) ...
 MARKUP = re.compile(r"\b(?P<kind>[OVCMRFIBELP])\((?P<text>(?:[^()\\]|\\.|\([^()]*\))*)\)")
 ERROR_ID = re.compile(r"\[(?P<id>[a-z]+(?:_[a-z]+)*\.[a-z0-9_]+)\]\s*$")
-BRANCH = re.compile(r"\{%-?\s*(?:if|elif|else|endif)\b.*?%\}", flags=re.DOTALL)
+ROLE_ERROR = re.compile(r"'([a-z_]+\.[a-z0-9_]+)' \| mistralrs\.stack\.fault\(")
 
 
 def markdown(text: str) -> str:
@@ -94,10 +96,9 @@ def role_readme(role: Path) -> str:
 
 def plugin(name: str) -> Any:
     """The Python module of a plugin, such as module_utils._errors."""
-    if str(ROOT / "tests") not in sys.path:
-        sys.path.insert(0, str(ROOT / "tests"))
-    importlib.import_module("conftest")
-    return importlib.import_module(f"ansible_collections.mistralrs.stack.plugins.{name}")
+    if f"{PACKAGE}.plugins" not in sys.modules:
+        runpy.run_path(str(ROOT / "tests" / "tools" / "checkout.py"))
+    return importlib.import_module(f"{PACKAGE}.plugins.{name}")
 
 
 def code_errors() -> dict[str, tuple[str, str, str]]:
@@ -135,7 +136,7 @@ def code_errors() -> dict[str, tuple[str, str, str]]:
 def script_errors() -> dict[str, tuple[str, str, str]]:
     """Messages of the scripts that prepare the controller: id -> (message, '', where)."""
     found: dict[str, tuple[str, str, str]] = {}
-    for path in sorted((ROOT / "tests").glob("*.sh")):
+    for path in sorted((ROOT / "tests" / "tools").glob("*.sh")):
         for text in re.findall(r'die "(.*)"$', path.read_text(), flags=re.MULTILINE):
             if match := ERROR_ID.search(text):
                 message = re.sub(r"\$\([^()]*\)|\$\w+", "<...>", text[: match.start()]).strip()
@@ -143,29 +144,13 @@ def script_errors() -> dict[str, tuple[str, str, str]]:
     return found
 
 
-def yaml_errors() -> dict[str, tuple[str, str, str]]:
-    """Messages in roles and playbooks that end in an id: id -> (message, '', where)."""
-    found: dict[str, tuple[str, str, str]] = {}
-
-    def walk(value: Any, where: str) -> None:
-        if isinstance(value, dict):
-            for item in value.values():
-                walk(item, where)
-        elif isinstance(value, list):
-            for item in value:
-                walk(item, where)
-        elif isinstance(value, str):
-            # A template may have a message in each of its branches.
-            for text in [value] if ERROR_ID.search(value) else BRANCH.split(value):
-                if match := ERROR_ID.search(text):
-                    message = re.sub(r"\s+", " ", text[: match.start()]).strip()
-                    found.setdefault(match["id"], (message, "", where))
-
+def yaml_uses() -> dict[str, str]:
+    """Where roles and playbooks report an error of the registry: id -> file."""
+    found: dict[str, str] = {}
     for folder in ("roles", "playbooks"):
         for path in sorted((ROOT / folder).rglob("*.yml")):
-            if {"tasks", "playbooks", "handlers", "vars"}.intersection(path.relative_to(ROOT).parts):
-                for document in yaml.safe_load_all(path.read_text()):
-                    walk(document, str(path.relative_to(ROOT)))
+            for error_id in ROLE_ERROR.findall(path.read_text()):
+                found.setdefault(error_id, str(path.relative_to(ROOT)))
     return found
 
 
@@ -177,7 +162,7 @@ def humane(template: str) -> str:
 
 
 def parted(message: str) -> tuple[str, str]:
-    """A message of a role as sentence and remedy: "what is wrong: do that" or "What is wrong. Do that."."""
+    """A message of a script as sentence and remedy: "what is wrong: do that" or "What is wrong. Do that."."""
     match = re.match(r"(?P<sentence>.{15,}?)(?:: (?=[a-z])|\. (?=[A-Z]))(?P<remedy>.*)", humane(message))
     if not match:
         return humane(message), ""
@@ -186,13 +171,17 @@ def parted(message: str) -> tuple[str, str]:
 
 
 def errors_page() -> str:
-    errors = {**script_errors(), **yaml_errors(), **code_errors()}
+    uses = yaml_uses()
+    errors = {
+        **script_errors(),
+        **{key: (*texts, uses.get(key, where)) for key, (*texts, where) in code_errors().items()},
+    }
     lines = [
         "# Errors",
         "",
         GENERATED.replace("the source it names", "the message in the file that its entry names"),
         "",
-        "Every message ends with its id in brackets; each id has an entry here, at `errors.md#ID`. Nothing has been",
+        "Every message ends with the address of its entry here and its id in brackets. Nothing has been",
         "changed when a check of a `preflight.yml` fails. `<words>` stand for what the message says of your host.",
     ]
     area = ""

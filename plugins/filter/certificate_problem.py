@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: certificate_problem
-short_description: Say what keeps a TLS certificate from being used
+short_description: Report what keeps a TLS certificate from being used
 version_added: 0.1.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: docker_plan
-short_description: Decide what is done about Docker on a host
+short_description: Decide which Docker version and settings a host gets
 version_added: 0.2.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:

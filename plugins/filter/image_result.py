@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: image_result
-short_description: Tell what an engine image is, from what Docker says of it
+short_description: Describe an engine image from what Docker reports about it
 version_added: 0.1.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: openpgp_fingerprint
-short_description: Tell the fingerprint of an OpenPGP public key
+short_description: Compute the fingerprint of an OpenPGP public key
 version_added: 0.2.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: package_problem
-short_description: Who kept apt or dnf from changing packages
+short_description: Report which process kept apt or dnf from changing packages
 version_added: 0.2.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: toolkit_advisories
-short_description: The known ways out of a container in a version of the NVIDIA Container Toolkit
+short_description: List the known container escapes of a version of the NVIDIA Container Toolkit
 version_added: 0.2.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:

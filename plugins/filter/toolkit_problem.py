@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: toolkit_problem
-short_description: What a message of apt, Docker or NVIDIA's tools means, and what to do
+short_description: Explain an error of apt, Docker or NVIDIA's tools, and what to do about it
 version_added: 0.2.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: value_problems
-short_description: What is wrong with the values of variables
+short_description: Report which variables have values of the wrong kind
 version_added: 0.2.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:

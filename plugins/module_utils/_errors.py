@@ -14,6 +14,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+# Where each error has an entry, at the anchor of its id: the page below galaxy.yml's address of the documentation.
+PAGE = "https://github.com/mistralrs-stack/mistralrs.stack/tree/main/docs/errors.md"
+
 
 class Fault(NamedTuple):
     """One thing that can be wrong.
@@ -44,7 +47,9 @@ def plain(value: object, limit: int = _MAX_VALUE) -> object:
 
 
 class StackError(Exception):
-    """A fault that happened; its text is one line: sentence, remedy, id. C(errors) has only itself.
+    """A fault that happened; its text is one line: sentence, remedy, where it is explained, id.
+
+    C(errors) has only itself.
 
     C(details) are further keys of the result of a module that fails with it.
     """
@@ -57,7 +62,7 @@ class StackError(Exception):
         self.remedy = fault.remedy.format(**shown)
         self.errors: list[StackError] = [self]
         self.details: dict[str, Any] = {}
-        super().__init__(f"{self.sentence} {self.remedy} [{self.id}]")
+        super().__init__(f"{self.sentence} {self.remedy} See {PAGE}#{self.id} [{self.id}]")
 
 
 class StackErrors(StackError):

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: cdi_spec
-short_description: Have one CDI specification for NVIDIA GPUs that fits the host
+short_description: Ensure one CDI specification that describes the NVIDIA GPUs of the host
 version_added: 0.2.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:

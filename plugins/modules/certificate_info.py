@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: certificate_info
-short_description: Say whether a server can use the TLS certificate and the private key that lie on a host
+short_description: Check whether a server can use a TLS certificate and private key of the host
 version_added: 0.2.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: container_toolkit_info
-short_description: Gather what NVIDIA's container toolkit meets on a host
+short_description: Gather facts about the host for NVIDIA's container toolkit
 version_added: 0.2.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: driver_packages_info
-short_description: Find out what apt would do to install NVIDIA's driver
+short_description: Find out what apt would do to install or remove NVIDIA's driver
 version_added: 0.2.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:

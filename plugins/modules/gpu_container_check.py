@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: gpu_container_check
-short_description: Start a container with the GPUs and see whether they are in it
+short_description: Start a container with the GPUs and check that it sees them
 version_added: 0.2.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: gpu_info
-short_description: Gather the NVIDIA GPUs of a host and the state of their driver
+short_description: Gather facts about the NVIDIA GPUs of a host and their driver
 version_added: 0.1.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: image_build
-short_description: Build an image once, and survive what happens meanwhile
+short_description: Build an engine image as a job that goes on without the controller
 version_added: 0.1.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
@@ -242,11 +242,11 @@ def builder_of(module: AnsibleModule) -> Builder:
 def _begin(module: AnsibleModule, builder: Builder) -> None:
     """Have an attempt that runs or has succeeded."""
     bases = None
-    state = builder.state().name
+    state = builder.job.state().name
     if state not in ("running", "succeeded"):
         bases = preflight.check(builder.options, builder.run, builder.warn)
-    with builder.lock():
-        state = builder.state().name
+    with builder.job.lock():
+        state = builder.job.state().name
         if state == "running" or (state == "succeeded" and builder.is_built()):
             return
         if state == "interrupted":
@@ -286,11 +286,11 @@ def _done(
 
 def look(module: AnsibleModule, builder: Builder) -> dict[str, Any] | None:
     """The result if the build has ended; None while it runs. A failure of the build is raised."""
-    state = builder.state()
+    state = builder.job.state()
     if state.name == "running":
         return None
-    with builder.lock():
-        state = builder.state()
+    with builder.job.lock():
+        state = builder.job.state()
         image = builder.present()
         if image:
             # Somebody else who waited for it has finished it.

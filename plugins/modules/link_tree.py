@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: link_tree
-short_description: Make a directory hold exactly the given symbolic links
+short_description: Ensure that a directory holds exactly the given symbolic links
 version_added: 0.1.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:

@@ -18,6 +18,8 @@ description:
   - A download runs as a job of its own on the host, so that it goes on when the connection or the controller is lost.
     A second run with the same options attaches to it. On the controller the progress is shown. The same holds where
     much of the store is read, by O(state=verified) or because files were put there by hand.
+  - A job is a transient unit of systemd, C(mistral-model-ID.service), which C(systemctl status) and the journal show.
+    For users without root, and on hosts without systemd, it is a process.
   - A run that changes nothing does not read the models. What was verified is remembered in C(.store/) with the file's
     size, modification time and inode.
   - Two runs at the same time never write the same model. The second one waits and then reports the result of the first.
@@ -384,42 +386,38 @@ error_id:
 """
 
 import os
-from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import (
-    Source,
     parse_sha256,
     parse_source,
 )
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.url import redact
 from ansible_collections.mistralrs.stack.plugins.module_utils._jobs import modes
-from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.job import Job
+from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.function_job import FunctionJob
 from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.job_id import job_id
+from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.launch import launcher_for
 from ansible_collections.mistralrs.stack.plugins.module_utils._model.naming import check_distinct, store_file_name
+from ansible_collections.mistralrs.stack.plugins.module_utils._module import program_runner
 from ansible_collections.mistralrs.stack.plugins.module_utils._store import access_options
-from ansible_collections.mistralrs.stack.plugins.module_utils._store.access_options import Fit
-from ansible_collections.mistralrs.stack.plugins.module_utils._store.apply import apply
-from ansible_collections.mistralrs.stack.plugins.module_utils._store.contents import absent, surplus
-from ansible_collections.mistralrs.stack.plugins.module_utils._store.entry import bytes_to_read, read_ahead
-from ansible_collections.mistralrs.stack.plugins.module_utils._store.layout import AUTO, Report, Wanted, no_report
-from ansible_collections.mistralrs.stack.plugins.module_utils._store.outcome import Outcome
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.contents import absent
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.layout import AUTO, Wanted
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.permissions import check_store
-from ansible_collections.mistralrs.stack.plugins.module_utils._store.plan import Prepared, prepare_all
-from ansible_collections.mistralrs.stack.plugins.module_utils._store.predict import predict
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.records import chosen
-from ansible_collections.mistralrs.stack.plugins.module_utils._store.suitability import doubt
-from ansible_collections.mistralrs.stack.plugins.module_utils._store.verify import verified_all
+from ansible_collections.mistralrs.stack.plugins.module_utils._store.work import (
+    PresentWork,
+    Request,
+    VerifyWork,
+    result_of,
+)
 
 NAME_MISSING = Fault(
     "model.name_missing",
     "The module 'model' was given neither 'name' nor 'models'.",
     "Give one of them.",
 )
-# From here on reading what is in the store is worth a job, which tells how far it is.
-_LONG = 1 << 30
 MODEL_OPTIONS: dict[str, dict[str, Any]] = {
     "quantization": {"type": "str", "default": ""},
     "source": {"type": "str", "default": "", "no_log": True},
@@ -458,83 +456,44 @@ def _wanted(module: AnsibleModule, model: dict[str, str]) -> Wanted:
     return wanted
 
 
-class _PresentRun:
-    """Has the models in the store: C(plan) finds out what is to be done, C(apply) does it."""
-
-    def __init__(self, module: AnsibleModule, wanted: list[Wanted], sources: list[Source]) -> None:
-        self._module = module
-        self._wanted = wanted
-        self._sources = sources
-        self._access = access_options.access(module)
-        self._planned: list[Prepared] = []
-
-    def plan(self) -> None:
-        """Ask and check all that can be known before the first byte of the first model."""
-        self._planned = prepare_all(self._wanted, self._sources, self._access, read=self._module.check_mode)
-
-    def predict(self) -> dict[str, Any]:
-        """What L{apply} would return; nothing is changed."""
-        return self._result([predict(each) for each in self._planned])
-
-    def apply(self, report: Report = no_report) -> dict[str, Any]:
-        """Do what is planned; the module's result."""
-        return self._result([apply(each, self._access, report) for each in self._planned])
-
-    def _result(self, outcomes: list[Outcome]) -> dict[str, Any]:
-        return _result(self._module, [each.wanted for each in self._planned], outcomes, self._access.fit)
-
-    def quick(self) -> dict[str, Any] | None:
-        """The module's result if that takes no time worth a job; else None."""
-        if sum(bytes_to_read(each) for each in self._wanted) >= _LONG:
-            return None
-        self.plan()
-        is_long = any(each.plan.fetch or each.plan.adopt for each in self._planned)
-        return None if is_long else self.apply()
-
-    def work(self, report: Report) -> dict[str, Any]:
-        """All of it, in a job; the module's result."""
-        if not self._planned:
-            read_ahead(self._wanted, report)
-            self.plan()
-        return self.apply(report)
-
-
-def _present(
-    module: AnsibleModule, given: list[dict[str, str]], wanted: list[Wanted], sources: list[Source]
-) -> dict[str, Any]:
+def _present(module: AnsibleModule, given: list[dict[str, str]], wanted: list[Wanted]) -> dict[str, Any]:
     """Have the models in the store; the module's result."""
-    run = _PresentRun(module, wanted, sources)
+    sources = [
+        parse_source(model["name"], model["source"], model["revision"], each.sha256)
+        for model, each in zip(given, wanted)
+    ]
+    work = PresentWork(_request(module, wanted), sources, access_options.access(module))
     if module.check_mode:
-        run.plan()
-        return run.predict()
-    return _as_job(module, given, run.work, run.quick)
+        work.plan()
+        return work.predict()
+    return _as_job(module, given, "Download", work)
 
 
 def _verified(module: AnsibleModule, given: list[dict[str, str]], wanted: list[Wanted]) -> dict[str, Any]:
     """Hash the models again; the module's result."""
-
-    def work(report: Report | None = None) -> dict[str, Any]:
-        return _result(module, wanted, verified_all(wanted, module.check_mode, report))
-
-    def quick() -> dict[str, Any] | None:
-        return None if sum(bytes_to_read(each, rehash=True) for each in wanted) >= _LONG else work()
-
+    work = VerifyWork(_request(module, wanted))
     # A job writes into the store how far it is; one that can only be read is verified all the same.
     is_plain = module.check_mode or not os.access(module.params["path"], os.W_OK)
-    return work() if is_plain else _as_job(module, given, work, quick)
+    return work.verify() if is_plain else _as_job(module, given, "Verification", work)
+
+
+def _request(module: AnsibleModule, wanted: list[Wanted]) -> Request:
+    params = module.params
+    return Request(params["path"], wanted, params["prune"], params["seal"], module.check_mode)
 
 
 def _as_job(
-    module: AnsibleModule,
-    given: list[dict[str, str]],
-    work: Callable[[Report], dict[str, Any]],
-    quick: Callable[[], dict[str, Any] | None],
+    module: AnsibleModule, given: list[dict[str, str]], noun: str, work: PresentWork | VerifyWork
 ) -> dict[str, Any]:
     """Do what takes long in a job; the module's result."""
     params = module.params
     # As they were given: addresses may differ in nothing but what is not shown of them.
-    job = Job(params["path"], job_id({**params, "models": given}))
-    status = modes.run(job, params["job"], lambda reporter: work(reporter.update), quick)
+    number = job_id({**params, "models": given})
+    folder = os.path.join(params["path"], ".store", "jobs", number)
+    description = f"{noun} of {', '.join(model['name'] for model in given)} in {params['path']}"
+    launcher = launcher_for(f"mistral-model-{number}", description, folder, program_runner(module))
+    job = FunctionJob(folder, launcher)
+    status = modes.run(job, params["job"], work.work, work.quick)
     if params["job"] == "cancel" or status.state == "running":
         return {"changed": False, "job": status.as_returned()}
     if "error" in status.result:
@@ -546,65 +505,6 @@ def _as_job(
     return {**result, "job": status.as_returned()} if params["job"] == "start" else result
 
 
-def _result(
-    module: AnsibleModule, wanted: list[Wanted], outcomes: list[Outcome], fit: Fit | None = None
-) -> dict[str, Any]:
-    """What the module returns, with C(models) always as a list."""
-    prunable = _pruned(module, wanted) if module.params["state"] == "present" else []
-    removed = bool(prunable) and module.params["prune"]
-    diffs = [
-        {
-            "before": outcome.before,
-            "after": outcome.after,
-            "before_header": outcome.facts["path"],
-            "after_header": outcome.facts["path"],
-        }
-        for outcome in outcomes
-        if outcome.before != outcome.after
-    ]
-    if removed:
-        for pruned in prunable:
-            path = os.path.join(module.params["path"], pruned["file"])
-            diffs.append({"before": pruned, "after": {}, "before_header": path, "after_header": path})
-    return {
-        "changed": removed or any(outcome.changed for outcome in outcomes),
-        "diff": diffs,
-        "models": [{**outcome.facts, "changed": outcome.changed} for outcome in outcomes],
-        "prunable": prunable,
-        "warnings": [*_unsealed(module, outcomes), *_doubts(outcomes, fit)],
-    }
-
-
-def _pruned(module: AnsibleModule, wanted: list[Wanted]) -> list[dict[str, Any]]:
-    """The models that are not named; with O(prune) they are removed."""
-    store = module.params["path"]
-    unnamed = surplus(store, [each.file for each in wanted])
-    if module.params["prune"] and not module.check_mode:
-        for file, found in unnamed.items():
-            absent(Wanted(store, found["file"], "", file, "", ""), check=False)
-    return list(unnamed.values())
-
-
-def _unsealed(module: AnsibleModule, outcomes: list[Outcome]) -> list[str]:
-    """What to say of models that should be sealed and could not be."""
-    if module.params["state"] != "present" or not module.params["seal"] or module.check_mode:
-        return []
-    files = [os.path.basename(outcome.facts["path"]) for outcome in outcomes if not outcome.facts["sealed"]]
-    if not files:
-        return []
-    path = module.params["path"]
-    return [
-        f"The file system of {path} or the kernel has no fs-verity, so that these are not sealed: {', '.join(files)}. "
-        "It is there on ext4 ('tune2fs -O verity'), f2fs and Btrfs; or set 'seal' to false."
-    ]
-
-
-def _doubts(outcomes: list[Outcome], fit: Fit | None) -> list[str]:
-    """What to say of stored models that the engine will not load: since they came, settings or GPUs have changed."""
-    found = [doubt(outcome.facts, fit) for outcome in outcomes] if fit else []
-    return [f"{error} It is in the store and stays there, but the engine will not load it." for error in found if error]
-
-
 def run(module: AnsibleModule) -> dict[str, Any]:
     """Do what the module is asked to; its result."""
     given = _asked(module)
@@ -612,15 +512,11 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     check_distinct((each.name, each.file) for each in wanted)
     state = module.params["state"]
     if state == "present":
-        sources = [
-            parse_source(model["name"], model["source"], model["revision"], each.sha256)
-            for model, each in zip(given, wanted)
-        ]
-        return _present(module, given, wanted, sources)
+        return _present(module, given, wanted)
     wanted = [found for each in wanted for found in ((chosen(each) if each.quantization == AUTO else []) or [each])]
     if state == "verified":
         return _verified(module, given, wanted)
-    return _result(module, wanted, [absent(each, module.check_mode) for each in wanted])
+    return result_of(module.params["path"], [absent(each, module.check_mode) for each in wanted])
 
 
 def main() -> None:

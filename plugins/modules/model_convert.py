@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: model_convert
-short_description: Convert SafeTensors of a store to UQFF by the engine's own command
+short_description: Convert SafeTensors of a store to UQFF with the engine's own command
 version_added: 0.2.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:

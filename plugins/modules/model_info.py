@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: model_info
-short_description: List the models of a store, or look at one that is not here
+short_description: List the models of a store, or describe one that is not in it
 version_added: 0.1.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: model_search
-short_description: Find models in a Hugging Face hub
+short_description: Search a Hugging Face hub for models
 version_added: 0.1.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: nginx_config
-short_description: Change files of Nginx's configuration as one, tested before, and have them loaded
+short_description: Change several files of Nginx's configuration at once, test them first, and load them
 version_added: 0.1.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:

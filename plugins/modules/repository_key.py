@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: repository_key
-short_description: Put the signing key of a package repository in place, if it is the expected one
+short_description: Install the signing key of a package repository if its fingerprint is the expected one
 version_added: 0.2.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: service_info
-short_description: Gather which settings a running service has not read, and who has its address
+short_description: Gather facts about services, the settings that they have not read, and who uses their addresses
 version_added: 0.2.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
@@ -36,15 +36,28 @@ options:
         type: str
         required: true
       address:
-        description: The address and port that it is to listen on, as V(127.0.0.1:9100) or V(:9100).
+        description:
+          - The address and port that it is to listen on, as V(127.0.0.1:9100) or V(:9100); empty if it has none.
         type: str
-        required: true
+        default: ""
       settings:
         description:
           - Files and folders that it reads only when it starts; the folder of its unit's drop-ins,
             C(/etc/systemd/system/UNIT.service.d), if not given.
         type: list
         elements: path
+      reloaded_settings:
+        description: Files and folders that it also reads when it is reloaded.
+        type: list
+        elements: path
+        default: []
+      package:
+        description: The Debian package whose configuration files are compared with those that are installed.
+        type: str
+        default: ""
+      data:
+        description: The folder whose free space is of interest; it need not exist yet.
+        type: path
 """
 
 EXAMPLES = r"""
@@ -105,32 +118,47 @@ services:
       settings: [/etc/systemd/system/prometheus-node-exporter.service.d]
       unread: []
       outdated: false
+      reload_unread: []
       others: []
+      altered_package_files: []
+      free_kb: 0
 """
 
 import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mistralrs.stack.plugins.module_utils._host import listeners, service_state
+from ansible_collections.mistralrs.stack.plugins.module_utils._files.existing_folder import existing_folder
+from ansible_collections.mistralrs.stack.plugins.module_utils._host import listeners, package_files, service_state
 from ansible_collections.mistralrs.stack.plugins.module_utils._module import program_runner
 
 
-def gather(module: AnsibleModule, unit: str, address: str, settings: list[str] | None) -> dict[str, Any]:
+def gather(module: AnsibleModule, wanted: dict[str, Any]) -> dict[str, Any]:
     """The facts of one service."""
     run = program_runner(module)
+    unit, address, package = wanted["unit"], wanted["address"], wanted["package"]
     service = service_state.parse(run(["systemctl", *service_state.SHOW, f"{unit}.service"])[1])
-    files = [f"/etc/systemd/system/{unit}.service.d"] if settings is None else settings
-    unread = [path for given in files for path in service_state.unread(service, service_state.tree(given))]
+    at_start = wanted["settings"]
+    at_start = [f"/etc/systemd/system/{unit}.service.d"] if at_start is None else at_start
+    at_reload = wanted["reloaded_settings"]
+    unread = service_state.unread(service, service_state.trees(at_start))
     return {
         "state": service.state,
         "enabled": service.enabled,
         "unit_file": service.unit_file,
-        "settings": [path for path in files if os.path.exists(path)],
+        "settings": [path for path in [*at_start, *at_reload] if os.path.exists(path)],
         "unread": unread,
         "outdated": bool(unread) or service.needs_daemon_reload,
-        "others": listeners.others(run(listeners.command(address))[1], address, unit),
+        "reload_unread": service_state.written_after(service.changed, service_state.trees(at_reload)),
+        "others": listeners.others(run(listeners.command(address))[1], address, unit) if address else [],
+        "altered_package_files": package_files.altered(run(package_files.command(package))[1]) if package else [],
+        "free_kb": _free_kb(wanted["data"]) if wanted["data"] else 0,
     }
+
+
+def _free_kb(folder: str) -> int:
+    space = os.statvfs(existing_folder(folder))
+    return space.f_bavail * space.f_frsize // 1024
 
 
 def main() -> None:
@@ -142,14 +170,17 @@ def main() -> None:
                 "required": True,
                 "options": {
                     "unit": {"type": "str", "required": True},
-                    "address": {"type": "str", "required": True},
+                    "address": {"type": "str", "default": ""},
                     "settings": {"type": "list", "elements": "path"},
+                    "reloaded_settings": {"type": "list", "elements": "path", "default": []},
+                    "package": {"type": "str", "default": ""},
+                    "data": {"type": "path"},
                 },
             },
         },
         supports_check_mode=True,
     )
-    module.exit_json(changed=False, services={one["unit"]: gather(module, **one) for one in module.params["services"]})
+    module.exit_json(changed=False, services={one["unit"]: gather(module, one) for one in module.params["services"]})
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: trusted_certificates
-short_description: Have a host trust a set of authorities, and no longer those that left the set
+short_description: Make a host trust exactly the given extra certificate authorities
 version_added: 0.1.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:

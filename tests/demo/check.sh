@@ -21,9 +21,9 @@ run make demo
 seconds=$(($(date +%s) - start))
 grep -q 'nothing was changed (changed=0)' "$output" || { cat "$output"; echo "error: the second run changed something."; exit 1; }
 [ "$seconds" -le 60 ] || { echo "error: the second run took $seconds s, more than 60 s."; exit 1; }
-tests/built_collection.sh "$PWD/.cache/demo/inventory.yml" "$PWD/tests/demo/vars.yml" "$PWD/.cache/demo/variables.json"
+tests/tools/built_collection.sh "$PWD/.cache/demo/inventory.yml" "$PWD/tests/demo/vars.yml" "$PWD/.cache/demo/variables.json"
 run make demo-down
-status=$(python tests/bed/bed.py status)
+status=$(python tests/testbed/bed.py status)
 case $status in
 *demo*) echo "error: the demo left something: $status"; exit 1 ;;
 esac

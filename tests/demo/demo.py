@@ -1,6 +1,6 @@
 """The demo: a throw-away host becomes an endpoint, answers one chat completion, and can be taken down again.
 
-Usage: demo.py up | down | model (the last one only puts the model file together).
+Usage: python -m tests.demo.demo up | down | model (the last one only puts the model file together).
 Environment: DEMO_PORT (default 8443) is the port of the endpoint on this machine.
 """
 
@@ -17,8 +17,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "hub"))
-import certificate  # noqa: E402
+from tests.fakes.hub import certificate
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache"
@@ -30,7 +29,7 @@ VARIABLES = STATE / "variables.json"
 MODELS = CACHE / "models"
 ORIGIN = CACHE / "origin"
 ORIGIN_URL = "https://127.0.0.1:8444"
-BED = [sys.executable, str(ROOT / "tests" / "bed" / "bed.py")]
+BED = [sys.executable, str(ROOT / "tests" / "testbed" / "bed.py")]
 HOST = "demo"
 PORT = int(os.environ.get("DEMO_PORT", "8443"))
 QUESTION = "What is the capital of France?"
@@ -158,7 +157,7 @@ def up() -> None:
     if not (ORIGIN / "ca.pem").exists():
         ORIGIN.mkdir(parents=True, exist_ok=True)
         certificate.make(ORIGIN / "both.pem", ORIGIN / "ca.pem", days=3650)
-    mounts = [f"{MODELS}:/srv/models:ro", f"{ORIGIN}:/srv/origin:ro", f"{ROOT / 'tests' / 'hub'}:/srv/hub:ro"]
+    mounts = [f"{MODELS}:/srv/models:ro", f"{ORIGIN}:/srv/origin:ro", f"{ROOT / 'tests' / 'fakes' / 'hub'}:/srv/hub:ro"]
     subprocess.run(
         [*BED, "up", HOST, "--suite", "13", "--publish", f"127.0.0.1:{PORT}:443"]
         + [word for mount in mounts for word in ("--mount", mount)]

@@ -1,6 +1,6 @@
 """A fuzz target for the parsers of model headers: bytes give a header or a StackError, in little time and memory.
 
-Usage: headers.py gguf|safetensors CORPUS [libFuzzer's options]
+Usage: python -m tests.fuzz.headers gguf|safetensors CORPUS [libFuzzer's options]
 """
 
 from __future__ import annotations
@@ -10,16 +10,8 @@ from pathlib import Path
 
 import atheris  # type: ignore[import-not-found]
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "unit" / "plugins"))
-
 with atheris.instrument_imports(include=["ansible_collections.mistralrs"]):
-    import importlib.util
-
-    specification = importlib.util.spec_from_file_location("checkout", ROOT / "tests" / "conftest.py")
-    assert specification is not None
-    assert specification.loader is not None
-    specification.loader.exec_module(importlib.util.module_from_spec(specification))
+    import tests.tools.checkout  # noqa: F401, I001
     from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
     from ansible_collections.mistralrs.stack.plugins.module_utils._formats import (
         gguf_header,
@@ -58,7 +50,7 @@ def seeds(parser: str) -> list[bytes]:
     if parser == "safetensors":
         text = b'{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"__metadata__":{"format":"pt"}}'
         return [len(text).to_bytes(8, "little") + text + bytes(8)]
-    from conftest import build, sentencepiece  # type: ignore[import-not-found]
+    from tests.fakes.gguf_writer import build, sentencepiece  # type: ignore[import-not-found]
 
     return [build(), sentencepiece(), build({"general.architecture": "llama", "x": ["a", "b"], "y": [1, 2]})]
 

@@ -102,3 +102,17 @@ def test_every_public_name_says_what_it_is() -> None:
     shared = [path for path in PYTHON_FILES if path.relative_to(PLUGINS).parts[0] in ("module_utils", "plugin_utils")]
     found = {str(path.relative_to(PLUGINS)): undocumented(path) for path in shared}
     assert {path: names for path, names in found.items() if names} == {}
+
+
+ROOT = PLUGINS.parent
+
+
+def names_sys_path(node: ast.AST) -> bool:
+    return isinstance(node, ast.Attribute) and ast.unparse(node) == "sys.path"
+
+
+def test_no_test_touches_sys_path() -> None:
+    """They find each other as tests.*, by the setting C(pythonpath) in pyproject.toml."""
+    files = [path for folder in ("tests", "molecule") for path in sorted((ROOT / folder).rglob("*.py"))]
+    assert len(files) > 200
+    assert [path for path in files if any(map(names_sys_path, ast.walk(ast.parse(path.read_text()))))] == []

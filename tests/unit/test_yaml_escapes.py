@@ -15,9 +15,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = [
-    path
-    for place in ("roles", "playbooks", "molecule", "tests/scenario", "tests/demo")
-    for path in sorted((ROOT / place).rglob("*.yml"))
+    path for place in ("roles", "playbooks", "molecule", "tests/demo") for path in sorted((ROOT / place).rglob("*.yml"))
 ]
 EXPRESSION = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", flags=re.DOTALL)
 ESCAPE = re.compile(r"""(?<![\\])\\[nt](?=['"])""")

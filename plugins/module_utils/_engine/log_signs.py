@@ -5,8 +5,8 @@
 
 Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 
-Most lines are recorded (C(tests/recordings/*/starts/) and C(tests/unit/plugins/module_utils/engine_logs/)). The others
-are cited as C(file@tag) of mistral.rs, or of candle, which reads GGUF files up to 0.9.0.
+Most lines are recorded (C(tests/recordings/*/starts/), C(tests/unit/plugins/module_utils/_engine/engine_logs/)). The
+others are cited as C(file@tag) of mistral.rs, or of candle, which reads GGUF files up to 0.9.0.
 """
 
 from __future__ import annotations

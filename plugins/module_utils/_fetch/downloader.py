@@ -27,7 +27,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.http_client
 )
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import Remote
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.part import Part
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.transfer import (
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.resumable_transfer import (
     DISK_RESERVED,
     SIZE_MISMATCH,
     STALLED,

@@ -15,7 +15,7 @@ import time
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.answer import Answer
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.ranges import CONTENT_RANGE, is_of
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.transfer import Transfer
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.resumable_transfer import Transfer
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.transport import TransportError
 from ansible_collections.mistralrs.stack.plugins.module_utils._files.local import write_all
 

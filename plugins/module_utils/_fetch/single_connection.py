@@ -20,7 +20,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.http_client
 )
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import Remote
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.ranges import CONTENT_RANGE, is_of, validator_of
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.transfer import SIZE_MISMATCH, Transfer
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.resumable_transfer import SIZE_MISMATCH, Transfer
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.transport import TransportError
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.url import redact
 

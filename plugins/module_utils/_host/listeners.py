@@ -12,6 +12,8 @@ import re
 
 _EVERY_ADDRESS = re.compile(r"(\*|0\.0\.0\.0|\[::\]):")
 _NUMBERS = re.compile(r"[0-9a-f\[]")
+# A socket that is bound to an interface, as 127.0.0.53%lo:53.
+_INTERFACE = re.compile(r"%[^\]:]*")
 _PROCESS = re.compile(r'users:\(\("([^"]*)",pid=([0-9]*)')
 # The kernel keeps as many characters of a program's name.
 _NAME_LENGTH = 15
@@ -30,7 +32,10 @@ def others(shown: str, address: str, own: str) -> list[str]:
     wants_every = not _NUMBERS.match(address) or bool(_EVERY_ADDRESS.match(address))
     found = set()
     for words in (line.split(None, 5) for line in shown.splitlines()):
-        if len(words) < 4 or not (wants_every or words[3] == address or _EVERY_ADDRESS.match(words[3])):
+        if len(words) < 4:
+            continue
+        local = _INTERFACE.sub("", words[3])
+        if not (wants_every or local == address or _EVERY_ADDRESS.match(local)):
             continue
         users = words[5] if len(words) > 5 else ""
         if f'(("{own[:_NAME_LENGTH]}"' in users:

@@ -84,6 +84,12 @@ def tree(path: str) -> Iterator[str]:
         yield from (os.path.join(folder, name) for name in sorted([*folders, *files]))
 
 
+def trees(paths: Iterable[str]) -> Iterator[str]:
+    """The files and folders, and all that is in them."""
+    for path in paths:
+        yield from tree(path)
+
+
 def written_after(moment: float, paths: Iterable[str]) -> list[str]:
     """Those of the files and folders that changed after C(moment) (seconds since 1970); none if it is 0, not known."""
     return [path for path in paths if moment and _time_of(path) > moment]

@@ -13,7 +13,7 @@ import os
 from typing import Any
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
-from ansible_collections.mistralrs.stack.plugins.module_utils._image import build_files
+from ansible_collections.mistralrs.stack.plugins.module_utils._files import text_files
 from ansible_collections.mistralrs.stack.plugins.module_utils._image.build_log import BASE_UNREACHABLE
 from ansible_collections.mistralrs.stack.plugins.module_utils._image.build_options import Run
 
@@ -53,8 +53,8 @@ class Bases:
                 raise StackError(BASE_UNREACHABLE, line=f"{base}: {words[-1].removeprefix('ERROR: ').rstrip('.')}")
             resolved = f"{name}@{digest}"
         if resolved != base:
-            records[base] = {"reference": resolved, "digest": digest, "resolved": build_files.now()}
-            build_files.write(os.path.join(self.images, "bases.json"), json.dumps(records, indent=2) + "\n", 0o644)
+            records[base] = {"reference": resolved, "digest": digest, "resolved": text_files.now()}
+            text_files.write(os.path.join(self.images, "bases.json"), json.dumps(records, indent=2) + "\n", 0o644)
         return resolved
 
     def _pulled(self, base: str) -> tuple[str, str]:

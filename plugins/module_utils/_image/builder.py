@@ -5,10 +5,9 @@
 
 Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 
-A build is known by the hash of its inputs. Its files are in C(<path>/builds/<first 16 digits>/): C(context/), the
-script C(run) that the unit runs, C(log) and the logs of earlier attempts (C(log.1), ...), C(attempt.json) (when it
-began), and when docker has ended C(status), its exit code, and C(image), the image's id. Secrets and proxies are in
-C(/run/<unit>/), which systemd removes with the unit, also if that is killed.
+A build is known by the hash of its inputs. Its files are in C(<path>/builds/<first 16 digits>/): those of every job,
+C(context/), the logs of earlier attempts (C(log.1), ...), and when docker has ended C(image), the image's id. Secrets
+and proxies are in C(/run/<unit>/), which systemd removes with the unit, also if that is killed.
 
 What the unit leaves is only an image without a name. Whoever asks next proves the image and then names it: so an image
 with the name is always a whole and proven one.
@@ -20,14 +19,13 @@ import json
 import os
 import shlex
 import shutil
-import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import Any, Callable, NamedTuple
+from typing import Any, Callable
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
-from ansible_collections.mistralrs.stack.plugins.module_utils._files.lock import FileLock
-from ansible_collections.mistralrs.stack.plugins.module_utils._image import build_files, build_log
+from ansible_collections.mistralrs.stack.plugins.module_utils._files import text_files
+from ansible_collections.mistralrs.stack.plugins.module_utils._image import build_log
 from ansible_collections.mistralrs.stack.plugins.module_utils._image.build_options import (
     INPUTS_LABEL,
     BuildOptions,
@@ -35,6 +33,8 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._image.build_optio
 )
 from ansible_collections.mistralrs.stack.plugins.module_utils._image.prune import prune_logs
 from ansible_collections.mistralrs.stack.plugins.module_utils._image.publish import publish
+from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.job import Job, State
+from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.launch import STOP_SECONDS, NotStarted, Unit
 
 NOT_STARTED = Fault(
     "image.build_not_started",
@@ -65,13 +65,6 @@ _MEMORY_A_CPU_JOB = 2 << 30
 _LEAST_FREE = 256 << 10
 
 
-class State(NamedTuple):
-    """How a build is: none, running, succeeded, failed or interrupted; how many seconds it took or takes so far."""
-
-    name: str
-    seconds: float = 0.0
-
-
 def jobs_for(memory: int, cores: int, for_cuda: bool = True) -> int:
     """How many compilers may run at once on a builder with so many bytes of memory."""
     return max(1, min(cores, memory // (_MEMORY_A_JOB if for_cuda else _MEMORY_A_CPU_JOB)))
@@ -99,8 +92,8 @@ def _environment(options: BuildOptions, arguments: Mapping[str, str]) -> dict[st
     }
 
 
-def _script(options: BuildOptions, runtime: str, arguments: Iterable[str], bases: Mapping[str, str]) -> str:
-    """The unit's program. Values of arguments come from the environment: everybody can see a command line."""
+def _program(options: BuildOptions, private: str, arguments: Iterable[str], bases: Mapping[str, str]) -> str:
+    """What the unit runs. Values of arguments come from the environment: everybody can see a command line."""
     command = ["docker", "build", "--progress", "plain", "--iidfile", "image"]
     if options.platform:
         command += ["--platform", options.platform]
@@ -113,29 +106,8 @@ def _script(options: BuildOptions, runtime: str, arguments: Iterable[str], bases
     for name, value in sorted(labels.items()):
         command += ["--label", f"{name}={value}"]
     for name in sorted(options.secrets):
-        command += ["--secret", f"id={name},src={runtime}/secret-{name}"]
-    return (
-        "#!/bin/sh\n"
-        f"cd {shlex.quote(options.folder)} || exit 1\n"
-        f"set -a\n. {shlex.quote(runtime)}/environment\nset +a\n"
-        f"{shlex.join([*command, 'context'])} >log 2>&1\n"
-        "echo $? >status.new\nmv status.new status\n"
-    )
-
-
-def _unit_command(unit: str, options: BuildOptions) -> list[str]:
-    """Starts the unit, whose directory below /run systemd removes with it."""
-    return [
-        "systemd-run",
-        f"--unit={unit}",
-        f"--description=Build of {options.reference}",
-        "--collect",
-        "--quiet",
-        f"--property=RuntimeDirectory={unit}",
-        "--property=RuntimeDirectoryMode=0700",
-        "--property=UMask=0077",
-        os.path.join(options.folder, "run"),
-    ]
+        command += ["--secret", f"id={name},src={private}/secret-{name}"]
+    return f"set -a\n. {shlex.quote(private)}/environment\nset +a\n{shlex.join([*command, 'context'])}"
 
 
 def _rotate(log: str, keep: int = 5) -> None:
@@ -157,9 +129,8 @@ class Builder:
         self.options = options
         self.run = run
         self.warn = warn
-        self.unit = f"mistral-image-build-{options.id}"
-        self.folder = options.folder
-        self.runtime = os.path.join(runtime, self.unit)
+        unit = f"mistral-image-build-{options.id}"
+        self.job = Job(options.folder, Unit(unit, f"Build of {options.reference}", run, runtime))
 
     # What is there
 
@@ -172,87 +143,42 @@ class Builder:
 
     def is_built(self) -> bool:
         """Whether the image that the last attempt left, which has no name yet, is still there."""
-        image = self._read("image").strip()
+        image = self.job.read("image").strip()
         return bool(image) and self.run(["docker", "image", "inspect", "--format", "{{.Id}}", image])[0] == 0
-
-    def _read(self, name: str) -> str:
-        return build_files.read(os.path.join(self.folder, name))
-
-    def _write(self, name: str, text: str, mode: int = 0o600) -> None:
-        build_files.write(os.path.join(self.folder, name), text, mode)
-
-    def lock(self) -> FileLock:
-        """The lock under which a run starts or ends this build; the others wait for it."""
-        os.makedirs(self.folder, mode=0o700, exist_ok=True)
-        return FileLock(os.path.join(self.folder, "lock"), timeout=None)
-
-    def _attempt(self) -> dict[str, Any]:
-        try:
-            found = json.loads(self._read("attempt.json") or "{}")
-        except ValueError:
-            return {}
-        return found if isinstance(found, dict) else {}
-
-    def state(self) -> State:
-        """How the last attempt is."""
-        attempt = self._attempt()
-        if not attempt:
-            return State("none")
-        seconds = max(0.0, time.time() - float(attempt.get("began", 0)))
-        # First the unit and then what it wrote: the other way round it may end in between.
-        _status, out, _err = self.run(["systemctl", "is-active", f"{self.unit}.service"])
-        is_active = out.strip() in ("active", "activating", "deactivating", "reloading")
-        status = self._read("status").strip()
-        if status:
-            # Whoever looks may come hours later.
-            ended = os.stat(os.path.join(self.folder, "status")).st_mtime
-            seconds = max(0.0, ended - float(attempt.get("began", 0)))
-            return State("succeeded" if status == "0" else "failed", seconds)
-        return State("running" if is_active else "interrupted", seconds)
 
     def progress(self) -> dict[str, Any]:
         """What is shown while it runs."""
-        now = build_log.progress(self._read("log").splitlines())
-        return {"name": self.options.reference, "elapsed": round(self.state().seconds), **now.as_data()}
+        now = build_log.progress(self.job.read("log").splitlines())
+        return {"name": self.options.reference, "elapsed": round(self.job.state().seconds), **now.as_data()}
 
     # Start and stop
 
     def start(self, bases: Mapping[str, str]) -> None:
         """Start a new attempt; the caller has the lock."""
         options = self.options
-        shutil.rmtree(os.path.join(self.folder, "context"), ignore_errors=True)
-        build_files.remove(self.folder, "status", "image")
+        context = self.job.path("context")
+        shutil.rmtree(context, ignore_errors=True)
+        self.job.remove("image")
         _rotate(options.log)
         for name, text in options.context.items():
-            self._write(os.path.join("context", name), text, mode=0o755 if text.startswith("#!") else 0o644)
+            text_files.write(os.path.join(context, name), text, mode=0o755 if text.startswith("#!") else 0o644)
         jobs = job_count(options)
         arguments = {**options.arguments, **bases, "JOBS": str(jobs), "THREADS": str(jobs)}
-        os.makedirs(self.runtime, mode=0o700, exist_ok=True)
         lines = [f"{key}={shlex.quote(value)}\n" for key, value in _environment(options, arguments).items()]
-        build_files.write(os.path.join(self.runtime, "environment"), "".join(lines))
-        for name, text in options.secrets.items():
-            build_files.write(os.path.join(self.runtime, f"secret-{name}"), text)
-        self._write("run", _script(options, self.runtime, [*arguments, *options.environment], bases), mode=0o700)
-        attempt = {"began": time.time(), "reference": options.reference, "jobs": jobs, "bases": dict(bases)}
-        self._write("attempt.json", json.dumps(attempt))
-        self._start_unit()
-
-    def _start_unit(self) -> None:
-        # A unit that failed or was killed is forgotten, or its name would be taken.
-        self.run(["systemctl", "reset-failed", f"{self.unit}.service"])
-        status, _out, err = self.run(_unit_command(self.unit, self.options))
-        if status != 0:
-            shutil.rmtree(self.runtime, ignore_errors=True)
-            build_files.remove(self.folder, "attempt.json")
-            why = (err.strip().splitlines() or ["it says nothing"])[-1].rstrip(".")
-            raise StackError(NOT_STARTED, host=self.options.host, why=why)
+        secrets = {f"secret-{name}": text.encode() for name, text in options.secrets.items()}
+        private = {"environment": "".join(lines).encode(), **secrets}
+        program = _program(options, self.job.launcher.private, [*arguments, *options.environment], bases)
+        try:
+            self.job.start(program, private, reference=options.reference, jobs=jobs, bases=dict(bases))
+        except NotStarted as error:
+            raise StackError(NOT_STARTED, host=options.host, why=error) from None
 
     def cancel(self) -> bool:
         """Stop the unit; whether there was one."""
-        if self.state().name != "running":
+        if self.job.state().name != "running":
             return False
-        self.run(["systemctl", "stop", f"{self.unit}.service"])
-        build_files.remove(self.folder, "attempt.json")
+        self.job.launcher.stop(STOP_SECONDS)
+        self.job.remove("attempt.json")
         return True
 
     # How it ended
@@ -262,12 +188,12 @@ class Builder:
         options = self.options
         if state.name == "interrupted":
             # Then neither the log's end nor docker's exit code could be written.
-            about = os.statvfs(self.folder)
+            about = os.statvfs(self.job.folder)
             if about.f_bavail * about.f_frsize < _LEAST_FREE:
                 return self.unwritable("No space left on device")
             return StackError(INTERRUPTED, reference=options.reference, host=options.host, log=options.log)
-        jobs = int(self._attempt().get("jobs", 1))
-        return build_log.diagnose(self._read("log").splitlines(), options.host, options.log, jobs)
+        jobs = int(self.job.attempt().get("jobs", 1))
+        return build_log.diagnose(self.job.read("log").splitlines(), options.host, options.log, jobs)
 
     def unwritable(self, why: str) -> StackError:
         """That the build's own files can't be written."""
@@ -275,16 +201,16 @@ class Builder:
 
     def tail(self, count: int = 20) -> list[str]:
         """The last lines of the build's commands."""
-        return build_log.tail(self._read("log").splitlines(), count)
+        return build_log.tail(self.job.read("log").splitlines(), count)
 
     def finish(self, seconds: float) -> dict[str, Any]:
         """Verify and name the image that was built, and remove what only the attempt needed; the caller has the lock.
 
         Returns the image's record.
         """
-        image, bases = self._read("image").strip(), self._attempt().get("bases", {})
+        image, bases = self.job.read("image").strip(), self.job.attempt().get("bases", {})
         record = publish(self.options, self.run, self.warn, image, bases, seconds)
-        shutil.rmtree(os.path.join(self.folder, "context"), ignore_errors=True)
-        build_files.remove(self.folder, "attempt.json", "status", "image", "run", "proof.toml")
-        prune_logs(self.folder)
+        shutil.rmtree(self.job.path("context"), ignore_errors=True)
+        self.job.remove("attempt.json", "status", "image", "run", "proof.toml")
+        prune_logs(self.job.folder)
         return record

@@ -16,7 +16,8 @@ from collections.abc import Mapping
 from typing import Any, Callable
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
-from ansible_collections.mistralrs.stack.plugins.module_utils._image import build_files, sbom
+from ansible_collections.mistralrs.stack.plugins.module_utils._files import text_files
+from ansible_collections.mistralrs.stack.plugins.module_utils._image import sbom
 from ansible_collections.mistralrs.stack.plugins.module_utils._image.build_options import BuildOptions, Run
 from ansible_collections.mistralrs.stack.plugins.module_utils._image.verification import Verification
 
@@ -67,7 +68,7 @@ class Inventory:
         version = verification.subject.label("engine_version")
         document = sbom.sbom(self.options.reference, image, version, lock, packages, distribution.strip())
         path = os.path.join(self.options.images, f"{self.options.id}.cdx.json")
-        build_files.write(path, json.dumps(document, indent=1) + "\n", 0o644)
+        text_files.write(path, json.dumps(document, indent=1) + "\n", 0o644)
         return path, self._scan(path)
 
     def _unchecked(self, error: StackError) -> None:

@@ -61,7 +61,11 @@ def prune_logs(folder: str, keep: int = 10) -> None:
     """Remove all but the newest builds beside C(folder), and none whose attempt has not ended."""
     place = os.path.dirname(folder)
     with suppress(FileNotFoundError):
-        found = sorted((entry for entry in os.scandir(place)), key=lambda entry: entry.stat().st_mtime)
+        found = sorted(
+            (entry for entry in os.scandir(place) if entry.is_dir()), key=lambda entry: entry.stat().st_mtime
+        )
         for entry in found[: max(0, len(found) - keep)]:
             if entry.path != folder and not os.path.exists(os.path.join(entry.path, "attempt.json")):
                 shutil.rmtree(entry.path, ignore_errors=True)
+                with suppress(FileNotFoundError):
+                    os.remove(f"{entry.path}.lock")

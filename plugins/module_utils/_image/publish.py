@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any, Callable
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
-from ansible_collections.mistralrs.stack.plugins.module_utils._image import build_files
+from ansible_collections.mistralrs.stack.plugins.module_utils._files import text_files
 from ansible_collections.mistralrs.stack.plugins.module_utils._image.build_options import BuildOptions, Run
 from ansible_collections.mistralrs.stack.plugins.module_utils._image.inventory import Inventory
 from ansible_collections.mistralrs.stack.plugins.module_utils._image.preflight import NO_DOCKER
@@ -66,12 +66,12 @@ def publish(
         "inputs": options.inputs,
         "bases": bases,
         "labels": dict(options.labels),
-        "built": build_files.now(),
+        "built": text_files.now(),
         "seconds": round(seconds),
         "proof": proof,
         "scan": scan,
         "sbom": bill,
     }
     path = os.path.join(options.images, f"{options.id}.json")
-    build_files.write(path, json.dumps(record, indent=2) + "\n", 0o644)
+    text_files.write(path, json.dumps(record, indent=2) + "\n", 0o644)
     return record

@@ -29,8 +29,8 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._model.naming impo
 
 MODEL_UNUSABLE = Fault(
     "image.proof_model_unusable",
-    "mistral_image_proof_model is {path}, which on {host} {why}.",
-    "Give the path of a GGUF file there, or '' to do without the proof.",
+    "'mistral_image_proof_model' is {path}, which on {host} {why}.",
+    "Give the path of a GGUF file there, or leave it empty to skip the completion of the smoke test.",
 )
 NO_ANSWER = Fault(
     "image.proof_without_answer",

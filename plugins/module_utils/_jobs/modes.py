@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import Any, Callable, Optional
 
-from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.job import Job, Status
+from ansible_collections.mistralrs.stack.plugins.module_utils._jobs import result_file
+from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.function_job import FunctionJob, Status
 from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.worker import Work
 
 # Looks whether there is anything to do, and returns the whole outcome if there is not.
@@ -20,7 +21,7 @@ FastPath = Callable[[], Optional[dict[str, Any]]]
 _ATTEMPTS = 10
 
 
-def run(job: Job, mode: str, work: Work, fast_path: FastPath, start_seconds: float = 1.0) -> Status:
+def run(job: FunctionJob, mode: str, work: Work, fast_path: FastPath, start_seconds: float = 1.0) -> Status:
     """Do what the option C(job), which is wait, start or cancel, asks for; how the job is then.
 
     C(fast_path) is asked first unless the job lives, so that a run without a change starts no process. C(start) waits
@@ -39,7 +40,7 @@ def run(job: Job, mode: str, work: Work, fast_path: FastPath, start_seconds: flo
     raise job.lost()
 
 
-def _attempt(job: Job, mode: str, work: Work, fast_path: FastPath, start_seconds: float) -> Status:
+def _attempt(job: FunctionJob, mode: str, work: Work, fast_path: FastPath, start_seconds: float) -> Status:
     """How the job is after one attempt to start or follow it; without a result if another run took that."""
     status = job.poll()
     attached = status.state == "running"
@@ -56,7 +57,7 @@ def _attempt(job: Job, mode: str, work: Work, fast_path: FastPath, start_seconds
         job.start_or_attach(work)
     else:
         job.mark_watched()
-    with job.files.open_result() as read_result:
+    with result_file.open_result(job.folder) as read_result:
         if mode == "wait":
             status = job.wait()
         elif not attached:

@@ -1,38 +1,39 @@
 # Copyright (c) 2026, the mistralrs.stack maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The processes of a job: a worker that does the work, and a keeper that reports how the worker died.
+"""The program of a job that is a Python function: it runs the function and leaves its result.
 
 Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 
-Both have the job's lock. They are forks of the module and not new programs, because secrets then stay in memory.
+Ansible deletes a module's code when the module ends. So the job has an archive of the code that the module had
+loaded, and Python runs that archive: B(what the function uses must be imported at the top of files.)
 """
 
 from __future__ import annotations
 
-import errno
 import json
 import os
+import pickle
 import signal
+import socket
+import sys
 import traceback
+import zipfile
 from contextlib import suppress
+from io import BytesIO
 from typing import Any, Callable
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
-from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.detach import fork_detached, run_and_exit
-from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.job_files import MAX_BYTES, JobFiles, failure
+from ansible_collections.mistralrs.stack.plugins.module_utils._files import text_files
+from ansible_collections.mistralrs.stack.plugins.module_utils._jobs import result_file
 from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.reporter import Reporter
+from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.result_file import failure
 from ansible_collections.mistralrs.stack.plugins.module_utils._process import began
 
 JOB_FAILED = Fault(
     "model.job_failed",
     "The job failed unexpectedly: {what} at {where}.",
     "Run it again; if it happens again, report it together with the job's log {log}.",
-)
-JOB_DIED = Fault(
-    "model.job_died",
-    "The job was ended from outside: {cause}.",
-    "What it fetched is kept; run it again. If the kernel ended it, the host has too little memory (see dmesg).",
 )
 JOB_CANCELLED = Fault(
     "model.job_cancelled",
@@ -45,9 +46,12 @@ JOB_UNREADABLE = Fault(
     "Run it again; if it happens again, report it together with the job's log {log}.",
 )
 
-# The work of a job: gets the reporter of its progress and returns the outcome.
+# What a job does: it gets the reporter of its progress and returns the outcome. It is a function of a module util or a
+# bound method, and is pickled, so what it needs is plain data.
 Work = Callable[[Reporter], dict[str, Any]]
 
+_COLLECTION = "ansible_collections.mistralrs.stack."
+_MAIN = f"import sys\nfrom {__name__} import main\nsys.exit(main(*sys.argv[1:]))\n"
 _NICENESS = 5
 _OOM_SCORE = 500
 
@@ -56,36 +60,52 @@ class Cancelled(BaseException):
     """The job is to stop; not an Exception, so that nothing swallows it."""
 
 
-def start(files: JobFiles, work: Work, lock: int) -> None:
-    """Start the processes of the job, which keep the descriptor C(lock) open. Raises OSError."""
-    if not fork_detached(lambda: _run_keeper(files, work), lock):
-        raise OSError(errno.EAGAIN, "its process could not be started", files.directory)
+def code_archive(work: Work) -> bytes:
+    """A program for Python: a zip file with all modules of this collection that are loaded, and the one of C(work)."""
+    names = {name for name in sys.modules if name.startswith(_COLLECTION)} | {work.__module__}
+    packages = {name[:position] for name in names for position, letter in enumerate(name) if letter == "."}
+    content = BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("__main__.py", _MAIN)
+        for name in sorted(names | packages):
+            loader = getattr(getattr(sys.modules.get(name), "__spec__", None), "loader", None)
+            get_source = getattr(loader, "get_source", None)
+            source = get_source(name) if get_source else ""
+            path = name.replace(".", "/")
+            archive.writestr(f"{path}/__init__.py" if name in packages else f"{path}.py", source or "")
+    return content.getvalue()
 
 
-def _run_keeper(files: JobFiles, work: Work) -> int:
-    """Start the worker and report how it died if it can't report that itself."""
-    child = os.fork()
-    if child == 0:
-        run_and_exit(lambda: _run_worker(files, work))
-    status = os.waitpid(child, 0)[1]
-    if not os.path.exists(files.path("result.json")):
-        code = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
-        cause = f"signal {code} ({_signal_name(code)})" if code else f"status {os.WEXITSTATUS(status)}"
-        error = StackError(JOB_DIED, cause=cause)
-        files.log(str(error))
-        files.write("result.json", {"state": "died", **failure(error)})
-    return 0
+def packed(work: Work) -> bytes:
+    """The work and the surroundings that it would have in this process, secrets included."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    environment = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
+    return pickle.dumps((environment, mask, work))
 
 
-def _run_worker(files: JobFiles, work: Work) -> int:
-    """Do the work and leave its result."""
+def main(private: str, folder: str) -> int:
+    """Do the work that C(packed) put into the private directory; the exit status is 0 if it went well."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with open(os.path.join(private, "work"), "rb") as file:
+        content = file.read()
+    os.remove(file.name)
+    environment, mask, work = pickle.loads(content)
+    os.environ.update(environment)
+    os.umask(mask)
+    return run_work(work, folder)
+
+
+def run_work(work: Work, folder: str) -> int:
+    """Do the work and leave its result; the exit status is 0 if it went well."""
     pid = os.getpid()
     record: dict[str, Any] = {"pid": pid, "began": began(pid), "progress": {}}
 
     def write(progress: dict[str, Any]) -> None:
+        _show_status(progress)
         # That nobody can see the progress does not matter to the work.
         with suppress(OSError):
-            files.write("json", {**record, "progress": progress})
+            result_file.write(folder, "progress.json", {**record, "progress": progress})
 
     stopping: list[bool] = []
 
@@ -95,16 +115,17 @@ def _run_worker(files: JobFiles, work: Work) -> int:
             raise Cancelled
 
     _yield_to_others()
-    files.log(f"process {pid} started")
+    _log(f"process {pid} started")
+    log = os.path.join(folder, "log")
     result: dict[str, Any]
     try:
         signal.signal(signal.SIGTERM, stop)
         write({})
-        result = {"ok": work(Reporter(write, files.log))}
+        result = {"ok": work(Reporter(write, _log))}
         size = len(json.dumps(result, default=str))
-        if size > MAX_BYTES:
-            why = f"it has {size} bytes, more than the {MAX_BYTES} that are read"
-            raise StackError(JOB_UNREADABLE, id=files.id, why=why, log=files.path("log"))
+        if size > result_file.MAX_BYTES:
+            why = f"it has {size} bytes, more than the {result_file.MAX_BYTES} that are read"
+            raise StackError(JOB_UNREADABLE, id=os.path.basename(folder), why=why, log=log)
         stopping.append(True)
     except BaseException as error:
         is_cancelled = bool(stopping)
@@ -114,12 +135,29 @@ def _run_worker(files: JobFiles, work: Work) -> int:
         elif isinstance(error, StackError):
             result = {"state": "finished", **failure(error)}
         else:
-            log = files.path("log")
             fault = StackError(JOB_FAILED, what=_error_kind(error), where=_error_location(error), log=log)
             result = {"state": "finished", **failure(fault)}
-    files.log("finished" if "ok" in result else result["error"]["msg"])
-    files.write("result.json", result)
-    return 0
+    _log("finished" if "ok" in result else result["error"]["msg"])
+    result_file.write(folder, "result.json", result)
+    return 0 if "ok" in result else 1
+
+
+def _log(text: str) -> None:
+    """Add a dated line to the log, which is where this program writes to."""
+    with suppress(OSError):
+        os.write(2, f"{text_files.now()} {text}\n".encode(errors="replace"))
+
+
+def _show_status(progress: dict[str, Any]) -> None:
+    """Tell systemd how far the job is; 'systemctl status' shows that."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address or not progress:
+        return
+    done, total = progress["done"], progress["total"]
+    share = f" {100 * done // total} %" if total else ""
+    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.connect(address.replace("@", "\0", 1) if address.startswith("@") else address)
+        channel.send(f"STATUS={progress['name']}, {progress['phase']}{share}".replace("\n", " ").encode())
 
 
 def _yield_to_others() -> None:
@@ -130,13 +168,6 @@ def _yield_to_others() -> None:
     # The kernel takes the priority at the disk from the niceness.
     with suppress(OSError):
         os.nice(_NICENESS)
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return "unknown"
 
 
 def _error_kind(error: BaseException) -> str:

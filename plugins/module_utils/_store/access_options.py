@@ -11,13 +11,16 @@ from __future__ import annotations
 import os
 import re
 import urllib.parse
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import http_client, huggingface
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.http_client import Settings
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.url import is_loopback, redact
+
+# A job has L{Access}, but not Ansible.
+if TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
 
 TOKEN_UNREADABLE = Fault(
     "model.token_unreadable",

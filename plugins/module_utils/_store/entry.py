@@ -42,9 +42,22 @@ class Entry(NamedTuple):
     digests: Mapping[str, str] = {}
 
 
-# What this process, or the one that it was forked from, has read: by path the identity and the sha256. A file that was
-# put there by hand is looked at before a job and again under its lock.
-_HASHED: dict[str, tuple[dict[str, int], str]] = {}
+# By path the identity and the sha256 of a file that was read.
+Hashes = dict[str, tuple[dict[str, int], str]]
+
+# What this process, or the module that started it as a job, has read. A file that was put there by hand is looked at
+# before a job and again under its lock.
+_HASHED: Hashes = {}
+
+
+def hashes() -> Hashes:
+    """What this process has read so far."""
+    return dict(_HASHED)
+
+
+def remember(known: Hashes) -> None:
+    """Do not read again what another process has read, unless it is another file now."""
+    _HASHED.update(known)
 
 
 def _known_hash(path: str, status: os.stat_result) -> str:

@@ -20,6 +20,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._gpu.table import 
     PROPRIETARY,
     known,
 )
+from ansible_collections.mistralrs.stack.plugins.plugin_utils import _distributions
 from ansible_collections.mistralrs.stack.plugins.plugin_utils._driver.distributions import (
     DISTRIBUTION,
     DISTRIBUTIONS,
@@ -253,10 +254,10 @@ def _flavour(branch: Branch, wanted: Wanted, gpus: Sequence[Gpu], distribution: 
 
 
 def find_distribution(name: str, version: str, major: str) -> tuple[str, Distribution]:
-    """The row of a distribution as Ansible's facts call it; Debian and RHEL count by their major version."""
-    for key in (f"{name}-{version}", f"{name}-{major}"):
-        if key in DISTRIBUTIONS:
-            return key, DISTRIBUTIONS[key]
+    """The name and the row of a distribution, by Ansible's facts."""
+    key = _distributions.name_of(name, version, major)
+    if key in DISTRIBUTIONS:
+        return key, DISTRIBUTIONS[key]
     raise StackError(UNSUPPORTED_DISTRIBUTION, distribution=f"{name} {version}", known=", ".join(DISTRIBUTIONS))
 
 
@@ -265,6 +266,7 @@ def driver_choice(
 ) -> Choice:
     """The driver for a host with these GPUs; raises StackError with a fault C(driver.*) if there is none."""
     key, row = find_distribution(distribution, version, major)
+    manager = _distributions.table()[key]["manager"]
     if architecture not in ARCHITECTURES:
         raise StackError(UNSUPPORTED_ARCHITECTURE, architecture=architecture)
     source = row.sources.get(wanted.source)
@@ -302,7 +304,7 @@ def driver_choice(
     foreign = [own for other, one in row.sources.items() if other != wanted.source for own in one.own]
     return Choice(
         distribution=key,
-        manager=row.manager,
+        manager=manager,
         source=wanted.source,
         branch=branch.name,
         version=wanted.version,
@@ -315,7 +317,7 @@ def driver_choice(
         headers_meta=row.meta.format(arch=ARCHITECTURES[architecture]),
         components=list(source.components),
         repository=f"{source.folder}/{NVIDIA_ARCHITECTURES[architecture]}/" if source.folder else "",
-        stream=_stream(branch, name) if row.manager == "dnf" else "",
+        stream=_stream(branch, name) if manager == "dnf" else "",
         foreign=foreign,
         own=list(source.own),
         fabric_manager=branch.fabric_manager if wanted.fabric_manager else "",

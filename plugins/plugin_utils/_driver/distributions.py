@@ -1,14 +1,14 @@
 # Copyright (c) 2026, the mistralrs.stack maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How NVIDIA's driver is installed on each supported distribution: sources, branches, packages.
+"""How NVIDIA's driver is installed on each distribution of _distributions.yml: sources, branches, packages.
 
 Note that this plugin util is **PRIVATE** to the collection. It can have breaking changes at any time.
 
-The rows of Debian's own packages are proven by the scenario C(nvidia), which installs and builds them. The others
-follow NVIDIA's driver installation guide (compute-only and version-locking pages), Ubuntu's package pages and the role
-of NVIDIA; their recorded names are in C(tests/nvidia/recordings/repositories), and nothing was installed from them.
-Which of the names no source was found for is said in C(docs/nvidia.md).
+The rows of Debian's own packages are proven by the scenario C(nvidia_driver_matrix), which installs and builds them.
+The others follow NVIDIA's driver installation guide (compute-only and version-locking pages), Ubuntu's package pages
+and the role of NVIDIA; their recorded names are in C(tests/recordings/repositories), and nothing was installed from
+them. Which of the names no source was found for is said in C(docs/nvidia.md).
 """
 
 from __future__ import annotations
@@ -59,9 +59,8 @@ class Source(NamedTuple):
 
 
 class Distribution(NamedTuple):
-    """C(manager) is C(apt) or C(dnf); C(headers) and C(meta) name the headers, with C({release}) and C({arch})."""
+    """C(headers) and C(meta) name the packages of the headers, with C({release}) and C({arch})."""
 
-    manager: str
     headers: str
     meta: str
     sources: dict[str, Source]
@@ -162,14 +161,13 @@ def _ubuntu(folder: str) -> Distribution:
         NVIDIA: _nvidia(folder, nvidia),
         DISTRIBUTION: Source(server, "580", _UBUNTU_OWN, ("restricted", "multiverse"), override=True),
     }
-    return Distribution("apt", "linux-headers-{release}", "linux-headers-generic", sources)
+    return Distribution("linux-headers-{release}", "linux-headers-generic", sources)
 
 
 # 595 is what NVIDIA's GPU Operator of August 2026 recommends; 580 is supported until August 2028.
 NVIDIA_BRANCHES = ("595", "580", "590", "610", "620")
 
 _RHEL_9 = Distribution(
-    "dnf",
     "kernel-devel-{release}",
     "kernel-devel-matched",
     {NVIDIA: _nvidia("rhel9", tuple(_nvidia_rhel(branch) for branch in NVIDIA_BRANCHES))},
@@ -177,7 +175,6 @@ _RHEL_9 = Distribution(
 
 DISTRIBUTIONS = {
     "Debian-12": Distribution(
-        "apt",
         "linux-headers-{release}",
         "linux-headers-{arch}",
         {
@@ -202,7 +199,6 @@ DISTRIBUTIONS = {
         },
     ),
     "Debian-13": Distribution(
-        "apt",
         "linux-headers-{release}",
         "linux-headers-{arch}",
         {

@@ -110,8 +110,7 @@ def problems(
         if not isinstance(name, str) or not NAMES.fullmatch(name):
             errors.append(StackError(NAME, value=name))
             continue
-        given = entry.get("key")
-        key = str(given) if given is not None else generated.get(name)
+        key = _key(entry, generated)
         if key is not None:
             owners.setdefault(key, []).append(name)
             reason = weakness(key)
@@ -125,6 +124,15 @@ def problems(
         if len(set(same)) > 1:
             errors.append(StackError(TWICE, what="one key", names=" and ".join(same)))
     return errors
+
+
+def _key(entry: Mapping[str, Any], generated: Mapping[str, str]) -> str | None:
+    """The key of an entry, without the end of a file's line; L{None} if it is yet to be made."""
+    if "key" not in entry:
+        found = generated.get(entry["name"])
+        return None if found is None else found.removesuffix("\n")
+    # A key without a value is none, and not the word None.
+    return "" if entry["key"] is None else str(entry["key"]).removesuffix("\n")
 
 
 def _rules(entry: Mapping[str, Any], name: str, known: Sequence[str], errors: list[StackError]) -> None:
@@ -193,9 +201,8 @@ def plan_keys(
     ids = {name: model["id"] for model in models for name in (model["id"], *(model.get("aliases") or []))}
     found = []
     for entry in entries:
-        name, chosen = entry["name"], entry.get("key") is not None
-        key = str(entry["key"]) if chosen else generated.get(name, f"not made yet: {name}")
-        kind, value = digest(key.strip(), chosen, secret)
+        name, key = entry["name"], _key(entry, generated)
+        kind, value = digest(f"not made yet: {name}" if key is None else key, "key" in entry, secret)
         rules: dict[str, Any] = {"name": name, "tenant": entry.get("tenant") or name, kind: value}
         if name in former:
             rules["sha256_before"] = digest(former[name].strip(), False, "")[1]

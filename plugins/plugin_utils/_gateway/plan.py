@@ -38,7 +38,6 @@ API_MISSING = Fault(
 )
 
 VERSION = 1
-STATE_PATH = "/var/lib/mistral/gateway"
 # By the version from which the engine has them; what is always there first.
 APIS: Mapping[str, tuple[int, ...]] = {
     "chat/completions": (0,),
@@ -136,7 +135,7 @@ def gateway_plan(given: Mapping[str, Any]) -> dict[str, Any]:
         "paths": apis_of(given.get("apis") or [], version),
         "cors": given.get("cors_origins"),
         "ollama_open": [keys.network(value) for value in given.get("ollama_open_networks") or []],
-        "state_path": STATE_PATH,
+        "state_path": given.get("state_path"),
     }
     kept: dict[str, Any] = without_empty(plan)
     return kept

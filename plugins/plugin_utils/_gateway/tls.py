@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
+from ansible_collections.mistralrs.stack.plugins.plugin_utils import _distributions
 
 NO_HTTP3 = Fault(
     "gateway.http3_unsupported",
@@ -22,21 +23,6 @@ NO_HTTP3 = Fault(
     "Leave it false, or use Debian 13.",
 )
 
-
-class Release(NamedTuple):
-    """What Nginx and OpenSSL of a distribution's release can do."""
-
-    # The key exchange that also withstands quantum computers: OpenSSL 3.5 and newer.
-    hybrid_curve: bool
-    # Nginx 1.25.1 and newer turn HTTP/2 on by a line of its own, older ones where they listen.
-    http2_line: bool
-    http3: bool
-
-
-RELEASES: Mapping[str, Release] = {
-    "Debian-12": Release(hybrid_curve=False, http2_line=False, http3=False),
-    "Debian-13": Release(hybrid_curve=True, http2_line=True, http3=True),
-}
 
 CIPHERS = (
     "ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384",
@@ -46,9 +32,18 @@ CURVES = ("X25519", "prime256v1", "secp384r1")
 PROFILES: Mapping[str, tuple[str, ...]] = {"intermediate": ("TLSv1.2", "TLSv1.3"), "modern": ("TLSv1.3",)}
 
 
+class Release(NamedTuple):
+    """What Nginx and OpenSSL of a distribution's release can do, as in the table of distributions."""
+
+    hybrid_curve: bool
+    http2_line: bool
+    http3: bool
+
+
 def release_of(name: str) -> Release:
     """What the release of that name can do; of one that is not in the table, the least."""
-    return RELEASES.get(name, Release(hybrid_curve=False, http2_line=False, http3=False))
+    row = _distributions.row(name, "mistral_gateway")
+    return Release(**row["tls"]) if row else Release(hybrid_curve=False, http2_line=False, http3=False)
 
 
 def tls_lines(given: Mapping[str, Any]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,7 @@ from ansible_collections.mistralrs.stack.plugins.filter.gpu_memory import Filter
 from ansible_collections.mistralrs.stack.plugins.module_utils._gpu.facts import Answer, gpu_info
 from ansible_collections.mistralrs.stack.plugins.module_utils._gpu.pci import Tree
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "nvidia"))
-import recording  # noqa: E402
+from tests.fakes.gpu import recording
 
 gpu_devices = Devices().filters()["gpu_devices"]
 gpu_memory = Memory().filters()["gpu_memory"]

@@ -153,7 +153,7 @@ def test_no_room(place: Path, run: Run) -> None:
 def systemctl(place: Path, monkeypatch: pytest.MonkeyPatch, fragment: Path, reload: str) -> Path:
     """A program in the place of systemctl that knows the toolkit's service; the file of what was asked of it.
 
-    Values: systemd 257 after the packages of 1.20.0 were replaced by those of 1.17.8, seen in the scenario `toolkit`.
+    Values: systemd 257 after the packages of 1.20.0 were replaced by those of 1.17.8, seen in the scenario `gpu_host`.
     """
     folder, asked = place / "bin", place / "asked"
     folder.mkdir()
@@ -197,7 +197,7 @@ def test_a_service_runs_as_its_file_says(
     assert not run()["changed"]
 
 
-# The first line of the real ones' answer: tests/nvidia/repository/toolkit.py builds them.
+# The first line of the real ones' answer: tests/fakes/apt/nvidia/toolkit.py builds them.
 @pytest.mark.parametrize(
     ("version", "by_service"), [("1.17.8", False), ("1.18.0", True), ("1.20.2", True), ("unknown", True)]
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,9 +14,9 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fau
 from ansible_collections.mistralrs.stack.plugins.module_utils._gpu import gpu_problems
 from ansible_collections.mistralrs.stack.plugins.modules import gpu_info
 
-NVIDIA = Path(__file__).resolve().parents[3] / "nvidia"
-sys.path.insert(0, str(NVIDIA))
-import recording  # noqa: E402
+from tests.fakes.gpu import recording
+
+NVIDIA = Path(__file__).resolve().parents[3] / "fakes" / "gpu"
 
 KERNEL = "6.12.117+deb13-amd64"
 OLD_KERNEL = "6.12.90+deb13-amd64"

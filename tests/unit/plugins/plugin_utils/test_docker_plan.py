@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from ansible_collections.mistralrs.stack.plugins.module_utils._docker.facts import (
     Daemon,
     Facts,
@@ -15,6 +13,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._docker.facts impo
     Package,
 )
 from ansible_collections.mistralrs.stack.plugins.module_utils._docker.facts import result as as_result
+from ansible_collections.mistralrs.stack.plugins.plugin_utils._distributions import row, supported
 from ansible_collections.mistralrs.stack.plugins.plugin_utils._docker_plan import (
     docker_plan,
     flag_conflicts,
@@ -22,8 +21,7 @@ from ansible_collections.mistralrs.stack.plugins.plugin_utils._docker_plan impor
     upstream,
 )
 
-ROLE = Path(__file__).resolve().parents[4] / "roles" / "docker_engine"
-TABLE = yaml.safe_load((ROLE / "vars" / "main.yml").read_text())["__docker_engine_distributions"]
+TABLE = {name: one for name in supported("docker_engine") if (one := row(name, "docker_engine"))}
 DEBIAN_13 = {**TABLE["Debian-13"]["distribution"], "repository": "present"}
 VALUES: dict[str, Any] = {
     "address_pools": [],

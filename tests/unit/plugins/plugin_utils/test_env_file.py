@@ -72,7 +72,7 @@ def test_versions() -> None:
     [
         (
             "\n\nMISTRAL_PROT=1",
-            r"\.env, line 3: MISTRAL_PROT is unknown .*Did you mean MISTRAL_PORT\? \[env\.unknown_key\]",
+            r"\.env, line 3: MISTRAL_PROT is unknown .*Did you mean MISTRAL_PORT\? See \S+ \[env\.unknown_key\]",
         ),
         (
             "MISTRAL_MODELS_PATH=models",

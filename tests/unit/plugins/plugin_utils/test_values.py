@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible_collections.mistralrs.stack.plugins.module_utils._errors import PAGE
 from ansible_collections.mistralrs.stack.plugins.plugin_utils._values import KINDS, expected, problems
 
 RIGHT: dict[str, list[Any]] = {
@@ -94,7 +95,8 @@ def test_the_line_says_what_is_wrong_and_no_secret() -> None:
     kinds = {"port": "int 1 65535", "targets": "list target", "token": "optional secret", "mirror": "url"}
     lines = problems(values, kinds)
     assert lines[0] == (
-        "'port' is 70000, but must be a whole number from 1 to 65535. Correct it in the inventory. [variable.invalid]"
+        "'port' is 70000, but must be a whole number from 1 to 65535. Correct it in the inventory. "
+        f"See {PAGE}#variable.invalid [variable.invalid]"
     )
     assert lines[1].startswith("'targets' is ['b'], but must be a list, each entry a host with a port, such as")
     assert len(lines) == len(kinds)

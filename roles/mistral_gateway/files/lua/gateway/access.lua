@@ -199,9 +199,9 @@ local function run_relay(ctx, text, path)
     -- With this handler a request outlives its client.
     ngx.on_abort(function() ctx.is_gone = true end)
   end
-  local silence = plan.queue.silence
-  local request = { path = path, id = ctx.id, body = text, timeout = silence and silence * 1000 }
-  local answer, why = relay.open(ctx, request)
+  local answer, why = relay.open(ctx, {
+    path = path, id = ctx.id, body = text, timeout = plan.queue.silence and plan.queue.silence * 1000,
+  })
   if not answer then
     if why == 'timeout' then ctx.rest_seconds = plan.queue.silence or 0 end
     local wrong = errors.problem(why == 'timeout' and 504 or 502)
@@ -252,7 +252,7 @@ function M.access(is_open_port)
   local path = var.uri
   local route, name, is_missing = routes.find(path)
   if not route then
-    local ctx = { shape = routes.shape_of(path) }
+    local ctx = { shape = routes.shape_of(path), id = var.mistral_request_id }
     ngx.ctx = ctx
     return reply.refuse(ctx, errors.problem(404))
   end
@@ -320,7 +320,7 @@ function M.access(is_open_port)
     return run_relay(ctx, text, request.path or path)
   end
   if request.path then ngx.req.set_uri(request.path) end
-  ngx.req.set_body_data(text)
+  if text ~= request.given then ngx.req.set_body_data(text) end
 end
 
 return M

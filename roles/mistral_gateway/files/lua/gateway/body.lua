@@ -244,7 +244,7 @@ function body.prepare(rules, kind, text, allowed, checked)
   if put ~= '' then replace(work, from + 1, from, put) end
   local out = text
   if #work.edits > 0 then
-    table.sort(work.edits, by_place)
+    if #work.edits > 1 then table.sort(work.edits, by_place) end
     out = json.splice(text, work.edits)
   end
   local input = work.input

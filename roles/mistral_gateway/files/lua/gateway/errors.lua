@@ -13,8 +13,7 @@
 -- The engine's words end with the first line: what follows is a stack trace. They are bounded, since they can quote a picture.
 local json = require 'gateway.json'
 
-local find, sub, match, gsub = string.find, string.sub, string.match, string.gsub
-local quote = json.quote
+local find, sub, match, gsub, byte = string.find, string.sub, string.match, string.gsub, string.byte
 
 local errors = {}
 
@@ -48,6 +47,28 @@ local USUAL = {
 function errors.problem(status, message, code, param)
   local usual = USUAL[status] or USUAL[status < 500 and 400 or 500]
   return {status = status, message = message or usual[2], code = code or usual[1], param = param}
+end
+
+-- Whether a text is UTF-8 (overlong forms and halves of surrogate pairs are not looked for).
+local function is_utf8(text)
+  local i, n = 1, #text
+  while i <= n do
+    local c = byte(text, i)
+    local more = c < 0x80 and 0 or c >= 0xF0 and c < 0xF5 and 3 or c >= 0xE0 and c < 0xF0 and 2 or c >= 0xC2 and c < 0xE0 and 1
+    if not more then return false end
+    for k = i + 1, i + more do
+      local follows = byte(text, k)
+      if not follows or follows < 0x80 or follows > 0xBF then return false end
+    end
+    i = i + more + 1
+  end
+  return true
+end
+
+-- What a client has sent can be quoted, and what is no UTF-8 is no JSON for it.
+local function quote(text)
+  if find(text, '[\128-\255]') and not is_utf8(text) then text = gsub(text, '[\128-\255]', '?') end
+  return json.quote(text)
 end
 
 local function openai_type(problem)

@@ -25,6 +25,8 @@ local SAVE, SWEEP = 5, 10
 -- A prompt whose tokens the engine did not tell has about one for each of so many bytes.
 local BYTES_PER_TOKEN = 4
 local MOST_TRIES = 3
+-- Bytes of a stack trace in the error log.
+local MOST_TRACE = 2000
 
 local plan
 local shared = ngx.shared
@@ -38,7 +40,7 @@ function M.init(path)
   metrics.start(plan.by_name)
   balance.start(shared.mistral_engines)
   admin.start(plan)
-  limits.start(shared.mistral_limits, 0)
+  limits.start(shared.mistral_limits, shared.mistral_strangers, 0)
   usage.start(shared.mistral_usage, 0)
   -- A reload finds what there is; after a restart it is read. Nobody counts anything yet.
   if plan.state_path and shared.mistral_usage:add('loaded', true) then state.load(plan.state_path, ngx.time()) end
@@ -70,7 +72,7 @@ end
 
 function M.init_worker()
   local pid = ffi.pid()
-  limits.start(shared.mistral_limits, pid)
+  limits.start(shared.mistral_limits, shared.mistral_strangers, pid)
   usage.start(shared.mistral_usage, pid)
   sweep(pid)
   if plan.queue then
@@ -141,8 +143,8 @@ function M.header_filter()
   if filter == stream.whole then
     ctx.finish = translated_answer
     header['Content-Type'] = 'application/json; charset=utf-8'
-  elseif filter == stream.translated and ctx.shape == 'ollama' then
-    header['Content-Type'] = 'application/x-ndjson'
+  elseif filter == stream.translated then
+    header['Content-Type'] = ctx.translator.content_type
   end
   -- The ids and the form change, and with them the length.
   header['Content-Length'] = nil
@@ -187,7 +189,9 @@ local function book(ctx, key, status, now)
   if status >= 400 and not (status == 499 and ctx.placed) then return 0, 0, 0 end
   if not ctx.is_exact then
     tokens_out = max(tokens_out, ctx.events)
-    if tokens_in == 0 then estimated = ceil(ctx.bytes / BYTES_PER_TOKEN) end
+    -- What the engine has refused at once, it has not read.
+    local is_refused = ctx.problem and ctx.events == 0
+    if tokens_in == 0 and not is_refused then estimated = ceil(ctx.bytes / BYTES_PER_TOKEN) end
   end
   usage.record(key, ctx.model, tokens_in, tokens_out, estimated, now)
   limits.spend(key, tokens_in + tokens_out + estimated, now)
@@ -210,6 +214,10 @@ function M.log()
     metrics.count('', '', status, 0, 0)
     var.mistral_log = format(',"key":"","tenant":"","model":"","path":%s', json.quote((route and route.path) or var.uri or ''))
     return
+  end
+  if ctx.trace then
+    -- The client gets the first line only.
+    ngx.log(ngx.WARN, 'request ', ctx.id, ': the engine said further: ', sub(ctx.trace, 1, MOST_TRACE))
   end
   local tokens_in, tokens_out, estimated = 0, 0, 0
   if ctx.placed then tokens_in, tokens_out, estimated = book(ctx, key, status, ngx.time()) end

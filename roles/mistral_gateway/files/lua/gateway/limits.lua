@@ -2,7 +2,7 @@
 -- dictionary, so all processes see the same, and a reload keeps them:
 --   requests:NAME:MINUTE, tokens:NAME:MINUTE, tokens:NAME:day:DAY   counts; they expire by themselves
 --   running:NAME:N                                                  place N of a key's requests at once, with its process
---   unauthorized:ADDRESS:MINUTE                                     requests without a valid key
+-- and in one of its own, which strangers may fill, the requests without a valid key by ADDRESS:MINUTE.
 local slots = require 'gateway.slots'
 local ffi = require 'gateway.ffi'
 local floor, ceil = math.floor, math.ceil
@@ -13,10 +13,10 @@ local MINUTE, DAY = 60, 86400
 -- How long a count outlives its window, for those that read it late.
 local AFTERWARDS = 60
 
-local dict, pid
+local dict, strangers, pid
 
-function M.start(shared, own_pid)
-  dict, pid = shared, own_pid
+function M.start(shared, shared_strangers, own_pid)
+  dict, strangers, pid = shared, shared_strangers, own_pid
 end
 
 -- The names of this minute's and this day's counts are made once for all requests in it.
@@ -73,7 +73,7 @@ end
 -- Counts a request without a valid key; the seconds to wait if there were too many from this address.
 function M.is_flooding(address, now, most)
   local minute = floor(now / MINUTE)
-  if dict:incr('unauthorized:' .. address .. ':' .. minute, 1, 0, MINUTE + AFTERWARDS) > most then
+  if strangers:incr(address .. ':' .. minute, 1, 0, MINUTE + AFTERWARDS) > most then
     return rest_of(MINUTE, now)
   end
   return nil

@@ -42,10 +42,15 @@ local function new_series(key_name, model)
   }
 end
 
-local function add(to, value)
-  to.sum, to.count = to.sum + value, to.count + 1
+local function bucket_of(value)
   local i = 1
   while i <= #BOUNDS and value > BOUNDS[i] do i = i + 1 end
+  return i
+end
+
+local function add(to, value)
+  to.sum, to.count = to.sum + value, to.count + 1
+  local i = value <= BOUNDS[1] and 1 or bucket_of(value)
   to[i] = (to[i] or 0) + 1
 end
 

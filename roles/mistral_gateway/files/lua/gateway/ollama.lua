@@ -29,11 +29,11 @@ local wrong = edits.wrong
 local ollama = {}
 
 local REFUSED = {
-  pull = 'Models are not pulled here: add the model to mistral_models_catalog and run the playbook.',
+  pull = 'Models are not pulled here: add the model to mistral_models and run the playbook.',
   push = 'Models are not pushed from here.',
-  create = 'Models are not created here: add the model to mistral_models_catalog and run the playbook.',
+  create = 'Models are not created here: add the model to mistral_models and run the playbook.',
   copy = 'Models are not copied here: give the model another name in the playbook.',
-  delete = 'Models are not deleted here: take the model out of mistral_models_catalog and run the playbook.',
+  delete = 'Models are not deleted here: take the model out of mistral_models and run the playbook.',
 }
 
 function ollama.refusal(call)

@@ -23,9 +23,12 @@ local MODEL = {
   parameters = 'string', template = 'string', tools = 'boolean', thinking = 'boolean', embedding_length = 'count',
   max_tokens = 'count', created = 'number', kind = 'string',
 }
--- sha256: of a generated key; hmac: HMAC-SHA-256 of a chosen key with `digest_secret`. Both in hexadecimal digits. A key
--- without a digest gives the limits of a certificate's or a token's owner of this name.
-local KEY = with_limits { name = 'string!', tenant = 'string', sha256 = 'digest', hmac = 'digest', sha256_before = 'digest' }
+-- sha256: of a generated key; hmac: HMAC-SHA-256 of a chosen key with `digest_secret`; _before: of the key that a rotation
+-- has left valid. All in hexadecimal digits. A key without a digest gives the limits of a certificate's or a token's owner
+-- of this name.
+local KEY = with_limits {
+  name = 'string!', tenant = 'string', sha256 = 'digest', hmac = 'digest', sha256_before = 'digest', hmac_before = 'digest',
+}
 local JWT_KEY = { kid = 'string', alg = 'string!', pem = 'string!' }
 local JWT = with_limits {
   issuer = 'string!', audience = 'string', keys = { JWT_KEY }, claim_models = 'string', claim_tenant = 'string',
@@ -39,11 +42,11 @@ local DEFAULTS = {
 -- exclusive: the engine mixes up answers that it computes at the same time, and goes on with one whose client has left.
 local QUEUE = { running = 'count!', waiting = 'whole!', timeout = 'count', exclusive = 'boolean', silence = 'count' }
 local PLAN = {
-  version = 'count!', server_names = 'strings', context_length = 'count', line = 'string!', models = { MODEL },
+  version = 'count!', server_names = 'strings', context_length = 'count', line = 'string', models = { MODEL },
   default_model = 'string!', keys = { KEY }, digest_secret = 'string', jwt = JWT, mtls = MTLS, defaults = DEFAULTS,
   max_tokens_limit = 'count', queue = QUEUE, paths = 'strings!', cors = 'strings', ollama_open = 'strings',
   state_path = 'string', affinity_bytes = 'count', health_seconds = 'count', unauthorized_per_minute = 'count',
-  ollama_version = 'string', engine_log = 'boolean',
+  ollama_version = 'string',
 }
 
 local is_kind = {
@@ -110,6 +113,8 @@ function M.is_name(text)
 end
 
 local MAX_CONCURRENT = 1024
+-- The log has names in quotes, as they are.
+local UNQUOTED = '[%c"\\]'
 
 local function prepare_owner(owner, where)
   if owner.concurrent and owner.concurrent > MAX_CONCURRENT then
@@ -139,15 +144,16 @@ local function prepare_keys(plan)
       return where .. '.name must be at most 64 letters, digits, dots, dashes, underscores, colons or @.'
     end
     if plan.by_name[key.name] then return 'The key ' .. key.name .. ' is there twice.' end
-    if key.hmac and not plan.digest_secret then return where .. '.hmac needs digest_secret.' end
+    if (key.hmac or key.hmac_before) and not plan.digest_secret then return where .. '.hmac needs digest_secret.' end
     local wrong = prepare_owner(key, where)
     if wrong then return wrong end
     key.tenant = key.tenant or key.name
+    if key.tenant:find(UNQUOTED) then return where .. '.tenant has a character that no name has.' end
     plan.by_name[key.name] = key
-    if key.sha256 then plan.by_sha256[unhex(key.sha256)] = key end
-    -- The key that a rotation has left valid.
-    if key.sha256_before then plan.by_sha256[unhex(key.sha256_before)] = key end
-    if key.hmac then plan.by_hmac[unhex(key.hmac)] = key end
+    for _, field in ipairs { 'sha256', 'sha256_before', 'hmac', 'hmac_before' } do
+      local digests = field:sub(1, 1) == 's' and plan.by_sha256 or plan.by_hmac
+      if key[field] then digests[unhex(key[field])] = key end
+    end
   end
   plan.has_hmac = next(plan.by_hmac) ~= nil
 end
@@ -168,7 +174,7 @@ local function prepare_models(plan)
   plan.upstreams, plan.model_of = {}, {}
   local seen = {}
   for i, model in ipairs(plan.models) do
-    if model.id:find '[%c"\\]' then return 'models[' .. i .. '].id has a character that no name has.' end
+    if model.id:find(UNQUOTED) then return 'models[' .. i .. '].id has a character that no name has.' end
     model.peers = {}
     for k, text in ipairs(model.upstreams) do
       local peer = seen[text] or prepare_upstream(text)
@@ -218,6 +224,8 @@ function M.new(document)
       return nil, 'ollama_open: ' .. wrong .. ' is neither an address nor a network.'
     end
   end
+  -- Nothing is known of the engine: nothing is expected of it.
+  document.line = document.line or '0'
   document.affinity_bytes = document.affinity_bytes or 4096
   document.health_seconds = document.health_seconds or 2
   document.unauthorized_per_minute = document.unauthorized_per_minute or 60

@@ -35,7 +35,7 @@ function M.allow_origin(header)
   if not origins then return end
   local origin = ngx.var.http_origin
   header['Vary'] = 'Origin'
-  if origin and origins[origin] then
+  if origin and (origins[origin] or origins['*']) then
     header['Access-Control-Allow-Origin'] = origin
     header['Access-Control-Expose-Headers'] = 'X-Request-Id, Retry-After'
   end
@@ -44,7 +44,8 @@ end
 -- A browser asks before it sends a request; true if that was it.
 function M.preflight(methods)
   local origin = origins and ngx.var.http_origin
-  if not origin or not origins[origin] or not ngx.var.http_access_control_request_method then return false end
+  if not origin or not (origins[origin] or origins['*']) then return false end
+  if not ngx.var.http_access_control_request_method then return false end
   local header = ngx.header
   header['Access-Control-Allow-Methods'] = methods
   header['Access-Control-Allow-Headers'] = ngx.var.http_access_control_request_headers or 'Authorization, Content-Type'
@@ -72,6 +73,8 @@ function M.refuse(ctx, problem, retry)
   header['Content-Type'] = 'application/json; charset=utf-8'
   header['Content-Length'] = #text
   if status == 401 then header['WWW-Authenticate'] = 'Bearer' end
+  -- Where Anthropic's clients look for it.
+  if ctx.shape == 'anthropic' then header['request-id'] = ctx.id end
   if retry then header['Retry-After'] = retry end
   ngx.print(text)
   return ngx.exit(status)

@@ -12,21 +12,31 @@ function M.names(prefix, count)
   return names
 end
 
--- Takes a free place and returns its name; nil if there is none. The search begins with the one that was given back last.
-function M.take(dict, names, pid)
+local function search(dict, names, pid)
   local count, i = #names, names.last
   for _ = 1, count do
     local name = names[i]
-    local ok, why = dict:safe_add(name, pid)
     i = i % count + 1
-    if ok then
+    if dict:safe_add(name, pid) then
       names.last = i
       return name
     end
-    -- A dictionary without room must not shut everybody out.
-    if why == 'no memory' then return 'none' end
   end
   return nil
+end
+
+-- Takes a free place and returns its name; nil if there is none. The search begins with the one that was given back last,
+-- which mostly is free still: LuaJIT compiles what calls this only without a loop.
+function M.take(dict, names, pid)
+  local name = names[names.last]
+  local ok, why = dict:safe_add(name, pid)
+  if ok then
+    names.last = names.last % #names + 1
+    return name
+  end
+  -- A dictionary without room must not shut everybody out.
+  if why == 'no memory' then return 'none' end
+  return search(dict, names, pid)
 end
 
 function M.free(dict, names, name)

@@ -8,18 +8,15 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.connector import Connector
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[4] / "hub"))
-from silent import Silent  # noqa: E402
+from tests.fakes.hub.silent import Silent
 
 NAME = ("model.example", 443)
 Resolve = Callable[..., None]

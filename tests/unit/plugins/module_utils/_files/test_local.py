@@ -206,8 +206,8 @@ def test_nobody_hashes_on_for_a_process_that_was_killed(tmp_path: Path) -> None:
     path = tmp_path / "holes"
     path.touch()
     os.truncate(path, 64 << 30)
-    code = f"import conftest; from {subject.__name__} import hash_file; hash_file({str(path)!r})"
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[4])}
+    code = f"import tests.tools.checkout; from {subject.__name__} import hash_file; hash_file({str(path)!r})"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[5])}
 
     def readers() -> set[str]:
         found = set()

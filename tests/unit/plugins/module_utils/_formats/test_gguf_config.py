@@ -6,7 +6,7 @@
 The numbers are those of the publishers' C(config.json) (https://huggingface.co/mistralai/: Mistral-7B-v0.1,
 Mistral-7B-Instruct-v0.3, Mistral-Nemo-Instruct-2407, Mistral-Small-24B-Instruct-2501), the names of the keys those of
 mistral.rs v0.9.2, C(build_mistral) in C(mistralrs-core/src/gguf/normal_config.rs). That the engine takes the result is
-tested in C(tests/engine/test_mistral_config.py).
+tested in C(tests/component/evaluation_server/test_mistral_config.py).
 """
 
 from __future__ import annotations

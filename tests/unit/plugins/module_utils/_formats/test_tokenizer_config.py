@@ -43,7 +43,7 @@ def made(gguf: Any, add_bos: bool, template: str = "") -> dict[str, Any]:
     ],
 )
 def test_one_bos_before_a_chat(gguf: Any, add_bos: bool, template: str) -> None:
-    """With both, a chat has one token more: seen with 0.8.1 (tests/scenario/engine/test_named_tokenizer.py)."""
+    """With both, a chat has one token more: seen with 0.8.1 (molecule/real_engine/tests/test_named_tokenizer.py)."""
     found = made(gguf, add_bos, TEMPLATE)
     assert found["chat_template"] == template
     # v0.9.0 compares it with what the template begins with.

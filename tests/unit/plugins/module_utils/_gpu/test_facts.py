@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import timeit
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,8 +13,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._gpu.pci import Tr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[4] / "nvidia"))
-import recording  # noqa: E402
+from tests.fakes.gpu import recording
 
 RECORDINGS = {name: recording.load(name) for name in recording.names()}
 CODES = st.one_of(st.sampled_from([0, 4, 6, 9, 12, 14, 15, 16, 18, 255, MISSING, HANGS]), st.integers(-64, 255))

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 import timeit
-from pathlib import Path
 
 import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils._gpu import nvidia_smi
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[4] / "nvidia"))
-import recording  # noqa: E402
+from tests.fakes.gpu import recording
 
 RECORDINGS = {name: recording.load(name) for name in recording.names()}
 XML = {name: said.answers["-q -x"] for name, said in RECORDINGS.items() if "-q -x" in said.answers}

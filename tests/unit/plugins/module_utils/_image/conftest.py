@@ -80,7 +80,7 @@ class Build:
     def finish(self) -> Build:
         """The build after its image was verified and named."""
         self.host.answers += [*VERIFIED, CONTENTS]
-        with self.builder.lock():
+        with self.builder.job.lock():
             self.builder.start({"DEVEL_IMAGE": f"nvidia/cuda@{DIGEST}"})
             Path(self.options.folder, "image").write_text("sha256:9\n")
             self.builder.finish(5)

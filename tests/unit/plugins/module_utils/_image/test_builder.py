@@ -31,7 +31,7 @@ def test_rust_takes_less_memory_than_cuda(new_build: NewBuild, cuda: str, jobs: 
 
 def test_a_build_is_started_without_secrets_in_sight(new_build: NewBuild) -> None:
     build = new_build()
-    with build.builder.lock():
+    with build.builder.job.lock():
         build.builder.start({"DEVEL_IMAGE": f"nvidia/cuda@{DIGEST}"})
     started = next(command for command in build.host.asked if command[0] == "systemd-run")
     assert "--unit=mistral-image-build-0123456789abcdef" in started
@@ -39,9 +39,9 @@ def test_a_build_is_started_without_secrets_in_sight(new_build: NewBuild) -> Non
     for secret in ("s3cret", "pr0xy"):
         assert secret not in script
         assert secret not in " ".join(started)
-    for path in Path(build.builder.runtime).iterdir():
+    for path in Path(build.builder.job.launcher.private).iterdir():
         assert path.stat().st_mode & 0o077 == 0
-    environment = Path(build.builder.runtime, "environment").read_text()
+    environment = Path(build.builder.job.launcher.private, "environment").read_text()
     assert f"DEVEL_IMAGE=nvidia/cuda@{DIGEST}" in environment
     assert "HTTPS_PROXY=http://u:pr0xy@proxy:3128" in environment
     assert "--build-arg HTTPS_PROXY " in script
@@ -52,18 +52,18 @@ def test_a_build_is_started_without_secrets_in_sight(new_build: NewBuild) -> Non
 def test_states(new_build: NewBuild) -> None:
     active = ("is-active", (0, "active\n", ""))
     build = new_build(active)
-    assert build.builder.state().name == "none"
+    assert build.builder.job.state().name == "none"
     build.builder.start({})
-    assert build.builder.state().name == "running"
+    assert build.builder.job.state().name == "running"
     # The unit is gone and docker's word is not there: somebody killed it.
     build.host.answers.insert(0, ("is-active", (3, "inactive\n", "")))
-    assert build.builder.state().name == "interrupted"
-    assert build.builder.failure(build.builder.state()).id == "image.build_interrupted"
+    assert build.builder.job.state().name == "interrupted"
+    assert build.builder.failure(build.builder.job.state()).id == "image.build_interrupted"
     Path(build.options.folder, "status").write_text("0\n")
-    assert build.builder.state().name == "succeeded"
+    assert build.builder.job.state().name == "succeeded"
     Path(build.options.folder, "status").write_text("1\n")
     Path(build.options.log).write_text("#12 9.1 error: No space left on device\n")
-    assert build.builder.failure(build.builder.state()).id == "image.build_disk_full"
+    assert build.builder.failure(build.builder.job.state()).id == "image.build_disk_full"
     assert build.builder.tail() == ["error: No space left on device"]
 
 
@@ -81,8 +81,8 @@ def test_cancel(new_build: NewBuild) -> None:
     assert not build.builder.cancel()
     build.builder.start({})
     assert build.builder.cancel()
-    assert ["systemctl", "stop", f"{build.builder.unit}.service"] in build.host.asked
-    assert build.builder.state().name == "none"
+    assert ["systemctl", "stop", "mistral-image-build-0123456789abcdef.service"] in build.host.asked
+    assert build.builder.job.state().name == "none"
 
 
 def test_systemd_refuses(new_build: NewBuild) -> None:
@@ -90,8 +90,8 @@ def test_systemd_refuses(new_build: NewBuild) -> None:
     with pytest.raises(StackError, match="transient service unit: no") as caught:
         build.builder.start({})
     assert caught.value.id == "image.build_not_started"
-    assert build.builder.state().name == "none"
-    assert not Path(build.builder.runtime).exists()
+    assert build.builder.job.state().name == "none"
+    assert not Path(build.builder.job.launcher.private).exists()
 
 
 def record_of(build: Any) -> dict[str, Any]:
@@ -120,12 +120,12 @@ def test_an_image_that_is_refused_gets_no_name(new_build: NewBuild) -> None:
 
 def test_a_second_run_waits_for_the_lock_of_a_build(new_build: NewBuild) -> None:
     build = new_build()
-    first = build.builder.lock()
+    first = build.builder.job.lock()
     first.__enter__()
     entered = threading.Event()
 
     def second() -> None:
-        with new_build().builder.lock():
+        with new_build().builder.job.lock():
             entered.set()
 
     thread = threading.Thread(target=second)
@@ -134,4 +134,4 @@ def test_a_second_run_waits_for_the_lock_of_a_build(new_build: NewBuild) -> None
     first.__exit__()
     assert entered.wait(10)
     thread.join()
-    assert Path(build.options.folder, "lock").exists()
+    assert Path(f"{build.options.folder}.lock").exists()

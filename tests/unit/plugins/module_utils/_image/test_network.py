@@ -18,7 +18,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._image.network imp
     parse_refs,
 )
 
-SERVER = Path(__file__).resolve().parents[4] / "image"
+SERVER = Path(__file__).resolve().parents[4] / "fakes" / "engine_workspace"
 
 
 def free_ports() -> tuple[int, int]:

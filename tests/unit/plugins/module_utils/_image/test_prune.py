@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, Callable
 
@@ -28,3 +29,15 @@ def test_old_images(new_build: NewBuild, tmp_path: Path) -> None:
     assert pruned(new_build(*answers, keep=0)) == []
     unknown = ("docker ps", (1, "", "Cannot connect\n"))
     assert pruned(new_build(unknown, *answers)) == []
+
+
+def test_builds_that_have_ended_are_removed_with_their_locks(tmp_path: Path) -> None:
+    builds = tmp_path / "builds"
+    for number in range(5):
+        (builds / str(number)).mkdir(parents=True)
+        (builds / f"{number}.lock").touch()
+        os.utime(builds / str(number), (number, number))
+    (builds / "1" / "attempt.json").touch()
+    os.utime(builds / "1", (1, 1))
+    prune.prune_logs(str(builds / "2"), keep=1)
+    assert sorted(path.name for path in builds.iterdir()) == ["1", "1.lock", "2", "2.lock", "4", "4.lock"]

@@ -5,36 +5,40 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.job import Job
-from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.reporter import Reporter
+from ansible_collections.mistralrs.stack.plugins.module_utils._jobs import result_file
+from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.function_job import FunctionJob
+from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.launch import Process
 from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.worker import Work
+
+from tests.unit.plugins.module_utils._jobs.job_work import Endless
 
 
 @pytest.fixture
-def job(tmp_path: Path) -> Iterator[Job]:
-    job = Job(str(tmp_path / "store"), "0123456789abcdef")
+def job(tmp_path: Path) -> Iterator[FunctionJob]:
+    folder = str(tmp_path / "store" / ".store" / "jobs" / "0123456789abcdef")
+    job = FunctionJob(folder, Process(folder))
     yield job
     job.cancel(2)
 
 
 @pytest.fixture
-def files(job: Job) -> Callable[[], list[str]]:
-    """The names of all files of jobs."""
-    return lambda: sorted(os.listdir(job.files.directory)) if os.path.isdir(job.files.directory) else []
+def files(job: FunctionJob) -> Callable[[], list[str]]:
+    """The paths of all files of jobs, below their directory."""
+    directory = Path(job.folder).parent
+    return lambda: sorted(str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file())
 
 
 @pytest.fixture
 def until() -> Callable[..., Any]:
     """Waits for a condition and returns what it gives."""
 
-    def wait(condition: Callable[[], Any], seconds: float = 10) -> Any:
+    def wait(condition: Callable[[], Any], seconds: float = 20) -> Any:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             found = condition()
@@ -49,21 +53,16 @@ def until() -> Callable[..., Any]:
 @pytest.fixture
 def slow() -> Work:
     """Work that never ends by itself."""
-
-    def work(report: Reporter) -> dict[str, Any]:
-        report.update("m", 10, 100, "download")
-        while True:
-            time.sleep(0.01)
-
-    return work
+    return Endless().work
 
 
 @pytest.fixture
-def started(job: Job, slow: Work, until: Callable[..., Any]) -> Callable[..., int]:
-    """Starts the job and returns the pid of its worker."""
+def started(job: FunctionJob, slow: Work, until: Callable[..., Any]) -> Callable[..., int]:
+    """Starts the job and returns the pid of its worker, which has begun then."""
 
     def start(work: Work = slow) -> int:
         job.start_or_attach(work)
-        return int(until(job.pid))
+        until(lambda: job.poll().progress)
+        return int(result_file.read(job.folder, "progress.json")["pid"])
 
     return start

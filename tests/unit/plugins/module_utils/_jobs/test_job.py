@@ -1,102 +1,74 @@
 # Copyright (c) 2026, the mistralrs.stack maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Jobs: real processes that are started, polled, cancelled and killed."""
+"""The files of a job, by real scripts."""
 
 from __future__ import annotations
 
 import os
-import signal
-import time
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
-from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.detach import run_and_exit
 from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.job import Job
-from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.reporter import Reporter
-from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.worker import Work
+from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.launch import Process
 
 
-def test_a_result_is_kept_until_it_is_collected(job: Job, files: Callable[[], list[str]]) -> None:
-    job.start_or_attach(lambda _report: {"changed": True})
-    assert job.wait(10).result == {"ok": {"changed": True}}
-    assert job.poll().state == "finished"
-    assert job.collect().result == {"ok": {"changed": True}}
-    assert (job.poll().state, files()) == ("none", [])
+@pytest.fixture
+def script_job(tmp_path: Path) -> Iterator[Job]:
+    folder = str(tmp_path / "jobs" / "one")
+    job = Job(folder, Process(folder))
+    yield job
+    job.launcher.stop(0.1)
 
 
-def test_a_second_start_attaches(job: Job, started: Callable[..., int]) -> None:
-    pid = started()
-    Job(job.files.store, job.id).start_or_attach(lambda _report: {"second": True})
-    assert (job.pid(), job.poll().state) == (pid, "running")
+def ended(job: Job) -> str:
+    state = job.state()
+    return "" if state.name == "running" else f"{state.name} {state.code}"
 
 
-def test_of_many_starts_at_the_same_time_one_does_the_work(job: Job, tmp_path: Path) -> None:
-    def work(_report: Reporter) -> dict[str, Any]:
-        with open(tmp_path / "done", "a") as file:
-            file.write("x")
-        time.sleep(1.5)
-        return {}
-
-    children = []
-    for _number in range(12):
-        pid = os.fork()
-        if pid == 0:
-            run_and_exit(lambda: job.start_or_attach(work) or 0)
-        children.append(pid)
-    assert [os.waitpid(pid, 0)[1] for pid in children] == [0] * 12
-    assert job.wait(10).state == "finished"
-    assert (tmp_path / "done").read_text() == "x"
+@pytest.mark.parametrize(("program", "state"), [("true", "succeeded 0"), ("true\n(exit 7)", "failed 7")])
+def test_the_state_is_the_last_commands(script_job: Job, program: str, state: str, until: Callable[..., Any]) -> None:
+    assert script_job.state().name == "none"
+    script_job.start(program, {}, reference="x")
+    assert until(lambda: ended(script_job)) == state
+    assert script_job.attempt()["reference"] == "x"
 
 
-def test_cancelling_raises_in_the_work_and_leaves_nothing(
-    job: Job,
-    tmp_path: Path,
-    files: Callable[[], list[str]],
-    until: Callable[..., Any],
-    started: Callable[..., int],
-    slow: Work,
+def test_what_a_program_says_is_its_log_and_its_end_is_said_again(
+    script_job: Job, tmp_path: Path, until: Callable[..., Any]
 ) -> None:
-    def work(report: Reporter) -> dict[str, Any]:
-        try:
-            return slow(report)
-        finally:
-            (tmp_path / "cleaned").write_text("yes")
-
-    pid = started(work)
-    # Before that the signal can come before the work has begun.
-    until(lambda: job.poll().progress)
-    status = job.cancel()
-    assert (status.state, status.result["error"]["id"]) == ("cancelled", "model.job_cancelled")
-    assert (tmp_path / "cleaned").read_text() == "yes"
-    assert not os.path.exists(f"/proc/{pid}")
-    assert files() == ["0123456789abcdef.log"]
+    """The journal of a unit has what the script writes."""
+    script_job.start('for number in $(seq 30); do echo "line $number"; done\necho wrong >&2', {})
+    until(lambda: ended(script_job))
+    lines = script_job.read("log").splitlines()
+    assert (lines[0], lines[-1], len(lines)) == ("line 1", "wrong", 31)
+    said = subprocess.run(["/bin/sh", script_job.path("run")], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert said.stdout.splitlines() == lines[-20:]
 
 
-def test_a_job_that_ignores_sigterm_is_killed(
-    job: Job, until: Callable[..., Any], started: Callable[..., int], slow: Work
+def test_what_is_private_is_gone_when_it_has_ended(script_job: Job, tmp_path: Path, until: Callable[..., Any]) -> None:
+    private = Path(script_job.launcher.private)
+    go = tmp_path / "go"
+    script_job.start(f"while [ ! -e '{go}' ]; do sleep 0.01; done; cat '{private}/secret'", {"secret": b"s3cret"})
+    assert (private / "secret").stat().st_mode & 0o777 == 0o600
+    assert private.stat().st_mode & 0o777 == 0o700
+    assert "s3cret" not in script_job.read("run") + script_job.read("attempt.json")
+    go.touch()
+    until(lambda: ended(script_job))
+    assert script_job.read("log") == "s3cret"
+    assert not private.exists()
+
+
+def test_a_job_that_was_killed_is_interrupted_until_it_is_started_again(
+    script_job: Job, until: Callable[..., Any]
 ) -> None:
-    def work(_report: Reporter) -> dict[str, Any]:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        return slow(_report)
-
-    started(work)
-    until(lambda: job.poll().progress)
-    assert job.cancel(0.2).state == "died"
-
-
-def test_the_error_of_a_job_that_can_not_be_killed_has_its_process(
-    job: Job, monkeypatch: pytest.MonkeyPatch, started: Callable[..., int]
-) -> None:
-    """As one whose disk does not answer: the kernel holds all signals back."""
-    pid = started()
-    begun = time.monotonic()
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "kill", lambda *_signal: None)
-        with pytest.raises(StackError, match=f"its process is {pid}") as caught:
-            job.cancel(0.1)
-    assert caught.value.id == "model.job_stuck"
-    assert time.monotonic() - begun < 10
-    assert job.cancel(5).state == "cancelled"
+    script_job.start("sleep 60", {"secret": b"s3cret"})
+    assert script_job.state().name == "running"
+    script_job.launcher.stop(5)
+    assert script_job.state().name == "interrupted"
+    script_job.start("true", {})
+    assert until(lambda: ended(script_job)) == "succeeded 0"
+    assert not os.path.exists(os.path.join(script_job.launcher.private, "secret"))

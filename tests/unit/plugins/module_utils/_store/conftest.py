@@ -5,14 +5,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-from local_store import Place  # noqa: E402
+from tests.unit.plugins.module_utils._store.local_store import Place
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._store import appl
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.contents import surplus
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.layout import Wanted
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.outcome import Outcome
-from local_store import ACCESS, FILE, MADE, Place, sha256
+
+from tests.unit.plugins.module_utils._store.local_store import ACCESS, FILE, MADE, Place, sha256
 
 
 def test_present(place: Place) -> None:

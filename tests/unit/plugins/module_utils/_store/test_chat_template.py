@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from local_store import Place
+from tests.unit.plugins.module_utils._store.local_store import Place
 
 
 def test_chat_template(place: Place) -> None:

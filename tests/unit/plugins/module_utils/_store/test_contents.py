@@ -10,7 +10,8 @@ import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils._store import contents
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.contents import absent
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.layout import Wanted
-from local_store import FILE, Place
+
+from tests.unit.plugins.module_utils._store.local_store import FILE, Place
 
 
 def test_absent(place: Place) -> None:

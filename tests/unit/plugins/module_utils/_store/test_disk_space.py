@@ -9,7 +9,8 @@ import errno
 import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils._files import local
 from ansible_collections.mistralrs.stack.plugins.module_utils._store import disk_space
-from local_store import Place
+
+from tests.unit.plugins.module_utils._store.local_store import Place
 
 
 def test_no_space_is_seen_before_the_first_byte(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

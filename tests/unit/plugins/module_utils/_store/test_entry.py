@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils._store import entry
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.entry import read_ahead, read_entry
-from local_store import Place, sha256
+
+from tests.unit.plugins.module_utils._store.local_store import Place, sha256
 
 
 @pytest.mark.parametrize(("changes", "error"), [(1, ""), (2, "model.store_unusable")])

@@ -7,7 +7,8 @@ from __future__ import annotations
 import os
 
 import pytest
-from local_store import Place
+
+from tests.unit.plugins.module_utils._store.local_store import Place
 
 
 @pytest.mark.parametrize("check", [True, False])

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils._files.lock import FileLock, Locked
-from local_store import Place
+
+from tests.unit.plugins.module_utils._store.local_store import Place
 
 
 def test_what_others_are_writing_is_left_alone(place: Place) -> None:

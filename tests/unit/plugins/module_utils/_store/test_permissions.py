@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from local_store import FILE, MADE, Place
+
+from tests.unit.plugins.module_utils._store.local_store import FILE, MADE, Place
 
 
 @pytest.mark.parametrize("name", [FILE, *sorted(MADE), "tiny-q4_0.config.json", "tiny-q4_0.jinja"])

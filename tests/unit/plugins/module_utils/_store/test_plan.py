@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils._store import entry
-from local_store import Place, sha256
+
+from tests.unit.plugins.module_utils._store.local_store import Place, sha256
 
 
 def test_again_reads_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,8 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._store import entr
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.lock import locked
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.records import read_sidecar
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.verify import verified, verified_all
-from local_store import Place, sha256
+
+from tests.unit.plugins.module_utils._store.local_store import Place, sha256
 
 
 def test_verified(place: Place) -> None:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,10 +15,8 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.mistralrs.stack.plugins.modules import model as subject
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parents[3] / "hub")]
-import certificate as certificates  # noqa: E402
-from model_server import Run, Server, arguments  # noqa: E402
+from tests.fakes.hub import certificate as certificates
+from tests.unit.plugins.modules.model.model_server import Run, Server, arguments
 
 
 @pytest.fixture(scope="session")

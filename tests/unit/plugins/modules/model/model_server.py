@@ -143,7 +143,7 @@ def arguments(store: Path, server: Server | None = None, check: bool = False, **
 
 def start(store: Path, server: Server, **options: Any) -> subprocess.Popen[str]:
     process = subprocess.Popen(
-        [sys.executable, "-c", RUNNER, str(ROOT / "tests" / "conftest.py")],
+        [sys.executable, "-c", RUNNER, str(ROOT / "tests" / "tools" / "checkout.py")],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -10,9 +10,10 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import certificate as certificates
 import pytest
-from model_server import COMPLETE, FILE, PART, Run, Server, files
+
+from tests.fakes.hub import certificate as certificates
+from tests.unit.plugins.modules.model.model_server import COMPLETE, FILE, PART, Run, Server, files
 
 
 @pytest.mark.parametrize("path", ["/good", "/relative", "/get-only", "/chunked", "/until-close"])

@@ -13,21 +13,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.mistralrs.stack.plugins.module_utils._store import work as store_work
 from ansible_collections.mistralrs.stack.plugins.modules import model as subject
-from model_server import COMPLETE, FILE, Run, Server, files, result, start
+
+from tests.unit.plugins.modules.model.model_server import COMPLETE, FILE, Run, Server, files, result, start
 
 
 def test_what_takes_long_to_read_is_a_job(run: Run, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files that were put there by hand, and whatever is verified."""
     jobs: list[str] = []
-    begin = subject.Job.start_or_attach
+    begin = subject.FunctionJob.start_or_attach
 
     def start_or_attach(job: Any, work: Any) -> None:
         jobs.append(job.id)
         begin(job, work)
 
-    monkeypatch.setattr(subject.Job, "start_or_attach", start_or_attach)
-    monkeypatch.setattr(subject, "_LONG", 100)
+    monkeypatch.setattr(subject.FunctionJob, "start_or_attach", start_or_attach)
+    monkeypatch.setattr(store_work, "LONG_BYTES", 100)
     run("/good")
     (store / "other.gguf").write_bytes((store / FILE).read_bytes())
     jobs.clear()

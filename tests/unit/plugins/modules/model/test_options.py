@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.mistralrs.stack.plugins.modules import model as subject
-from model_server import FILE, Run, Server
+
+from tests.unit.plugins.modules.model.model_server import FILE, Run, Server
 
 
 def test_no_credentials_are_sent_and_queries_stay_secret(run: Run, server: Server, store: Path) -> None:

@@ -9,11 +9,15 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils._files import local
+from ansible_collections.mistralrs.stack.plugins.module_utils._jobs import worker
+from ansible_collections.mistralrs.stack.plugins.module_utils._jobs.launch import Launcher, Process
 from ansible_collections.mistralrs.stack.plugins.modules import model as subject
-from model_server import FILE, Run, Server, files
+
+from tests.unit.plugins.modules.model.model_server import FILE, Run, Server, files
 
 
 def test_states(run: Run, store: Path) -> None:
@@ -89,9 +93,30 @@ def test_states_of_what_auto_chose(run: Run, store: Path) -> None:
     assert not run(state="absent", quantization="auto")["changed"]
 
 
+class Forked(Process):
+    """Does the work in a copy of this process, and so with what the test has patched."""
+
+    def start(self, _script: str, folder: str) -> None:
+        child = os.fork()
+        if child == 0:
+            try:
+                os.dup2(os.open(os.path.join(folder, "log"), os.O_WRONLY | os.O_CREAT, 0o600), 2)
+                os._exit(worker.main(self.private, folder))
+            finally:
+                os._exit(70)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        Path(folder, "status").write_text(str(status))
+
+
+def forked(_name: str, _description: str, folder: str, _run: Any) -> Launcher:
+    return Forked(folder)
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 @pytest.mark.parametrize("digest", ["", "sha256:00"])
 def test_what_should_be_sealed(digest: str, run: Run, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever asked for it is told each time where it can't be had."""
+    monkeypatch.setattr(subject, "launcher_for", forked)
     monkeypatch.setattr(local, "seal", lambda _path: digest)
     warned: list[str] = []
     monkeypatch.setattr(subject.AnsibleModule, "warn", lambda _module, text: warned.append(text))

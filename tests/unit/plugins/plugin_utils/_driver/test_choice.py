@@ -24,7 +24,7 @@ from ansible_collections.mistralrs.stack.plugins.plugin_utils._driver.distributi
     GENERATION_BRANCHES,
 )
 
-REPOSITORIES = Path(__file__).resolve().parents[5] / "tests" / "nvidia" / "recordings" / "repositories"
+REPOSITORIES = Path(__file__).resolve().parents[5] / "tests" / "recordings" / "repositories"
 FACTS = {
     "Debian-12": ("Debian", "12.15", "12"),
     "Debian-13": ("Debian", "13.8", "13"),

@@ -46,12 +46,32 @@ def test_random_keys_of_every_kind_pass() -> None:
 
 @pytest.mark.parametrize(
     ("key", "words"),
-    [("short", "fewer than 20"), ("ä" * 30, "HTTP header"), ("with a space in it, long", "HTTP header")],
+    [
+        ("short", "fewer than 20"),
+        (GOOD[:19], "fewer than 20"),
+        ("", "fewer than 20"),
+        (None, "fewer than 20"),
+        ("ä" * 30, "HTTP header"),
+        ("with a space in it, long", "HTTP header"),
+    ],
 )
-def test_a_key_that_does_not_fit(key: str, words: str) -> None:
+def test_a_key_that_does_not_fit(key: str | None, words: str) -> None:
     (error,) = keys.problems([{"name": "a", "key": key}], {}, MODELS, "/c")
     assert words in str(error)
-    assert key not in str(error)
+    assert not key or key not in str(error)
+
+
+@pytest.mark.parametrize("key", [f"{GOOD}\n", 836102749516628309471502846391])
+def test_a_key_as_vaults_and_yaml_have_it(key: Any) -> None:
+    entry = {"name": "a", "key": key}
+    assert problems(entry) == []
+    expected = hmac.new(b"secret", str(key).strip().encode(), "sha256").hexdigest()
+    assert keys.plan_keys([entry], {}, {}, "secret", MODELS)[0]["hmac"] == expected
+
+
+def test_in_check_mode_a_key_that_is_yet_to_be_made_is_nobodys() -> None:
+    found = keys.plan_keys([{"name": "a"}], {}, {}, "", MODELS)[0]["sha256"]
+    assert found == hashlib.sha256(b"not made yet: a").hexdigest()
 
 
 def test_a_key_in_a_file_is_looked_at_too() -> None:

@@ -412,3 +412,112 @@ describe('what is no JSON object', function()
     assert.equal('\n ' .. chat() .. '\n', (prepared('\n ' .. chat() .. '\n')))
   end)
 end)
+
+describe('random bodies', function()
+  local FIELDS = {'model', 'messages', 'prompt', 'stream', 'temperature', 'top_p', 'top_k', 'n', 'max_tokens', 'max_completion_tokens', 'stop', 'logprobs',
+    'top_logprobs', 'tools', 'tool_choice', 'response_format', 'seed', 'user', 'files', 'adapter', 'unknown', 'another', 'reasoning_effort', 'input'}
+  local VALUES = {'null', 'true', 'false', '1', '0', '-1', '0.5', '1e400', '"a"', '"default"', '"minimal"', '"auto"', '"required"', '[]', '{}', '["a"]', '[ "b" ]',
+    '[{"role":"user","content":"Hi"}]', '[{"role":"developer","content":[{"type":"text","text":"a"},{"type":"text","text":"b\\""}]}]',
+    '[{"role":"user","content":[]},{"role":"assistant","content":null,"refusal":"x"}]', '{"type":"json_object"}', '{"type":"json_schema","json_schema":{"schema":{}}}',
+    '[{"type":"function","function":{"name":"f"}}]', '{"type":"function","function":{"name":"f"}}', '[{"role":"user","content":[{"type":"image_url","image_url":"data:,x"}]}]'}
+  local BLANKS = {'', '', ' ', '\n', '\t '}
+
+  local function blank() return BLANKS[math.random(#BLANKS)] end
+
+  it('are taken or refused, never broken', function()
+    math.randomseed(18)
+    local taken = 0
+    for _ = 1, 20000 do
+      local names, parts, values = {}, {}, {}
+      for k = 1, math.random(0, 6) do
+        local name = k == 1 and FIELDS[math.random(3)] or FIELDS[math.random(#FIELDS)]
+        if k == 2 then name = 'messages' end
+        if not values[name] then
+          values[name] = name == 'messages' and VALUES[math.random(18, 20)] or VALUES[math.random(#VALUES)]
+          names[#names + 1] = name
+          parts[#parts + 1] = blank() .. '"' .. name .. '"' .. blank() .. ':' .. blank() .. values[name] .. blank()
+        end
+      end
+      local text = blank() .. '{' .. (#parts == 0 and blank() or table.concat(parts, ',')) .. '}' .. blank()
+      for _, rules in ipairs {RULES, ROLE, OLD} do
+        local kind = ({CHAT, 'completions', 'responses', 'messages', 'embeddings'})[math.random(5)]
+        local out, request = body.prepare(rules, kind, text)
+        if out then
+          taken = taken + 1
+          assert.is_true(json.check(out), text .. ' -> ' .. out)
+          local fields = assert(json.object(out))
+          local gone = {}
+          for _, name in ipairs(request.ignored or {}) do gone[name] = true end
+          for _, name in ipairs(names) do
+            local field = fields.at[name]
+            if gone[name] then assert.is_nil(field) end
+            -- What nobody looks into is what it was.
+            if name == 'seed' or name == 'user' then
+              if field then assert.equal(values[name], out:sub(field.from, field.to)) end
+            end
+          end
+          for _, name in ipairs {'files', 'adapter', 'unknown', 'another', 'max_completion_tokens'} do assert.is_nil(fields.at[name]) end
+        else
+          assert.is_true(request.status >= 400 and request.status < 500)
+        end
+      end
+    end
+    assert.is_true(taken > 2000)
+  end)
+end)
+
+describe('a body made to block a worker', function()
+  local function milliseconds(text, kind)
+    collectgarbage()
+    local start = os.clock()
+    body.prepare(RULES, kind or CHAT, text)
+    return (os.clock() - start) * 1000
+  end
+
+  -- Many texts that LuaJIT's older hashes take for one another; they are never strings of their own here either.
+  local function many(count, before, after)
+    local pieces = {}
+    before, after = before .. ('x'):rep(100), ('y'):rep(92) .. after
+    for k = 1, count do
+      pieces[#pieces + 1] = (k > 1 and ',' or '') .. before
+      pieces[#pieces + 1] = ('%08d'):format(k)
+      pieces[#pieces + 1] = after
+    end
+    return table.concat(pieces)
+  end
+
+  for what, made in pairs {
+    ['parts'] = {'{"messages":[{"role":"user","content":[', 9999, '{"type":"text","text":"', '"}', ']}]}'},
+    ['more parts than may be'] = {'{"messages":[{"role":"user","content":[', 60000, '{"type":"text","text":"', '"}', ']}]}'},
+    ['names in a message'] = {'{"messages":[{"role":"user","content":"a",', 60000, '"', '":1', '}]}'},
+    ['names'] = {'{"messages":[{"role":"user","content":"a"}],', 60000, '"', '":1', '}'},
+    ['messages'] = {'{"messages":[', 9999, '{"role":"user","content":"', '"}', ']}'},
+    ['more messages than may be'] = {'{"messages":[', 60000, '{"role":"user","content":"', '"}', ']}'},
+    ['stop words'] = {'{"messages":[{"role":"user","content":"a"}],"stop":[', 60000, '"', '"', ']}'},
+    ['tools'] = {'{"messages":[{"role":"user","content":"a"}],"tools":[', 60000, '"', '"', ']}'},
+  } do
+    it('with colliding ' .. what .. ' takes no longer than others', function()
+      local text = made[1] .. many(made[2], made[3], made[4]) .. made[5]
+      local took = milliseconds(text)
+      assert.is_true(took < 200, took .. ' ms')
+    end)
+  end
+
+  it('of lists or an image takes no longer than others', function()
+    local took = milliseconds('{"messages":[' .. ('[],'):rep(49e6 / 3) .. '[]]}')
+    assert.is_true(took < 200, took .. ' ms')
+    took = milliseconds('{"model":"pictures","messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:image/png;base64,'
+      .. ('iVBORw0KGgoA'):rep(45e6 / 12) .. '"}}]}]}')
+    assert.is_true(took < 400, took .. ' ms')
+  end)
+
+  it('is checked fast where it is like most', function()
+    local text = chat(',"temperature":0.7,"stream":true,"max_tokens":100', '[{"role":"system","content":"' .. ('You are a helpful assistant. '):rep(8)
+      .. '"},{"role":"user","content":"' .. ('hello there '):rep(15) .. '"}]')
+    for _ = 1, 2000 do body.prepare(ROLE, CHAT, text) end
+    local start = os.clock()
+    for _ = 1, 20000 do body.prepare(ROLE, CHAT, text) end
+    local each = (os.clock() - start) / 20000 * 1e6
+    assert.is_true(each < 100, 'each took ' .. each .. ' us')
+  end)
+end)

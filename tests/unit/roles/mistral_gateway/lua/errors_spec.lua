@@ -13,6 +13,12 @@ describe('errors', function()
     assert.equal('{"error":"Too \\"many\\"."}\n', errors.body('ollama', problem))
   end)
 
+  it('are UTF-8 whatever they quote', function()
+    for text, said in pairs {['a\255b'] = 'a?b', ['ä\195'] = '???', ['€😀ä'] = '€😀ä', ['\192\128'] = '??', ['\245\128\128\128'] = '????'} do
+      assert.equal('{"error":"' .. said .. '"}\n', errors.body('ollama', errors.problem(400, text)))
+    end
+  end)
+
   it('have a type and a sentence for every status', function()
     local types = {[400] = 'invalid_request_error', [401] = 'authentication_error', [403] = 'permission_error', [404] = 'not_found_error',
       [413] = 'request_too_large', [429] = 'rate_limit_error', [500] = 'api_error', [501] = 'invalid_request_error', [502] = 'overloaded_error',

@@ -13,7 +13,7 @@ describe('keys', function()
     version = 1, line = '0.9', default_model = 'm', paths = {}, models = { { id = 'm', upstreams = { '127.0.0.1:1' } } },
     digest_secret = 'salt',
     keys = {
-      { name = 'alice', sha256 = hex(ffi.sha256 'sk-alice') },
+      { name = 'alice', sha256 = hex(ffi.sha256 'sk-alice'), sha256_before = hex(ffi.sha256 'sk-before') },
       { name = 'bob', hmac = hex(ffi.hmac_sha256('salt', 'chosen')), addresses = { '10.0.0.0/8' } },
       { name = 'old', sha256 = hex(ffi.sha256 'sk-old'), expires = 999 },
       { name = 'cert', concurrent = 1 },
@@ -30,6 +30,7 @@ describe('keys', function()
     assert.equal('alice', name_of 'Bearer sk-alice')
     assert.equal('alice', name_of 'bearer   sk-alice')
     assert.equal('alice', name_of(nil, 'sk-alice'))
+    assert.equal('alice', name_of 'Bearer sk-before')
     assert.equal('alice', name_of('Bearer sk-alice', ''))
     -- any:sk-alice, and sk-alice: without a password
     assert.equal('alice', name_of 'Basic YW55OnNrLWFsaWNl')

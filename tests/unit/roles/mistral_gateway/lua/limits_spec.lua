@@ -9,7 +9,7 @@ describe('limits', function()
   before_each(function()
     clock = { now = NOW }
     dict = shared_dict.new(clock)
-    limits.start(dict, 100)
+    limits.start(dict, dict, 100)
   end)
 
   it('lets a key without limits in, and counts nothing for it', function()
@@ -63,9 +63,9 @@ describe('limits', function()
 
   it('gives back what a dead process had, and leaves the others theirs', function()
     local key = { name = 'a', concurrent = 2 }
-    limits.start(dict, 4194303)
+    limits.start(dict, dict, 4194303)
     limits.enter(key, NOW)
-    limits.start(dict, 1)
+    limits.start(dict, dict, 1)
     limits.enter(key, NOW)
     assert.is_nil(limits.enter(key, NOW))
     assert.equal(1, limits.sweep())
@@ -82,7 +82,7 @@ describe('limits', function()
     assert.equal(2, #lines)
 
     local later = { now = NOW + 10 }
-    limits.start(shared_dict.new(later), 200)
+    limits.start(shared_dict.new(later), nil, 200)
     for _, line in ipairs(lines) do limits.restore(line, 10) end
     key = { name = 'a', requests_per_minute = 2, tokens_per_day = 40 }
     assert.same({ nil, 'tokens_per_day' }, { limits.enter(key, NOW + 10), (select(2, limits.enter(key, NOW + 10))) })
