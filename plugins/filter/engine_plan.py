@@ -147,6 +147,9 @@ _value:
       description: What the gateway does.
       type: dict
       contains:
+        version:
+          description: The engine's version, from which the gateway knows what it must do for it.
+          type: str
         defaults:
           description: Values of C(temperature), C(top_p) and C(max_tokens) for requests that don't have them.
           type: dict

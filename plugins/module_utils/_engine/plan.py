@@ -291,6 +291,7 @@ def engine_plan(
         "chat": default["chat"] is True,
         "settings": {section: keys for section, keys in settings.items() if keys},
         "gateway": {
+            "version": version,
             "defaults": {
                 key: settings["inference"][key]
                 for key in ("temperature", "top_p", "max_tokens")

@@ -88,11 +88,6 @@ def _api_problems(apis: Any, version: str, errors: list[StackError]) -> None:
             errors.append(StackError(API_MISSING, value=name, version=version, since=since))
 
 
-def line_of(version: str) -> str:
-    """The line that a version of the engine belongs to: C(0.8) for 0.8.1."""
-    return ".".join(str(number) for number in (parse(version) or ())[:2])
-
-
 def apis_of(chosen: Sequence[str], version: str) -> list[str]:
     """What is offered: what was chosen, else the usual ones that this version of the engine has."""
     return list(chosen) or [name for name in USUAL if not version or APIS[name] <= (parse(version) or ())]
@@ -108,7 +103,7 @@ def gateway_plan(given: Mapping[str, Any]) -> dict[str, Any]:
         "version": VERSION,
         "server_names": given.get("names"),
         "context_length": engine.get("context_length"),
-        "line": line_of(version) or None,
+        "line": version or None,
         "models": [_model(model, upstreams, engine) for model in engine["models"]],
         "default_model": engine["default_model"],
         "keys": keys.plan_keys(

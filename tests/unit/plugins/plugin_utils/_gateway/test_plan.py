@@ -45,7 +45,7 @@ def errors(**changed: Any) -> list[str]:
 def test_a_plan() -> None:
     found = planned()
     assert found["version"] == 1
-    assert found["line"] == "0.8"
+    assert found["line"] == "0.8.1"
     assert found["models"] == [
         {"id": "tiny-q4", "names": ["tiny:1b"], "upstreams": ["127.0.0.1:11434"], "context_length": 8192},
         {"id": "other-q8", "upstreams": ["192.0.2.7:1"], "context_length": 8192},
