@@ -137,7 +137,7 @@ def refusal(run: Command, program: str, folder: str) -> str:
     lines = [line for line in (stderr or stdout).splitlines() if line.strip()]
     serious = [line for line in lines if "[emerg]" in line or "[crit]" in line or "[alert]" in line] or lines
     line = serious[0] if serious else f"it exits with {rc} and no word"
-    return re.sub(r"^(nginx: |[\d/]+ [\d:]+ )?\[\w+\] (\d+#\d+: )?", "", line).rstrip(".")
+    return without_prefix(line)
 
 
 def trial_problem(run: Command, program: str, folder: str, name: str) -> str:
@@ -151,6 +151,17 @@ def trial_problem(run: Command, program: str, folder: str, name: str) -> str:
     if rc == 0:
         run([*command, "-s", "stop"])
         return ""
-    lines = [line for line in (stderr or stdout).splitlines() if "error" in line or "emerg" in line]
-    line = lines[0] if lines else f"it exits with {rc} and no word"
+    lines = [line.strip() for line in (stderr or stdout).splitlines() if line.strip()]
+    place = next((number for number, line in enumerate(lines) if "error" in line or "emerg" in line), None)
+    if place is None:
+        return f"it exits with {rc} and no word"
+    said = lines[place]
+    # Where a module of Lua cannot be read, the next line says which line of it, and why.
+    if said.endswith(":") and place + 1 < len(lines):
+        said = f"{said} {lines[place + 1]}"
+    return without_prefix(said)
+
+
+def without_prefix(line: str) -> str:
+    """A line of Nginx's log without its time, its level and who wrote it."""
     return re.sub(r"^(nginx: |[\d/]+ [\d:]+ )?\[\w+\] (\d+#\d+: )?", "", line).rstrip(".")

@@ -156,10 +156,6 @@ class Gateway:
         """The stand-ins come first on the path."""
         return {**os.environ, "PATH": f"{self.folder}/bin:{os.environ['PATH']}"}
 
-    def ask(self, **body: Any) -> httpx.Response:
-        """Ask for a completion with the key."""
-        return self.client().post("/v1/completions", json={"prompt": "x", **body})
-
     def client(self, key: str | None = None) -> httpx.Client:
         headers = {"Authorization": f"Bearer {self.key if key is None else key}"} if key != "" else {}
         url = f"https://localhost:{self.port}"

@@ -16,8 +16,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.component.gateway.software import find_or_skip
 from tests.component.real_servers.gateway import Gateway
-from tests.component.real_servers.packages import needed
 from tests.fakes.engine import stand_in_engine
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -35,7 +35,7 @@ def engine() -> Iterator[int]:
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory, engine: int) -> Iterator[Gateway]:
-    needed("nginx", "nginx")
+    find_or_skip()
     found = Gateway(tmp_path_factory.mktemp("gateway"), engine)
     found.apply()
     assert found.calls() == ["start nginx"]
@@ -45,7 +45,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory, engine: int) -> Iterator[G
 
 def error_of(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
     assert answer.status_code == status, answer.text
-    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.headers["Content-Type"].partition(";")[0] == "application/json"
     error: dict[str, Any] = answer.json()["error"]
     assert error["code"] == code
     return error
@@ -54,10 +54,16 @@ def error_of(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
 # --- What a key holder may ask of the engine.
 
 
+def chat(gateway: Gateway, **body: Any) -> httpx.Response:
+    with gateway.client() as client:
+        return client.post("/v1/chat/completions", json={"messages": [{"role": "user", "content": "x"}], **body})
+
+
 def echo(gateway: Gateway, **body: Any) -> dict[str, Any]:
-    answer = gateway.ask(**body)
+    """What of a chat's body reaches the engine."""
+    answer = chat(gateway, **body)
     assert answer.status_code == 200, answer.text
-    arrived: dict[str, Any] = json.loads(answer.json()["choices"][0]["text"])["body"]
+    arrived: dict[str, Any] = json.loads(answer.json()["choices"][0]["message"]["content"])["body"]
     return arrived
 
 
@@ -74,7 +80,7 @@ def echo(gateway: Gateway, **body: Any) -> dict[str, Any]:
         ("session_id", "another client's"),
         ("files", [{"name": "a.csv"}]),
         ("max_tool_rounds", 5),
-        ("shell_skill_references", []),
+        ("shell_skill_references", ["skill"]),
     ],
 )
 def test_what_makes_the_engine_act_is_refused(gateway: Gateway, path: str, name: str, value: object) -> None:
@@ -100,7 +106,7 @@ def test_what_makes_the_engine_act_is_refused(gateway: Gateway, path: str, name:
     ],
 )
 def test_tools_that_the_client_does_not_run_are_refused(gateway: Gateway, tools: object) -> None:
-    assert error_of(gateway.ask(tools=tools), 400, "tool_not_allowed")["param"] == "tools"
+    assert error_of(chat(gateway, tools=tools), 400, "tool_not_allowed")["param"] == "tools"
 
 
 @pytest.mark.parametrize(
@@ -109,8 +115,7 @@ def test_tools_that_the_client_does_not_run_are_refused(gateway: Gateway, tools:
 )
 def test_the_engines_files_are_out_of_reach(gateway: Gateway, part: dict[str, Any]) -> None:
     messages = [{"role": "user", "content": [{"type": "text", "text": "x"}, part]}]
-    with gateway.client() as client:
-        error_of(client.post("/v1/chat/completions", json={"messages": messages}), 400, "file_not_allowed")
+    error_of(chat(gateway, messages=messages), 400, "file_not_allowed")
 
 
 def test_what_asks_for_nothing_is_let_through_and_left_out(gateway: Gateway) -> None:
@@ -121,10 +126,11 @@ def test_what_asks_for_nothing_is_let_through_and_left_out(gateway: Gateway) -> 
         seed=3,
         web_search_options=None,
         enable_shell=False,
+        shell_skill_references=[],
         unknown=1,
         **{"__proto__": {"files": 1}},
     )
-    assert set(arrived) == {"prompt", "model", "temperature", "top_p", "max_tokens", "tools", "seed"}
+    assert set(arrived) == {"messages", "model", "temperature", "top_p", "max_tokens", "tools", "seed"}
     assert arrived["tools"] == tools
 
 
@@ -139,7 +145,7 @@ STRANGERS = [
     ("POST", "/v1/chat/completions", "", "401"),
     ("POST", "/v1/completions", "Authorization: Bearer wrong\r\n", "401"),
     ("POST", "/v1/completions", "Expect: 100-continue\r\n", "401"),
-    ("GET", "/v1/models", "", "413"),
+    ("GET", "/v1/models", "", "401"),
     ("POST", "/nothing", "", "404"),
     ("POST", "/health", "", "413"),
     ("GET", "/health", "", "413"),
@@ -203,7 +209,7 @@ def test_a_part_of_http_that_nginx_does_not_know(gateway: Gateway) -> None:
         head, _, body = connection.recv(8192).partition(b"\r\n\r\n")
         body = body or connection.recv(8192)
     assert head.split()[1] == b"501"
-    assert json.loads(body)["error"]["code"] == "bad_request"
+    assert json.loads(body)["error"]["code"] == "not_implemented"
 
 
 def test_the_errors_of_nginx_itself(gateway: Gateway) -> None:
@@ -247,6 +253,7 @@ def load(gateway: Gateway, *changed: dict[str, Any], check: bool = False) -> dic
     arguments = {
         "root": str(gateway.etc),
         "files": [*files, *changed],
+        "trial": "mistral/trial.conf",
         "service": "nginx",
         "loaded_file": "mistral/loaded.conf",
         "loaded_url": f"http://127.0.0.1:{gateway.status_port}/loaded",
@@ -278,7 +285,8 @@ def test_a_run_that_was_killed_before_the_reload_is_made_up_for(gateway: Gateway
     (gateway.folder / "kill-at-reload").touch()
     assert gateway.run().returncode != 0
     # The hole: the file says that there is no such key, and Nginx takes it.
-    assert "other" not in (gateway.etc / "mistral" / "keys.js").read_text()
+    names = [entry["name"] for entry in json.loads((gateway.etc / "mistral" / "plan.json").read_text())["keys"]]
+    assert names == ["default"]
     assert status(gateway, revoked) == 200
     gateway.calls()
     said = gateway.apply()
@@ -291,7 +299,8 @@ def test_a_run_that_was_killed_before_the_reload_is_made_up_for(gateway: Gateway
 
 
 @pytest.mark.parametrize(
-    "path", ["mistral/keys.js", "mistral/plan.js", "conf.d/mistral.conf", "mistral/tls/self-signed.pem"]
+    "path",
+    ["mistral/plan.json", "mistral/lua/gateway/keys.lua", "conf.d/mistral.conf", "mistral/tls/self-signed.pem"],
 )
 def test_a_file_that_was_written_again_by_hand_is_loaded(settled: Gateway, path: str) -> None:
     # Who knows what Nginx has read in the meantime: only that it was not this.
@@ -391,6 +400,41 @@ def test_what_only_the_running_nginx_refuses(settled: Gateway) -> None:
     load(settled, {**zone, "state": "absent"})
 
 
+@pytest.mark.parametrize(
+    ("path", "content", "said"),
+    [
+        ("mistral/lua/gateway/keys.lua", "local M = {}\nlocal function (\n", "keys.lua:2:"),
+        ("mistral/lua/gateway/keys.lua", "error 'broken'\n", "keys.lua:1: broken"),
+        ("mistral/plan.json", '{"version": 1, "paths": [], "default_model": "x", "new": 1}', "unknown field: new"),
+        ("mistral/plan.json", '{"version": 1', "mistral/plan.json: "),
+    ],
+)
+def test_a_program_or_a_plan_that_cannot_be_loaded_is_refused(
+    settled: Gateway, path: str, content: str, said: str
+) -> None:
+    file = settled.etc / path
+    before, workers = file.read_bytes(), settled.workers()
+    # nginx -t looks at neither.
+    found = load(settled, {"path": path, "content": content, "mode": f"{file.stat().st_mode & 0o777:04o}"})
+    assert found["error_id"] == "gateway.configuration_rejected"
+    assert said in found["msg"]
+    assert file.read_bytes() == before
+    assert settled.calls() == []
+    assert settled.workers() == workers
+    assert status(settled, settled.key) == 200
+
+
+def test_a_host_with_the_gateway_before_lua_is_moved(gateway: Gateway) -> None:
+    """Its programs go, and nothing of Nginx's configuration names them any more."""
+    former = [gateway.etc / "mistral" / name for name in ("gateway.js", "plan.js", "keys.js", "queue.lua")]
+    for file in former:
+        file.write_text("// of an earlier version\n")
+    gateway.apply()
+    assert [file.name for file in former if file.exists()] == []
+    assert status(gateway, gateway.key) == 200
+    assert "changed=0" in gateway.apply()
+
+
 # --- What the role owns is looked at whole.
 
 
@@ -426,7 +470,7 @@ def test_the_certificate_and_its_key_are_looked_at_together(gateway: Gateway, tm
     assert "certificate_invalid" in problem(pem[:200], key)
 
 
-@pytest.mark.parametrize("name", ["nginx.conf", "mistral/gateway.js"])
+@pytest.mark.parametrize("name", ["nginx.conf", "mistral/lua/gateway/gateway.lua"])
 def test_what_nginx_could_not_be_started_with_is_found(settled: Gateway, name: str) -> None:
     file = settled.etc / name
     content = file.read_text()
@@ -445,7 +489,7 @@ def test_what_nginx_could_not_be_started_with_is_found(settled: Gateway, name: s
     load(settled)
 
 
-@pytest.mark.parametrize("path", ["mistral/keys.js", "mistral/tls/self-signed.key"])
+@pytest.mark.parametrize("path", ["mistral/plan.json", "mistral/tls/self-signed.key"])
 def test_a_secret_of_another_user_is_taken_back(settled: Gateway, path: str) -> None:
 
     if os.geteuid() != 0:

@@ -83,6 +83,11 @@ if grep -q wrong "$folder/a.conf"; then
     echo "nginx: [error] init_by_lua error: $folder/a.lua:3: unexpected symbol near 'wrong'" >&2
     exit 1
 fi
+if grep -q unreadable "$folder/a.conf"; then
+    echo "nginx: [error] init_by_lua error: error loading module 'b' from file '$folder/b.lua':" >&2
+    printf "\\t%s/b.lua:2: '=' expected near 'x'\\nstack traceback:\\n" "$folder" >&2
+    exit 1
+fi
 echo started >>{log}
 """
 
@@ -103,4 +108,6 @@ def test_a_program_that_cannot_be_loaded_never_gets_to_its_place(tmp_path: Path,
     result = run(files=[{**good, "content": "wrong"}], **with_trial)
     assert result["error_id"] == "gateway.configuration_rejected"
     assert f"init_by_lua error: {root}/a.lua:3: unexpected symbol near 'wrong'." in result["msg"]
+    result = run(files=[{**good, "content": "unreadable"}], **with_trial)
+    assert f"from file '{root}/b.lua': {root}/b.lua:2: '=' expected near 'x'." in result["msg"]
     assert (root / "a.conf").read_text() == "good"
