@@ -31,6 +31,11 @@ FAULTS = (
         "Give the paths on the controller, or leave both empty for a self-signed certificate.",
     ),
     Fault(
+        "gateway.file_missing",
+        "'{variable}' is '{path}', and there is no such file on the controller.",
+        "Give the path of the file, or leave it out.",
+    ),
+    Fault(
         "gateway.port_in_use",
         "Port {port} of {host} is in use by {others}.",
         "Stop that program, or choose another '{variable}'.",

@@ -45,7 +45,7 @@ ADDRESS = Fault(
 )
 NOT_HERE = Fault(
     "gateway.address_not_here",
-    "'mistral_gateway_listen_address' is {value}, which is not an address of this host: it has {found}.",
+    "'{name}' is {value}, which is not an address of this host: it has {found}.",
     "Give one of these, or '*' for all; for an address that comes and goes set the kernel's {setting} to 1.",
 )
 SERVER_NAME = Fault(
@@ -60,8 +60,15 @@ NO_NAMES = Fault(
 )
 UPSTREAM = Fault(
     "gateway.upstream_invalid",
-    "'mistral_gateway_upstreams' holds {value!r}, which is not ADDRESS:PORT.",
-    "Give an IP address or a DNS name and a port, 192.0.2.7:11434 or [2001:db8::7]:11434 for example.",
+    "The engine {value!r} ('mistral_gateway_upstreams', else from the hosts of the group gpu_hosts) is not "
+    "IP_ADDRESS:PORT.",
+    "Give an IP address, since names are not looked up, and a port, 192.0.2.7:11434 or [2001:db8::7]:11434 for example.",
+)
+OLLAMA_LISTEN = Fault(
+    "gateway.ollama_listen_invalid",
+    "'mistral_gateway_ollama_listen' holds {value!r}, which is not ADDRESS:PORT, or holds it twice.",
+    "Give an IP address of the host, or * for all of them, and a port, 192.0.2.5:11434 or [2001:db8::5]:11434 for "
+    "example.",
 )
 LIST = Fault(
     "gateway.list_invalid",
@@ -76,7 +83,7 @@ MEMORY = Fault(
 PATH = Fault(
     "gateway.path_invalid",
     "'{name}' is {value!r}, which is not a path.",
-    "Give the path of a folder on the controller.",
+    "Give a path on the controller.",
 )
 
 
@@ -127,11 +134,16 @@ def settings(given: Mapping[str, Any]) -> dict[str, Any]:
     _memory(given.get("memory_limit"), errors)
     for name in ("credentials_path", "certificate", "private_key"):
         _path(name, given.get(name), name != "credentials_path", errors)
-    addresses = _listen(given, errors)
+    _path("client_ca", given.get("client_ca", ""), True, errors)
+    _path("jwt.jwks", given.get("jwks", ""), True, errors)
+    addresses = _listen("listen_address", given.get("listen_address"), given, errors)
     result["listen"] = addresses
     result["names"] = _names(given.get("server_names"), errors)
     result["nginx_names"] = [_nginx_name(name) for name in result["names"]]
     result["upstreams"] = _upstreams(given.get("upstreams"), errors)
+    result["ollama"] = ollama = _ollama(given, result, errors)
+    result["ollama_listen"] = [f"{entry['address']}:{entry['port']}" for entry in ollama]
+    result["ollama_ports"] = sorted({entry["port"] for entry in ollama})
     tls.check(given, errors)
     if given.get("acme"):
         acme.check(given, result["names"], errors)
@@ -141,7 +153,7 @@ def settings(given: Mapping[str, Any]) -> dict[str, Any]:
     result["tls_lines"] = tls.tls_lines(given)
     result["only_dns_names"] = tls.only_dns_names(result["names"])
     # Not the port for ACME: an authority asks from where it likes.
-    result["firewall"] = firewall.table({**given, **result}, [port], errors)
+    result["firewall"] = firewall.table({**given, **result}, [port, *result["ollama_ports"]], errors)
     firewall.networks("fail2ban_ignored_networks", given.get("fail2ban_ignored_networks") or [], errors)
     result["errors"] = [str(error) for error in errors]
     return result
@@ -184,9 +196,8 @@ def _path(name: str, value: Any, may_be_empty: bool, errors: list[StackError]) -
         errors.append(StackError(PATH, name=f"mistral_gateway_{name}", value=value))
 
 
-def _listen(given: Mapping[str, Any], errors: list[StackError]) -> list[str]:
+def _listen(name: str, value: Any, given: Mapping[str, Any], errors: list[StackError]) -> list[str]:
     """What follows C(listen), without the port."""
-    value = given.get("listen_address")
     here = [str(address) for address in given.get("addresses") or []]
     if value == "*":
         return ["*"] + (["[::]"] if any(":" in address for address in here if address != "::1") else [])
@@ -198,7 +209,7 @@ def _listen(given: Mapping[str, Any], errors: list[StackError]) -> list[str]:
         address = None
     # A link-local address is none without its interface, which Nginx does not take.
     if address is None or address.is_multicast or (address.version == 6 and address.is_link_local):
-        errors.append(StackError(ADDRESS, name="mistral_gateway_listen_address", value=value))
+        errors.append(StackError(ADDRESS, name=f"mistral_gateway_{name}", value=value))
         return []
     if address.is_unspecified or address.is_loopback:
         is_here = address.version == 4 or any(":" in entry for entry in here)
@@ -206,8 +217,39 @@ def _listen(given: Mapping[str, Any], errors: list[StackError]) -> list[str]:
         is_here = str(address) in here or bool(given.get("any_address"))
     if not is_here:
         setting = f"net.ipv{address.version}.ip_nonlocal_bind"
-        errors.append(StackError(NOT_HERE, value=address, found=", ".join(here) or "none", setting=setting))
+        errors.append(
+            StackError(
+                NOT_HERE,
+                name=f"mistral_gateway_{name}",
+                value=address,
+                found=", ".join(here) or "none",
+                setting=setting,
+            )
+        )
     return [_bracketed(str(address))]
+
+
+def _ollama(given: Mapping[str, Any], ports: Mapping[str, Any], errors: list[StackError]) -> list[dict[str, Any]]:
+    """Where Ollama's clients are served: C(address) as after C(listen), C(port)."""
+    found: list[dict[str, Any]] = []
+    for text in _texts("ollama_listen", given.get("ollama_listen", []), errors):
+        host, _colon, digits = text.rpartition(":")
+        # An address of IPv6 needs brackets here, or its end would be taken for the port.
+        is_whole = (
+            re.fullmatch("[1-9][0-9]{0,4}", digits) and int(digits) <= 65_535 and (":" not in host or "[" in host)
+        )
+        wrong: list[StackError] = []
+        addresses = _listen("ollama_listen", host, given, wrong) if is_whole else []
+        entries = [{"address": address, "port": int(digits)} for address in addresses]
+        if any(error.id == ADDRESS.id for error in wrong) or not is_whole or any(entry in found for entry in entries):
+            errors.append(StackError(OLLAMA_LISTEN, value=text))
+            continue
+        errors += wrong
+        for name in ["https_port", "status_port"] + (["http_port"] if given.get("acme") else []):
+            if ports[name] == int(digits):
+                errors.append(StackError(SAME_PORT, first=name, second="ollama_listen", port=digits))
+        found += entries
+    return found
 
 
 def _bracketed(address: str) -> str:
@@ -261,16 +303,14 @@ def _nginx_name(name: str) -> str:
 def _upstreams(value: Any, errors: list[StackError]) -> list[str]:
     found = []
     for text in _texts("upstreams", value, errors):
-        match = re.fullmatch(r"(\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<name>[^\[\]:]+)):(?P<port>[0-9]{1,5})", text)
-        host = (match["six"] or match["name"]) if match else ""
+        match = re.fullmatch(r"(\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<four>[0-9.]+)):(?P<port>[0-9]{1,5})", text)
         try:
-            address = ipaddress.ip_address(host)
-            right = match is not None and (address.version == 6) == bool(match["six"])
-            host = _bracketed(str(address))
+            address = ipaddress.ip_address((match["six"] or match["four"]) if match else "")
         except ValueError:
-            right = match is not None and not match["six"] and is_dns_name(host)
+            address = None
+        right = address is not None and match is not None and (address.version == 6) == bool(match["six"])
         if not right or match is None or not 1 <= int(match["port"]) <= 65_535:
             errors.append(StackError(UPSTREAM, value=text))
             continue
-        found.append(f"{host}:{int(match['port'])}")
+        found.append(f"{_bracketed(str(address))}:{int(match['port'])}")
     return found

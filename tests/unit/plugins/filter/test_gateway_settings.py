@@ -196,8 +196,61 @@ def test_a_name_that_is_too_long_for_nginxs_table() -> None:
 
 @pytest.mark.parametrize(
     ("given", "written"),
-    [("[2001:0db8::7]:11434", "[2001:db8::7]:11434"), ("gpu1:1", "gpu1:1"), ("gpu_1.lan:01434", "gpu_1.lan:1434")],
+    [
+        ("[2001:0db8::7]:11434", "[2001:db8::7]:11434"),
+        ("192.0.2.7:1", "192.0.2.7:1"),
+        ("192.0.2.7:01434", "192.0.2.7:1434"),
+    ],
 )
 def test_engines(given: str, written: str) -> None:
     found = settings(upstreams=[given])
     assert (found["errors"], found["upstreams"]) == ([], [written])
+
+
+@pytest.mark.parametrize(
+    ("given", "listen"),
+    [
+        (["192.0.2.1:11434"], ["192.0.2.1:11434"]),
+        (["127.0.0.1:11434", "192.0.2.1:11435"], ["127.0.0.1:11434", "192.0.2.1:11435"]),
+        (["[2001:0DB8::1]:11434"], ["[2001:db8::1]:11434"]),
+        (["*:11434"], ["*:11434", "[::]:11434"]),
+    ],
+)
+def test_where_ollamas_clients_are_served(given: list[str], listen: list[str]) -> None:
+    found = settings(ollama_listen=given)
+    assert (found["errors"], found["ollama_listen"]) == ([], listen)
+    assert found["ollama_ports"] == sorted({int(text.rpartition(":")[2]) for text in listen})
+
+
+@pytest.mark.parametrize(
+    ("given", "error_id"),
+    [
+        (["192.0.2.1"], "ollama_listen_invalid"),
+        (["192.0.2.1:0"], "ollama_listen_invalid"),
+        (["192.0.2.1:70000"], "ollama_listen_invalid"),
+        (["192.0.2.1:11434; return 200"], "ollama_listen_invalid"),
+        (["2001:db8::1:11434"], "ollama_listen_invalid"),
+        (["localhost:11434"], "ollama_listen_invalid"),
+        ([":11434"], "ollama_listen_invalid"),
+        (["192.0.2.1:11434", "192.0.2.1:11434"], "ollama_listen_invalid"),
+        (["192.0.2.9:11434"], "address_not_here"),
+        (["192.0.2.1:443"], "ports_equal"),
+        (["127.0.0.1:8081"], "ports_equal"),
+        ("192.0.2.1:11434", "list_invalid"),
+        ([11434], "list_invalid"),
+    ],
+)
+def test_where_ollamas_clients_cannot_be_served(given: Any, error_id: str) -> None:
+    (error,) = settings(ollama_listen=given)["errors"]
+    assert f"[gateway.{error_id}]" in error
+
+
+def test_the_firewall_guards_ollamas_port_too() -> None:
+    found = settings(ollama_listen=["192.0.2.1:11434"], connections_per_address=5)
+    assert "tcp dport { 443, 11434 } goto gateway" in found["firewall"]
+
+
+@pytest.mark.parametrize("name", ["client_ca", "jwks"])
+def test_files_that_are_no_paths(name: str) -> None:
+    (error,) = settings(**{name: "a\nb"})["errors"]
+    assert "[gateway.path_invalid]" in error
