@@ -62,7 +62,8 @@ UPSTREAM = Fault(
     "gateway.upstream_invalid",
     "The engine {value!r} ('mistral_gateway_upstreams', else from the hosts of the group gpu_hosts) is not "
     "IP_ADDRESS:PORT.",
-    "Give an IP address, since names are not looked up, and a port, 192.0.2.7:11434 or [2001:db8::7]:11434 for example.",
+    "Give an IP address, since names are not looked up, and a port, 192.0.2.7:11434 or [2001:db8::7]:11434 for "
+    "example.",
 )
 OLLAMA_LISTEN = Fault(
     "gateway.ollama_listen_invalid",
