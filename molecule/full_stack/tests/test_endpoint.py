@@ -48,8 +48,7 @@ def test_completions_stream_too(client: openai.OpenAI, model: str) -> None:
 
 def test_models_are_listed(client: openai.OpenAI) -> None:
     models = {entry.id: entry for entry in client.models.list()}
-    # As the engine has it.
-    assert models["gemma3-270m-q4_k_m"].owned_by == "local"
+    assert models["gemma3-270m-q4_k_m"].owned_by == "mistral.rs"
 
 
 def test_answers_say_that_an_evaluation_engine_made_them(client: openai.OpenAI, model: str) -> None:

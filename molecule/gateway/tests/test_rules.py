@@ -65,6 +65,26 @@ def test_data_urls_pass(echo: Echo) -> None:
     assert body["messages"][0]["content"] == content
 
 
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("image_url", {"url": "http://169.254.169.254/latest/meta-data"}),
+        ("image_url", {"url": "file:///etc/passwd"}),
+        ("image_url", "https://example.org/x.png"),
+        ("audio_url", {"url": "ftp://example.org/x"}),
+        ("file_url", "//example.org/x"),
+        ("video_url", {"url": "/etc/passwd"}),
+    ],
+)
+def test_the_engine_is_made_to_fetch_nothing(client: httpx.Client, part: str, value: Any) -> None:
+    content = [{"type": "text", "text": "see http://example.org"}, {"type": part, part: value}]
+    answer = client.post(
+        "/v1/chat/completions", json={"model": "other:7b", "messages": [{"role": "user", "content": content}]}
+    )
+    code = "file_not_allowed" if part == "file_url" else "url_not_allowed"
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, code)
+
+
 def test_two_values_of_one_field_are_refused(client: httpx.Client) -> None:
     answer = client.post("/v1/completions", content=b'{"prompt": "a", "model": "gpt-4o", "model": "tiny:1b"}')
     assert answer.status_code == 400
