@@ -28,7 +28,8 @@ NO_KEYS = Fault(
 NAME = Fault(
     "gateway.api_key_name_invalid",
     "'mistral_gateway_api_keys' has an entry whose name is {value!r}.",
-    "Give each its own name: a letter or digit, and then up to 63 letters, digits, dots, dashes and underscores.",
+    "Give each its own name: a letter or digit, and then up to 63 letters, digits, dots, dashes and underscores, but "
+    "no .before at the end, which the former key of a rotation has.",
 )
 TWICE = Fault(
     "gateway.api_key_twice",
@@ -51,7 +52,7 @@ UNKNOWN_MODEL = Fault(
     "Give the name or id of one of these: {known}.",
 )
 
-NAMES = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+NAMES = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}(?<![.]before)")
 # How much a key must have for that nobody guesses it, who knows the digests and has years.
 LEAST_BITS = 64
 SHORTEST = 20

@@ -79,7 +79,7 @@ def test_a_key_in_a_file_is_looked_at_too() -> None:
     assert problems({"name": "a"}) == []
 
 
-@pytest.mark.parametrize("name", [None, "", "a b", "-a", "a" * 65, 7, "../x", "é"])
+@pytest.mark.parametrize("name", [None, "", "a b", "-a", "a" * 65, 7, "../x", "é", "a.before"])
 def test_a_name_that_is_none(name: Any) -> None:
     assert problems({"name": name}) == ["gateway.api_key_name_invalid"]
 
