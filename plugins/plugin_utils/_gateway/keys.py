@@ -139,7 +139,7 @@ def _key(entry: Mapping[str, Any], generated: Mapping[str, str]) -> str | None:
 def _rules(entry: Mapping[str, Any], name: str, known: Sequence[str], errors: list[StackError]) -> None:
     for field, highest in COUNTS.items():
         value = entry.get(field)
-        if value is not None and not _is_count(value, highest):
+        if value is not None and not is_count(value, highest):
             errors.append(
                 StackError(FIELD, name=name, field=field, value=value, expected=f"a whole number from 1 to {highest}")
             )
@@ -158,7 +158,8 @@ def _rules(entry: Mapping[str, Any], name: str, known: Sequence[str], errors: li
             errors.append(StackError(UNKNOWN_MODEL, name=name, model=model, known=", ".join(known)))
 
 
-def _is_count(value: Any, highest: int) -> bool:
+def is_count(value: Any, highest: int) -> bool:
+    """Whether it is a whole number from 1, which a text may be too."""
     text = str(value)
     return not isinstance(value, bool) and re.fullmatch("[0-9]{1,13}", text) is not None and 1 <= int(text) <= highest
 

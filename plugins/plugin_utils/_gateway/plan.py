@@ -26,6 +26,11 @@ JWT_FIELD = Fault(
     "'mistral_gateway_jwt' has no {field}.",
     "Give it; without a check of who signed a token, and for whom, tokens of others would be accepted.",
 )
+JWT_RULE = Fault(
+    "gateway.jwt_rule_invalid",
+    "'mistral_gateway_jwt' has {field} {value!r}, which is not a whole number from 1 to {high}.",
+    "Correct it, or leave it out for no such rule.",
+)
 API = Fault(
     "gateway.api_unknown",
     "'mistral_gateway_apis' holds {value!r}, which the gateway does not know.",
@@ -38,6 +43,7 @@ API_MISSING = Fault(
 )
 
 VERSION = 1
+MOST_LEEWAY = 3600
 # By the version from which the engine has them; what is always there first.
 APIS: Mapping[str, tuple[int, ...]] = {
     "chat/completions": (0,),
@@ -71,6 +77,9 @@ def problems(given: Mapping[str, Any]) -> list[StackError]:
     jwt = given.get("jwt") or {}
     if jwt:
         errors += [StackError(JWT_FIELD, field=field) for field in ("issuer", "audience", "jwks") if not jwt.get(field)]
+        for field, high in {**keys.COUNTS, "leeway": MOST_LEEWAY}.items():
+            if jwt.get(field) is not None and not keys.is_count(jwt[field], high):
+                errors.append(StackError(JWT_RULE, field=field, value=jwt[field], high=high))
         if given.get("jwks") is not None:
             try:
                 jwks.public_keys(given["jwks"], str(jwt.get("jwks")))
@@ -156,7 +165,7 @@ def _model(model: Mapping[str, Any], upstreams: list[str], engine: Mapping[str, 
 def _jwt(jwt: Mapping[str, Any], text: str | None) -> dict[str, Any] | None:
     if not jwt or text is None:
         return None
-    limits = {keys.CALLED.get(field, field): jwt.get(field) for field in keys.COUNTS}
+    numbers = [field for field in (*keys.COUNTS, "leeway") if jwt.get(field) is not None]
     return {
         "issuer": jwt["issuer"],
         "audience": jwt["audience"],
@@ -164,8 +173,7 @@ def _jwt(jwt: Mapping[str, Any], text: str | None) -> dict[str, Any] | None:
         "claim_name": jwt.get("claim_name"),
         "claim_tenant": jwt.get("claim_tenant"),
         "claim_models": jwt.get("claim_models"),
-        "leeway": jwt.get("leeway"),
-        **limits,
+        **{keys.CALLED.get(field, field): int(jwt[field]) for field in numbers},
     }
 
 

@@ -5,6 +5,7 @@ What is not installed comes out of Debian's packages, into .cache/packages.
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import json
 import os
@@ -16,6 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from ansible_collections.mistralrs.stack.plugins.filter.gateway_plan import gateway_plan
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.component.real_servers import packages
 
@@ -194,3 +198,83 @@ def test_json_is_what_python_takes_for_it(library: str, tmp_path: Path) -> None:
     wrong = [text for text, verdict, truth in zip(cases, done.stdout, expected) if (verdict == "1") != truth]
     assert len(done.stdout) == len(cases)
     assert wrong == []
+
+
+def jwks() -> str:
+    """One of an issuer with a key of EC."""
+
+    def text(value: int) -> str:
+        return base64.urlsafe_b64encode(value.to_bytes(32, "big")).decode().rstrip("=")
+
+    numbers = ec.generate_private_key(ec.SECP256R1()).public_key().public_numbers()
+    entry = {"kid": "one", "kty": "EC", "crv": "P-256", "x": text(numbers.x), "y": text(numbers.y)}
+    return json.dumps({"keys": [entry]})
+
+
+LIMITS = {"requests_per_minute": 60, "concurrent_requests": 4, "tokens_per_minute": 10**6, "tokens_per_day": "5000000"}
+# Everything that the role can put into a plan.
+WHOLE: dict[str, Any] = {
+    "engine": {
+        "version": "0.9.2+7",
+        "models": [{"id": "tiny-q4", "aliases": ["tiny:1b"], "images": True, "size": 10**9, "family": "llama"}],
+        "default_model": "tiny-q4",
+        "defaults": {"temperature": 0.5, "top_p": 0.9, "max_tokens": 64},
+        "context_length": 8192,
+        "max_tokens": 8192,
+        "max_concurrent_requests": 1,
+    },
+    "upstreams": ["127.0.0.1:11434", "[2001:db8::7]:11434"],
+    "names": ["gw.example"],
+    "api_keys": [
+        {"name": "default"},
+        {
+            "name": "whole",
+            "key": "Wq7Rz2mXk9LpTf4VbN8s",
+            "tenant": "team",
+            "expires": "2027-01-31",
+            "models": ["tiny:1b"],
+            "addresses": ["192.0.2.1", "2001:db8::/32"],
+            **LIMITS,
+        },
+    ],
+    "generated": {"default": "sk-Wq7Rz2mXk9LpTf4VbN8s"},
+    "former": {"default": "sk-Zq7Rz2mXk9LpTf4VbN8s"},
+    "digest_secret": "of the controller",
+    "requests_per_minute": 100,
+    "max_concurrent_requests": 1,
+    "queue_length": 0,
+    "queue_timeout": 300,
+    "read_timeout": 600,
+    "cors_origins": ["https://chat.example.org"],
+    "ollama_open_networks": ["192.0.2.0/24"],
+    "jwt": {"issuer": "https://i", "audience": "a", "jwks": "j", "claim_name": "n", "claim_tenant": "t", "leeway": 5}
+    | {"claim_models": "m", **LIMITS},
+    "jwks": jwks(),
+    "client_names": ["laptop"],
+    "state_path": "/var/lib/mistral/gateway",
+}
+SCENARIO = yaml.safe_load((ROOT / "molecule" / "gateway" / "vars" / "main.yml").read_text())["mistral_gateway_plan"]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {},
+        {"engine": SCENARIO},
+        {"engine": {"models": [{"id": "a"}], "default_model": "a"}, "jwt": {}, "client_names": [], "former": {}},
+        {"max_concurrent_requests": 0, "cors_origins": [], "ollama_open_networks": [], "apis": ["completions"]},
+    ],
+)
+def test_what_the_role_plans_the_gateway_takes(library: str, tmp_path: Path, changed: dict[str, Any]) -> None:
+    found = gateway_plan({**WHOLE, "api_keys": [{"name": "default"}], **changed} if changed else WHOLE)
+    assert found["errors"] == []
+    (tmp_path / "plan.json").write_text(json.dumps(found["plan"]))
+    (tmp_path / "load.lua").write_text("""
+        local plan = require('gateway.plan').load(arg[1])
+        require('gateway.body').rules(plan)
+        io.write(plan.line, ' ', #plan.keys, ' ', #plan.upstreams)
+    """)
+    done = run(library, [], str(tmp_path / "load.lua"), str(tmp_path / "plan.json"))
+    assert done.returncode == 0, done.stderr
+    plan = found["plan"]
+    assert done.stdout == f"{plan.get('line', '0')} {len(plan['keys'])} 2"

@@ -100,6 +100,8 @@ def test_origins(origin: str) -> None:
         ({"apis": ["rerank"]}, "api_not_in_engine"),
         ({"jwt": {"issuer": "https://i", "jwks": "x.json"}}, "jwt_field_missing"),
         ({"jwt": {"issuer": "https://i", "audience": "a", "jwks": "x"}, "jwks": "no"}, "jwks_invalid"),
+        ({"jwt": {"issuer": "https://i", "audience": "a", "jwks": "x", "leeway": "long"}}, "jwt_rule_invalid"),
+        ({"jwt": {"issuer": "https://i", "audience": "a", "jwks": "x", "tokens_per_day": 0}}, "jwt_rule_invalid"),
         ({"api_keys": []}, "api_keys_empty"),
     ],
 )
