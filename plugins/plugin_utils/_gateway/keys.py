@@ -158,10 +158,12 @@ def _rules(entry: Mapping[str, Any], name: str, known: Sequence[str], errors: li
             errors.append(StackError(UNKNOWN_MODEL, name=name, model=model, known=", ".join(known)))
 
 
-def is_count(value: Any, highest: int) -> bool:
-    """Whether it is a whole number from 1, which a text may be too."""
+def is_count(value: Any, highest: int, lowest: int = 1) -> bool:
+    """Whether it is a whole number in that range, which a text may be too."""
     text = str(value)
-    return not isinstance(value, bool) and re.fullmatch("[0-9]{1,13}", text) is not None and 1 <= int(text) <= highest
+    return (
+        not isinstance(value, bool) and re.fullmatch("[0-9]{1,13}", text) is not None and lowest <= int(text) <= highest
+    )
 
 
 def _moment(value: Any) -> int | None:

@@ -28,7 +28,7 @@ JWT_FIELD = Fault(
 )
 JWT_RULE = Fault(
     "gateway.jwt_rule_invalid",
-    "'mistral_gateway_jwt' has {field} {value!r}, which is not a whole number from 1 to {high}.",
+    "'mistral_gateway_jwt' has {field} {value!r}, which is not a whole number from {low} to {high}.",
     "Correct it, or leave it out for no such rule.",
 )
 API = Fault(
@@ -78,8 +78,9 @@ def problems(given: Mapping[str, Any]) -> list[StackError]:
     if jwt:
         errors += [StackError(JWT_FIELD, field=field) for field in ("issuer", "audience", "jwks") if not jwt.get(field)]
         for field, high in {**keys.COUNTS, "leeway": MOST_LEEWAY}.items():
-            if jwt.get(field) is not None and not keys.is_count(jwt[field], high):
-                errors.append(StackError(JWT_RULE, field=field, value=jwt[field], high=high))
+            low = 0 if field == "leeway" else 1
+            if jwt.get(field) is not None and not keys.is_count(jwt[field], high, low):
+                errors.append(StackError(JWT_RULE, field=field, value=jwt[field], low=low, high=high))
         if given.get("jwks") is not None:
             try:
                 jwks.public_keys(given["jwks"], str(jwt.get("jwks")))

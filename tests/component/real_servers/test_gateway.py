@@ -5,19 +5,25 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from tests.component.gateway.software import find_or_skip
 from tests.component.real_servers.gateway import Gateway
+from tests.component.real_servers.packages import free_port
 from tests.fakes.engine import stand_in_engine
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -589,6 +595,62 @@ def test_an_address_of_ipv6_has_one_form(gateway: Gateway) -> None:
         secured = gateway.trust().wrap_socket(connection, server_hostname="2001:db8::1")
         assert secured.getpeercert()
     gateway.apply()
+
+
+def token_of(private: ec.EllipticCurvePrivateKey, **claims: Any) -> str:
+    """A signed token (ES256)."""
+
+    def part(data: bytes) -> str:
+        return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+    head = part(json.dumps({"alg": "ES256", "kid": "one"}).encode()) + "." + part(json.dumps(claims).encode())
+    first, second = decode_dss_signature(private.sign(head.encode(), ec.ECDSA(hashes.SHA256())))
+    return f"{head}.{part(first.to_bytes(32, 'big') + second.to_bytes(32, 'big'))}"
+
+
+def test_who_signs_tokens_is_read_below_the_home_folder(gateway: Gateway) -> None:
+    private = ec.generate_private_key(ec.SECP256R1())
+    numbers = private.public_key().public_numbers()
+    x, y = (base64.urlsafe_b64encode(value.to_bytes(32, "big")).decode() for value in (numbers.x, numbers.y))
+    entry = {"kid": "one", "kty": "EC", "crv": "P-256", "x": x.rstrip("="), "y": y.rstrip("=")}
+    (gateway.folder / "home" / "jwks.json").write_text(json.dumps({"keys": [entry]}))
+    jwt = {"issuer": "https://login.example", "audience": "gateway", "jwks": "~/jwks.json"}
+    gateway.apply(jwt=jwt)
+    claims = {"iss": "https://login.example", "aud": "gateway", "sub": "alice", "exp": int(time.time()) + 300}
+    assert status(gateway, token_of(private, **claims)) == 200
+    assert status(gateway, token_of(private, **{**claims, "iss": "https://evil.example"})) == 401
+    assert status(gateway, token_of(ec.generate_private_key(ec.SECP256R1()), **claims)) == 401
+    assert "changed=0" in gateway.apply(jwt=jwt)
+    done = gateway.run(jwt={**jwt, "jwks": "~/none.json"})
+    assert "[gateway.file_missing]" in done.stdout
+    assert "changed=0" in done.stdout
+    gateway.apply()
+    assert status(gateway, token_of(private, **claims)) == 401
+
+
+def test_ollamas_clients_have_an_address_of_their_own(gateway: Gateway) -> None:
+    port = free_port()
+    tags = f"http://127.0.0.1:{port}/api/tags"
+    gateway.apply(ollama_listen=[f"127.0.0.1:{port}"])
+    assert httpx.get(tags, trust_env=False).status_code == 403
+    assert httpx.get(tags, headers={"Authorization": f"Bearer {gateway.key}"}, trust_env=False).status_code == 200
+    gateway.apply(ollama_listen=[f"127.0.0.1:{port}"], ollama_open_networks=["127.0.0.0/8"])
+    answer = httpx.get(tags, trust_env=False)
+    assert {entry["name"] for entry in answer.json()["models"]} >= {"tiny:1b"}
+    # The other door is as closed as before.
+    assert status(gateway, "") == 401
+    done = gateway.run(ollama_listen=["localhost:11434"])
+    assert "[gateway.ollama_listen_invalid]" in done.stdout
+    assert "changed=0" in done.stdout
+    gateway.apply()
+    end = time.monotonic() + 10
+    while True:
+        try:
+            httpx.get(tags, trust_env=False)
+        except httpx.ConnectError:
+            break
+        assert time.monotonic() < end, "it is still served there"
+        time.sleep(0.1)
 
 
 def test_a_path_below_the_home_folder(gateway: Gateway) -> None:
