@@ -317,3 +317,15 @@ def test_the_access_log_is_rotated_and_not_for_everybody(client: httpx.Client, o
     request_id = client.get("/v1/models").headers["X-Request-Id"]
     assert request_id in on_host("cat", log)
     on_host("rm", rotated[0])
+
+
+@pytest.mark.parametrize(
+    ("path", "rights"),
+    [
+        ("/var/lib/mistral", "755 root"),
+        ("/var/lib/mistral/gateway", "750 www-data"),
+        ("/var/lib/mistral/gateway-admin", "700 root"),
+    ],
+)
+def test_who_may_enter_the_gateways_folders(on_host: HostCommand, path: str, rights: str) -> None:
+    assert on_host("stat", "-c", "%a %U", path).strip() == rights
