@@ -30,7 +30,7 @@ attributes:
 options:
   certificate:
     description:
-      - The file with the certificate, followed by those that issued it.
+      - The file with the certificate, followed by those of its issuers.
     type: path
     required: true
   private_key:
@@ -40,12 +40,13 @@ options:
     required: true
   names:
     description:
-      - The DNS names and IP addresses that the certificate has to have, and no others. Not looked at if not given.
+      - The DNS names and IP addresses that the certificate must have, and no others. If not given, its names are not
+        checked.
     type: list
     elements: str
   days:
     description:
-      - For how many more days the certificate has to be valid.
+      - For how many more days the certificate must be valid.
     type: int
     default: 0
 """

@@ -11,8 +11,8 @@ version_added: 0.2.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
   - Fetches a file of OpenPGP public keys, and writes it only if each key in it has one of the expected fingerprints.
-    A key that was exchanged on its way, or added to the file, is never trusted, not even for a moment.
-  - The fingerprints are computed here; GnuPG is not needed on the host.
+    A key that was replaced on the way, or added to the file, is never trusted, not even for a moment.
+  - The module computes the fingerprints itself; GnuPG is not needed on the host.
   - A file that already holds such a key is left alone and nothing is fetched.
 extends_documentation_fragment:
   - mistralrs.stack.attributes
@@ -31,23 +31,25 @@ attributes:
 options:
   path:
     description:
-      - The file to write, with the end V(.asc) for an armoured key and V(.gpg) for a binary one. Its directory is made.
+      - The file to write, with the extension V(.asc) for an armoured key and V(.gpg) for a binary one. Its directory is
+        created.
     type: path
     required: true
   url:
     description:
-      - Where to fetch the key; V(https://), V(http://) or V(file://) for a file on the host.
+      - The address of the key, V(https://), V(http://), or V(file://) for a file on the host.
     type: str
     required: true
   fingerprints:
     description:
-      - The full fingerprints, 40 hexadecimal digits; spaces are ignored. Several are of use while a key is replaced.
+      - The full fingerprints, 40 hexadecimal digits each; spaces are ignored. Give several while a key is being
+        replaced.
     type: list
     elements: str
     required: true
   timeout:
     description:
-      - The time in seconds that the server may take to say something.
+      - The time in seconds that the server may take to answer.
     type: int
     default: 30
 """
