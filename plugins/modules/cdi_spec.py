@@ -137,7 +137,7 @@ MISSING = Fault(
 )
 FOREIGN = Fault(
     "toolkit.cdi_spec_foreign",
-    "{foreign} describes the same devices as {path}, and Docker uses neither then.",
+    "{foreign} describes the same devices as {path}, so Docker uses neither.",
     "Remove it, or move it out of that folder, and run again; nothing was changed.",
 )
 SKIPPED = Fault(
@@ -147,8 +147,8 @@ SKIPPED = Fault(
 )
 INCOMPLETE = Fault(
     "toolkit.cdi_devices_missing",
-    "After {path} was made anew, 'nvidia-ctk cdi list' still has no {missing}.",
-    "If a GPU is gone, 'nvidia-smi -L' and 'dmesg | grep -e NVRM -e Xid' on the host tell why.",
+    "After {path} was regenerated, 'nvidia-ctk cdi list' still does not list {missing}.",
+    "If a GPU is gone, run 'nvidia-smi -L' and 'dmesg | grep -e NVRM -e Xid' on the host to see why.",
 )
 NOT_WRITTEN = Fault(
     "toolkit.cdi_spec_not_written",

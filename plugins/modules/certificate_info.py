@@ -89,12 +89,12 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._trust.x509 import
 FILE_MISSING = Fault(
     "gateway.certificate_file_missing",
     "There is no file {path}.",
-    "Have the certificate and its key made anew, both together.",
+    "Create the certificate and its key again, both together.",
 )
 UNREADABLE = Fault(
     "gateway.certificate_unreadable",
     "The file {path} cannot be read: {reason}.",
-    "Take away what lies there in its place, or repair the disk.",
+    "Replace it with a readable file, or repair the disk.",
 )
 
 

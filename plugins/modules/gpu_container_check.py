@@ -101,8 +101,8 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._toolkit.diagnose 
 
 INCOMPLETE = Fault(
     "toolkit.container_without_gpus",
-    "A container that was given all GPUs lacks some: it has {found}, and needed is {expected}.",
-    "'nvidia-ctk cdi list' shows what Docker can give, 'nvidia-smi -L' what the host has.",
+    "A container that was given all GPUs lacks some: it has {found}, but {expected} is needed.",
+    "Compare 'nvidia-ctk cdi list', what Docker can give, with 'nvidia-smi -L', what the host has.",
 )
 NO_DOCKER = Fault(
     "toolkit.docker_client_missing",

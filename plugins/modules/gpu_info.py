@@ -310,7 +310,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._gpu.pci import Tr
 
 TIMEOUT_INVALID = Fault(
     "driver.timeout_invalid",
-    "The time to wait for nvidia-smi is {timeout} seconds, which is not a time to wait.",
+    "The time to wait for nvidia-smi is {timeout} seconds, which is out of range.",
     "Set 'timeout' to a number above 0, at most 86400.",
 )
 DAY = 86400

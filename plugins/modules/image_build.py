@@ -253,7 +253,7 @@ def _begin(module: AnsibleModule, builder: Builder) -> None:
             return
         if state == "interrupted":
             module.warn(
-                f"The build of {builder.options.reference} was ended from outside; it begins again and goes on with "
+                f"The build of {builder.options.reference} was killed from outside; it starts again and reuses "
                 "what was kept."
             )
         if bases is None:

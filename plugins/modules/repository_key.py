@@ -100,7 +100,7 @@ UNREACHABLE = Fault(
 )
 TOO_LARGE = Fault(
     "repository.key_too_large",
-    "What {url} holds is larger than 1 MB, which no signing key is.",
+    "The file at {url} is larger than 1 MB, so it can't be a signing key.",
     "Check the address; nothing was changed.",
 )
 MISMATCH = Fault(
@@ -148,7 +148,7 @@ def expected_keys(module: AnsibleModule) -> set[str]:
     keys = {normalized(entry) for entry in module.params["fingerprints"]}
     wrong = [key for key in keys if not re.match(r"[0-9A-F]{40}\Z", key)]
     if wrong or not keys:
-        problem = f"{wrong[0]!r} is not of 40 hexadecimal digits" if wrong else "there is none"
+        problem = f"{wrong[0]!r} does not have 40 hexadecimal digits" if wrong else "there is none"
         raise StackError(BAD_FINGERPRINT, url=module.params["url"], problem=problem)
     return keys
 

@@ -167,7 +167,7 @@ ALREADY_PASSED = "already_passed"
 NOT_REMEMBERED = Fault(
     "server.proof_not_written",
     "The answers are right, but {path} can't be written: {reason}.",
-    "See that the disk is not full and the file system is writable.",
+    "Check that the disk is not full and the file system is writable.",
 )
 
 

@@ -76,7 +76,7 @@ SIGNS = (
     _sign(
         r"memory allocation of \d+ bytes failed|Cannot allocate memory",
         "out_of_memory",
-        "The engine got no more memory.",
+        "The engine could not allocate more memory.",
         "Raise mistral_server_memory_limit, or use a smaller quantization or a smaller models.context_length.",
     ),
     # The model's file. candle: quantized/gguf_file.rs@0.10.2; from 0.9.1: mistralrs-quant/src/gguf/archive.rs@v0.9.2.
@@ -84,7 +84,7 @@ SIGNS = (
     _sign(
         r"unknown magic 0x6767(?:6d6c|6d66|6a74|6c61)|invalid GGUF magic \[(?:6c, 6d|66, 6d|74, 6a|61, 6c), 67, 67\]",
         "old_ggml_format",
-        "The model file is in the GGML format of before August 2023, which the engine can't read.",
+        "The model file is in the GGML format used before August 2023, which the engine can't read.",
         "Use a GGUF conversion of this model.",
     ),
     _sign(
@@ -238,7 +238,7 @@ SIGNS = (
     _sign(
         r"default_model_id '(?P<model>[^']{1,120})' does not match any model_id",
         "unknown_default_model",
-        "The engine's default model {model} is none of its models.",
+        "The engine's default model {model} is not one of its models.",
         "Set mistral_server_default_model to one of mistral_models, then run the role mistral_server again.",
     ),
     _sign(

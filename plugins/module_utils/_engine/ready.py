@@ -38,8 +38,8 @@ CONTAINER_MISSING = Fault(
 )
 DOCKER_UNUSABLE = Fault(
     "server.docker_unusable",
-    "The container {container} can't be looked at: {reason}.",
-    "See that Docker runs on this host (systemctl status docker).",
+    "The container {container} can't be inspected: {reason}.",
+    "Check that Docker is running on this host (systemctl status docker).",
 )
 MODEL_NOT_SERVED = Fault(
     "server.model_not_served",
@@ -67,7 +67,7 @@ CHAT_FAILED = Fault(
 NOT_OPENAI = Fault(
     "server.not_an_engine",
     "{url} answers, but not as the engine does (HTTP status {status}).",
-    "See what else listens on this port (ss -ltnp).",
+    "Find out what else listens on this port (ss -ltnp).",
 )
 
 # The completion is tried again once: a first request may meet an engine that is just waking up.

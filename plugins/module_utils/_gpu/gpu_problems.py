@@ -78,8 +78,8 @@ SMI_MISSING = Fault(
 )
 NO_PERMISSION = Fault(
     "driver.no_permission",
-    "nvidia-smi may not talk to the driver: {words}.",
-    "Run it as root; if that is so, look for denials of SELinux and at the modes of /dev/nvidia*.",
+    "nvidia-smi is not permitted to talk to the driver: {words}.",
+    "Run it as root; if it already is, look for SELinux denials and check the modes of /dev/nvidia*.",
 )
 NVML_MISSING = Fault(
     "driver.nvml_missing",
@@ -104,7 +104,7 @@ COUNT_DIFFERS = Fault(
 INFOROM_CORRUPT = Fault(
     "gpu.inforom_corrupt",
     "The infoROM of GPU {gpu} is corrupted.",
-    "The GPU may still work, but its ECC and identity data are unreliable: have it exchanged.",
+    "The GPU may still work, but its ECC and identity data are unreliable: have it replaced.",
 )
 MIG_PENDING = Fault(
     "gpu.mig_pending",
@@ -143,8 +143,8 @@ FABRIC_NOT_READY = Fault(
 )
 WRONG_FLAVOUR = Fault(
     "driver.wrong_flavour",
-    "The {flavour} kernel modules of NVIDIA's driver cannot drive GPU {gpu} ({name}), which takes {modules} ones.",
-    "Install the {modules} modules; GPUs of both kinds do not go together in one host.",
+    "The {flavour} kernel modules of NVIDIA's driver cannot drive GPU {gpu} ({name}), which needs {modules} ones.",
+    "Install the {modules} modules; GPUs that need different ones can't work in the same host.",
 )
 BOUND_TO_VFIO = Fault(
     "gpu.bound_to_vfio",
@@ -154,7 +154,7 @@ BOUND_TO_VFIO = Fault(
 UNKNOWN_DEVICE = Fault(
     "gpu.unknown_device",
     "GPU {gpu} has the device id 10de:{device}, which this collection does not know.",
-    "It is used if the driver knows it; choose the flavour of the kernel modules by hand.",
+    "It is used if the driver supports it; set 'nvidia_driver_modules' to open or proprietary.",
 )
 XID = Fault(
     "gpu.xid",

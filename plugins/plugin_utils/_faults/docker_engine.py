@@ -34,7 +34,7 @@ FAULTS = (
     ),
     Fault(
         "docker.conflicting_packages",
-        "{host} has no Docker daemon, but {packages}, which installing {docker} Docker would remove or collide with.",
+        "{host} has no Docker daemon, but {packages}, which installing {docker} Docker would remove or conflict with.",
         "Complete the Docker that they belong to, or remove them, and run again.",
     ),
     Fault(
@@ -50,7 +50,7 @@ FAULTS = (
     ),
     Fault(
         "docker.repository_unreachable",
-        "{host} does not get the key of Docker's package repository from {url}: {reason}.",
+        "{host} can't fetch the key of Docker's package repository from {url}: {reason}.",
         "Let the host reach it, or set 'docker_engine_repository_url' to a mirror.",
     ),
     Fault(

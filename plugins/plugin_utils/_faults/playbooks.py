@@ -20,7 +20,7 @@ FAULTS = (
     ),
     Fault(
         "models.overridden",
-        "'mistral_models' was given by -e too and would count instead of -e models_name={name}.",
+        "'mistral_models' was also given with -e and would override -e models_name={name}.",
         "Leave it out, or put it into the inventory.",
     ),
     Fault(

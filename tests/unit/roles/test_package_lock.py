@@ -42,7 +42,8 @@ FRONTEND = (
 def test_the_holder_is_named(text: str, holder: str) -> None:
     error = package_lock.busy(text, "h: it")
     assert error is not None
-    assert str(error).startswith(f"h: it: {holder} installs or updates packages and did not end within 600 s. ")
+    said = f"{holder} is installing or updating packages and did not finish within 600 s."
+    assert str(error).startswith(f"h: it: {said} ")
     assert error.id == "packages.busy"
 
 

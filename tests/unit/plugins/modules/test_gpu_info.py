@@ -332,7 +332,7 @@ CASES = [
     Case(
         "driver.wrong_flavour",
         "0000:00:1e.0",
-        "which takes open ones",
+        "which needs open ones",
         "no-devices__550.163.01",
         {},
         ("0x1eb8", "0x2901"),
