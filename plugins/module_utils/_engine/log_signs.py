@@ -28,9 +28,10 @@ def _sign(pattern: str, name: str, sentence: str, remedy: str) -> Sign:
     return Sign(re.compile(pattern), Fault(f"engine.{name}", sentence, remedy))
 
 
-_FETCH_AGAIN = "Remove the file and run again, so that it is fetched and verified anew; check 'source' and 'sha256'."
+_FETCH_AGAIN = "Remove the file and run again, so that it is fetched and verified again; check 'source' and 'sha256'."
 _OTHER_CONVERSION = "Use another GGUF conversion of this model, or its publisher's SafeTensors repository."
-_CONFIGURE_AGAIN = "Run the role mistral_server again; it writes the file anew."
+_CONFIGURE_AGAIN = "Run the role mistral_server again; it writes the file again."
+REMAKE_IMAGE = "Remove the engine's container and image, then run the roles mistral_image and mistral_server again."
 
 # Most telling first: a line is compared with them in this order.
 SIGNS = (
@@ -117,7 +118,7 @@ SIGNS = (
         r"GGUF shards (?:remain|disagree)|differing `split\.count` values",
         "shards_incomplete",
         "The files of the model do not belong together, or some of them are missing.",
-        "Remove the model's directory from the store and run again, so that all of its files are fetched anew.",
+        "Remove the model's directory from the store and run again, so that all of its files are fetched again.",
     ),
     # The second one: mistralrs-core/src/pipeline/gguf.rs@v0.6.0 to v0.9.0, for names that only its enum knows.
     _sign(
@@ -181,7 +182,7 @@ SIGNS = (
         r"Tokenizer token ID \d+ is .{1,80}, but the GGUF model expects",
         "tokenizer_mismatch",
         "The tokenizer.json beside the model does not belong to it.",
-        "Remove the .tokenizer.json beside the model in the store and run again: it is made anew.",
+        "Remove the .tokenizer.json beside the model in the store and run again: it is made again.",
     ),
     _sign(
         r"Tokenizer model `(?P<kind>[^`]{1,60})` not supported|"
@@ -284,7 +285,7 @@ SIGNS = (
         r"error while loading shared libraries: (?P<library>[^\s:]{1,80})",
         "library_missing",
         "The engine image lacks the library {library}.",
-        "Make the image anew.",
+        REMAKE_IMAGE,
     ),
     _sign(
         r"exec format error",
