@@ -327,7 +327,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     if result.get("load_check") == INCONCLUSIVE:
         module.warn(
             f"It is not proven that the model {given['model']} gives several clients the right answers at the same "
-            "time: it does not go on repeating a word, so its answers do not say to which prompt they belong."
+            "time: it does not continue to repeat a word, so its answers do not show which prompt they belong to."
         )
     if look.reason:
         result["reason"] = look.reason

@@ -225,7 +225,7 @@ class Watch:
             if ended.exit_code is None and state.status == "restarting":
                 ended = LastExit(state.exit_code, state.oom_killed)
             code = "" if ended.exit_code is None else f" with code {ended.exit_code}"
-            raise self._died(self.container, f"ended{code} and is started again and again", ended)
+            raise self._died(self.container, f"ended{code} and was restarted", ended)
         return state.status
 
     def _complete(self, timeout: float) -> Look:
