@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from ansible_collections.mistralrs.stack.plugins.plugin_utils._job_action import JobAction
-from ansible_collections.mistralrs.stack.plugins.plugin_utils._progress import BuildProgress, ProgressLines
+from ansible_collections.mistralrs.stack.plugins.plugin_utils._progress_lines import BuildProgress, ProgressLines
 
 
 class ActionModule(JobAction):

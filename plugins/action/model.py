@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.mistralrs.stack.plugins.plugin_utils._job_action import JobAction
-from ansible_collections.mistralrs.stack.plugins.plugin_utils._progress import DownloadProgress, ProgressLines
+from ansible_collections.mistralrs.stack.plugins.plugin_utils._progress_lines import DownloadProgress, ProgressLines
 
 
 class ActionModule(JobAction):

@@ -23,7 +23,7 @@ from ansible import constants
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.mistralrs.stack.plugins.plugin_utils._progress import ProgressLines
+from ansible_collections.mistralrs.stack.plugins.plugin_utils._progress_lines import ProgressLines
 
 display = Display()
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine.answers_under_load import error_message
-from ansible_collections.mistralrs.stack.plugins.module_utils._engine.log import diagnose
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine.diagnose import diagnose
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._formats.gguf_tokenizer import PROMPT
 

@@ -121,7 +121,14 @@ class Hub:
         """The commit that the revision stands for."""
         if COMMIT.match(self.revision):
             return self.revision
-        answer, data = self.client.json("GET", f"{self.api}/revision/{urllib.parse.quote(self.revision, safe='')}")
+        return self.commit_in(*self.revision_info())
+
+    def revision_info(self) -> tuple[Answer, Any]:
+        """What the hub says of the revision, unchecked: C(commit_in) reads it."""
+        return self.client.json("GET", f"{self.api}/revision/{urllib.parse.quote(self.revision, safe='')}")
+
+    def commit_in(self, answer: Answer, data: Any) -> str:
+        """The commit in an answer of C(revision_info)."""
         self.check(answer)
         commit = data.get("sha") if isinstance(data, dict) else None
         if not isinstance(commit, str) or not COMMIT.match(commit):

@@ -13,9 +13,8 @@ import urllib.parse
 from collections.abc import Iterable, Mapping
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.http_client import HTTP_ANSWER, Client
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.http_client import Client
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.huggingface import (
-    COMMIT,
     ENTRY_NOT_FOUND,
     Hub,
     HubSettings,
@@ -147,15 +146,12 @@ def resolve_repository(hub: Hub, path: str, quantization: str, to_read: bool) ->
 def _resolve_file(hub: Hub, path: str) -> Resolved:
     """One named file; the shards that belong to it too."""
     check_path(path)
-    answer, data = hub.client.json("GET", f"{hub.api}/revision/{urllib.parse.quote(hub.revision, safe='')}")
+    answer, data = hub.revision_info()
     if answer.status == 404 and not answer.headers.get("X-Error-Code"):
         # A cache before a hub knows the files only.
         remote = hub.head(path)
         return Resolved(_flat((remote,)), remote.commit)
-    hub.check(answer)
-    commit = str(data.get("sha") or "") if isinstance(data, dict) else ""
-    if not COMMIT.match(commit):
-        raise hub.client.fault(HTTP_ANSWER, answer.url, why="it names no commit; is the endpoint a hub?")
+    commit = hub.commit_in(answer, data)
     shard = quantization_names.shard_of(path)
     names = (
         [path] if not shard else [f"{shard[0]}-{index:05}-of-{shard[2]:05}.gguf" for index in range(1, shard[2] + 1)]

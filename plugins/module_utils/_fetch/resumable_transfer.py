@@ -4,6 +4,8 @@
 """What has arrived of one file: on the disk, hashed, and checked against what the source promises.
 
 Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+
+The requests that bring the rest are in C(single_connection) and C(segments).
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from ansible_collections.mistralrs.stack.plugins.module_utils._engine import log
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine.diagnose import diagnose
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine.plan import (
     CONFIGURATION_PATH,
     engine_plan,
@@ -164,7 +164,7 @@ def prove(run: Run, subject: Subject, folder: str, name: str) -> dict[str, Any]:
             running, code, killed = ([*out.split(), "", "", ""])[:3]
             if running != "true":
                 _status, out, err = run(["docker", "logs", "--tail", "200", name])
-                found = log.diagnose(out + err, int(code) if code.isdigit() else None, killed == "true")
+                found = diagnose(out + err, int(code) if code.isdigit() else None, killed == "true")
                 raise failed(f"{found.error.sentence} {' '.join(found.quote[-1:])}")
             if time.monotonic() - began > _PATIENCE:
                 raise failed(f"it has not loaded it within {_PATIENCE} seconds")

@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import downloader, huggingface, resolve
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import any_source, downloader, huggingface
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.http_client import INTERRUPTED, Client
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import Remote, Resolved
 from ansible_collections.mistralrs.stack.plugins.module_utils._files import local
@@ -121,7 +121,7 @@ def _received(
     pinned = source._replace(revision=remote.commit) if source.kind == "hf" and remote.commit else source
 
     def again() -> Remote:
-        found = resolve.resolve(client, pinned, wanted.name, wanted.quantization, hub)
+        found = any_source.resolve(client, pinned, wanted.name, wanted.quantization, hub)
         return next(other for other in found.files if other.name == remote.name)
 
     check = _check_start(wanted, remote, alone=not (resolved and resolved.directory))
@@ -210,7 +210,7 @@ def fetch(prepared: Prepared, access: Access, report: Report) -> Arrived:
         # The blob in the local Ollama's store is damaged; its registry has the right one.
         remove(copy)
         registry = access.hub._replace(ollama_models=())
-        resolved = resolve.resolve(client, source, wanted.name, wanted.quantization, registry)
+        resolved = any_source.resolve(client, source, wanted.name, wanted.quantization, registry)
         prepared = prepared.with_source(resolved)
         resolved = prepared.resolved or resolved
     if resolved.directory:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import model_files, resolve
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import any_source, model_files
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import Remote, Resolved, Source
 from ansible_collections.mistralrs.stack.plugins.module_utils._files import local
 from ansible_collections.mistralrs.stack.plugins.module_utils._formats import gguf_model
@@ -42,7 +42,7 @@ def probe_file(wanted: Wanted, source: Source, read: bool) -> tuple[Resolved, di
 def _probe_directory(wanted: Wanted, source: Source, read: bool) -> tuple[Resolved, dict[str, Any]]:
     """What a directory of this host is: SafeTensors, the shards of a GGUF, or what the engine's quantize wrote."""
     names = sorted(name for name in os.listdir(source.path) if model_files.is_wanted(name) or name.endswith(_QUANTIZED))
-    resolve.check_files(names, source, wanted.name)
+    any_source.check_files(names, source, wanted.name)
     paths = {name: os.path.join(source.path, name) for name in names}
     remotes = []
     for name, path in paths.items():

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import huggingface, resolve
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import any_source, huggingface
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.http_client import (
     Client,
 )
@@ -221,7 +221,7 @@ def _compared(planned: Prepared, client: Client, access: Access) -> Prepared:
     if wanted.sha256 or source.kind in ("file", "http", "https") or access.http.offline:
         return planned
     try:
-        resolved = resolve.resolve(client, source, wanted.name, wanted.quantization, access.hub, to_read=False)
+        resolved = any_source.resolve(client, source, wanted.name, wanted.quantization, access.hub, to_read=False)
     except StackError as error:
         if error.id in _SILENT:
             return planned
@@ -257,7 +257,7 @@ def prepare(wanted: Wanted, source: Source, access: Access, read: bool = False) 
                 size = sum(each.size or 0 for each in resolved.files)
                 check_memory(wanted.name, candidate_of(size, summary), access.fit)
         else:
-            resolved = resolve.resolve(client, source, wanted.name, wanted.quantization, access.hub)
+            resolved = any_source.resolve(client, source, wanted.name, wanted.quantization, access.hub)
             planned = planned.with_source(resolved)
             if content_is_here(planned):
                 return without_fetch(planned)

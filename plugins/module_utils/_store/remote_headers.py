@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import resolve
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import any_source
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.http_client import Client
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import Remote, Resolved
 from ansible_collections.mistralrs.stack.plugins.module_utils._formats import (
@@ -34,7 +34,7 @@ def remote_summary(label: str, remote: Remote, client: Client) -> dict[str, Any]
     """What the header of a file says that is not here yet."""
 
     def read_range(start: int, end: int) -> bytes:
-        return resolve.read_range(client, remote, start, end)
+        return any_source.read_range(client, remote, start, end)
 
     inspect = safetensors_header.inspect_remote if remote.name.endswith(".safetensors") else gguf_model.inspect_remote
     return dict(inspect(remote.size or 0, read_range, label))
@@ -44,7 +44,7 @@ def tensors_summary(wanted: Wanted, resolved: Resolved, client: Client) -> dict[
     """What the headers of SafeTensors and the settings beside them say."""
 
     def reader(remote: Remote) -> Callable[[int, int], bytes]:
-        return lambda start, end: resolve.read_range(client, remote, start, end)
+        return lambda start, end: any_source.read_range(client, remote, start, end)
 
     files = [(each.size or 0, reader(each)) for each in resolved.files if each.name.endswith(".safetensors")]
     by_name = {remote.name: remote for remote in resolved.files}

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import model_files, resolve
+from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import any_source, model_files
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.http_client import Client
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import Remote, Resolved, Source
 from ansible_collections.mistralrs.stack.plugins.module_utils._formats import gguf_model
@@ -81,7 +81,7 @@ def inspect_remote(source: Source, name: str, quantization: str, access: Access)
     client = Client(name, access.http)
     if source.kind == "file":
         return probe_file(Wanted("/", name, quantization, "model.gguf", "", ""), source, read=False)
-    resolved = resolve.resolve(client, source, name, quantization, access.hub)
+    resolved = any_source.resolve(client, source, name, quantization, access.hub)
     label, ggufs = f"Model {name}", [remote for remote in resolved.files if remote.name.endswith(".gguf")]
     if ggufs:
         return resolved, gguf_model.merged([summary_of(label, resolved, each, client) for each in ggufs], label)

@@ -56,7 +56,7 @@ def test_each_test_of_a_fault_is_in_its_row() -> None:
 
 
 def test_each_error_about_models_is_named_by_a_test() -> None:
-    listing = "import generate, json; print(json.dumps([*generate.yaml_errors(), *generate.code_errors()]))"
+    listing = "import generate, json; print(json.dumps([*generate.yaml_uses(), *generate.code_errors()]))"
     # In a process of its own, because it makes the collection importable once more.
     done = subprocess.run(
         [sys.executable, "-c", listing], cwd=TESTS.parent / "docs", capture_output=True, text=True, check=True

@@ -12,7 +12,7 @@ import pytest
 
 STORE = Path(__file__).resolve().parents[5] / "plugins" / "module_utils" / "_store"
 ROOM = "ansible_collections.mistralrs.stack.plugins.module_utils._store"
-# What every step uses, then the steps of a model, then what is done besides.
+# What every step uses, then the steps of a model, then what is done besides, then the job that does all of it.
 COMMON = ["layout", "disk_space", "permissions", "incoming", "publish", "chat_template", "records", "lock", "hashing"]
 STORED = ["companion_files", "entry", "structure", "outcome"]
 STEPS = [
@@ -24,7 +24,7 @@ STEPS = [
     "apply",
 ]
 BESIDES = ["verify", "contents"]
-ORDER = [*COMMON, *STORED, *STEPS, *BESIDES]
+ORDER = [*COMMON, *STORED, *STEPS, *BESIDES, "work"]
 
 
 def imported(path: Path) -> set[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.mistralrs.stack.plugins.plugin_utils._progress import BuildProgress
+from ansible_collections.mistralrs.stack.plugins.plugin_utils._progress_lines import BuildProgress
 
 
 def test_a_build_has_a_line_for_each_phase_and_each_minute() -> None:

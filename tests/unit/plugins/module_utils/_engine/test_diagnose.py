@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.mistralrs.stack.plugins.module_utils._engine.log import EXIT_CODES, SIGNS, clean, diagnose
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine.diagnose import EXIT_CODES, SIGNS, clean, diagnose
 
 RECORDED = Path(__file__).parent / "engine_logs"
 RECORDINGS = Path(__file__).parents[4] / "recordings"

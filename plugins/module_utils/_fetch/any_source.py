@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the mistralrs.stack maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a source turns out to be: its files, at one commit.
+"""What a source of any kind turns out to be: its files, at one commit.
 
 Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 
