@@ -105,7 +105,7 @@ TOO_LARGE = Fault(
 )
 MISMATCH = Fault(
     "repository.key_mismatch",
-    "The signing key at {url} is {found}, and {expected} is expected.",
+    "The signing key at {url} is {found}, but {expected} is expected.",
     "If its owner announced a new key, set the new fingerprint; if not, somebody may be tampering with what you"
     " download. Nothing was changed.",
 )

@@ -266,7 +266,7 @@ SIGNS = (
     _sign(
         r"Permission denied|os error 13",
         "permission_denied",
-        "The engine may not read one of its files.",
+        "The engine is not permitted to read one of its files.",
         "Make the models and their directory readable for the user mistral (files 0644, directories 0755).",
     ),
     _sign(

@@ -32,7 +32,7 @@ SOURCE_INVALID = Fault(
 )
 SOURCE_INSECURE = Fault(
     "model.source_insecure",
-    "Model {name}: {source} is plain http, so that anyone on the way can change the file.",
+    "Model {name}: {source} is plain http, so anyone on the way can change the file.",
     "Use https or give the file's 'sha256'.",
 )
 REVISION_UNSUPPORTED = Fault(

@@ -17,7 +17,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._gpu.host_state im
 
 LIBRARY_MISMATCH = Fault(
     "driver.library_mismatch",
-    "The NVIDIA driver in the kernel is {loaded}, the installed libraries are {installed}.",
+    "The NVIDIA driver in the kernel is {loaded}, but the installed libraries are {installed}.",
     "Stop what uses the GPUs and reboot the host, or unload and load the module.",
 )
 NOT_LOADED = Fault(
@@ -113,7 +113,7 @@ MIG_PENDING = Fault(
 )
 MIG_WITHOUT_INSTANCES = Fault(
     "gpu.mig_without_instances",
-    "GPU {gpu}: MIG is on, but there are no instances, so that no program can use it.",
+    "GPU {gpu}: MIG is on, but there are no instances, so no program can use it.",
     "Create instances, for example with 'nvidia-smi mig -i {gpu} -cgi PROFILE -C', or switch MIG off.",
 )
 ECC_PENDING = Fault(
@@ -138,7 +138,7 @@ ROW_REMAP_PENDING = Fault(
 )
 FABRIC_NOT_READY = Fault(
     "gpu.fabric_not_ready",
-    "GPU {gpu}: the NVLink fabric is '{state}' ({status}), so that CUDA programs fail with error 802.",
+    "GPU {gpu}: the NVLink fabric is '{state}' ({status}), so CUDA programs fail with error 802.",
     "Start nvidia-fabricmanager in exactly the driver's version, and look at its journal.",
 )
 WRONG_FLAVOUR = Fault(

@@ -18,7 +18,7 @@ FAULTS = (
     ),
     Fault(
         "docker.compose_checksum_missing",
-        "'docker_engine_compose_url' is set, and 'docker_engine_compose_sha256' is not a SHA-256.",
+        "'docker_engine_compose_url' is set, but 'docker_engine_compose_sha256' is not a SHA-256.",
         "Set it to the 64 hexadecimal digits that belong to the file.",
     ),
     Fault(
@@ -45,7 +45,7 @@ FAULTS = (
     ),
     Fault(
         "docker.disk_too_small",
-        "Docker's folder {folder} on {host} needs {needed_gb} GB of free space and has {free_gb} GB.",
+        "Docker's folder {folder} on {host} needs {needed_gb} GB of free space but has {free_gb} GB.",
         "Make room there, set another folder ('docker_engine_data_root'), or lower 'docker_engine_minimum_free_gb'.",
     ),
     Fault(

@@ -62,7 +62,7 @@ FAULTS = (
     ),
     Fault(
         "toolkit.driver_missing",
-        "{host} has {gpus} NVIDIA GPUs, and their driver is not loaded, so no container can get them.",
+        "{host} has {gpus} NVIDIA GPUs, but their driver is not loaded, so no container can get them.",
         "Load it ('modprobe nvidia' on the host) or reboot, and run again.",
     ),
 )

@@ -25,7 +25,7 @@ FAULTS = (
     ),
     Fault(
         "controller.ansible_too_old",
-        "This collection needs ansible-core 2.19 or newer, the controller has {version}.",
+        "This collection needs ansible-core 2.19 or newer, but the controller has {version}.",
         "Install a newer one, which needs Python 3.11 or newer.",
     ),
     Fault(
