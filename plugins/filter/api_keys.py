@@ -9,9 +9,9 @@ short_description: Find weak API keys of the gateway, and compute the digests of
 version_added: 0.2.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
-  - Finds the keys that the gateway refuses, which are those of fewer than 20 characters, with characters that do not
-    fit into an HTTP header, or that two entries share.
-  - Computes the digests by which the gateway recognizes the others, so that no key is on its host.
+  - Finds the keys that the gateway refuses, namely those that have fewer than 20 characters, contain characters that
+    are not allowed in an HTTP header, or are used by two entries.
+  - Computes the digests by which the gateway recognizes the other keys, so that no key is stored on its host.
 positional: _input, made
 options:
   _input:
@@ -22,7 +22,7 @@ options:
     required: true
   made:
     description:
-      - The keys that were made earlier, by their names.
+      - The keys that were generated earlier, a dictionary of names and keys.
     type: dict
     required: true
 """
@@ -36,15 +36,15 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - What there is to know of the keys.
+    - The result.
   type: dict
   contains:
     weak:
-      description: The names of the keys that are refused.
+      description: The names of the refused keys.
       type: list
       elements: str
     digests:
-      description: The name of each key by its SHA-256.
+      description: A dictionary of the SHA-256 of each key and its name.
       type: dict
 """
 
