@@ -5,14 +5,14 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """What the filters that plan the engine, its image and its CUDA are told."""
+    """How the filter that plans the engine reports errors."""
 
     DOCUMENTATION = r"""
 options:
   fail:
     description:
-      - Whether what is wrong makes the filter fail.
-      - With V(false) the result has only C(errors), the list of what is wrong, in that case.
+      - Whether the filter fails if something is wrong.
+      - With V(false), it then returns only C(errors), the list of errors.
     type: bool
     default: true
 """

@@ -17,7 +17,7 @@ options:
   token:
     description:
       - The token for gated and private repositories of the hub. It is sent to O(endpoint) only.
-      - O(token_file) and the host's environment (E(HF_TOKEN)) take its place if it is empty.
+      - If it is empty, the one in O(token_file) is used, or else E(HF_TOKEN) of the host's environment.
     type: str
     default: ""
   token_file:
@@ -27,20 +27,20 @@ options:
     default: ""
   ollama_models:
     description:
-      - The directories of local Ollama stores; what is there is taken over without a download.
+      - The directories of local Ollama stores. Models that they hold are taken over without a download.
     type: list
     elements: path
     default: [/usr/share/ollama/.ollama/models, /var/lib/ollama/.ollama/models, /root/.ollama/models]
   mirror_url:
     description:
       - The address of the fleet's mirror for sources V(mirror://...), such as V(https://mirror.example.org/models).
-      - It is any file server that gives out a store of this collection, with C(.store/*.json) beside the models.
+      - Any file server will do that serves the directory of a store of this collection, including C(.store/*.json).
     type: str
     default: ""
   ca_path:
     description:
       - A file on the host with the certificate authorities to trust, in PEM format.
-      - The default is what the host trusts.
+      - If empty, the authorities that the host trusts.
     type: path
     default: ""
   ca_certificates:
@@ -50,12 +50,12 @@ options:
     default: ""
   timeout:
     description:
-      - How many seconds a server may send nothing before the connection is given up.
+      - The seconds after which a connection is given up if the server sends nothing.
     type: int
     default: 60
   retries:
     description:
-      - How many times in a row a download is tried again without a single new byte.
+      - How many times in a row a download is retried without receiving a single new byte.
     type: int
     default: 5
   use_proxy:
@@ -69,7 +69,8 @@ options:
 options:
   fit:
     description:
-      - What the models have to fit. What does not is refused before it is downloaded.
+      - The memory and the engine version that the models must fit. A model that does not is refused before it is
+        downloaded.
     type: dict
     suboptions:
       gpu_memory:
@@ -78,15 +79,17 @@ options:
         elements: int
         default: []
       context_length:
-        description: The tokens of context to keep memory for; V(0) is what the model was made for, at most 4096.
+        description:
+          - The tokens of context to reserve memory for; V(0) means the context length that the model was made for, but
+            at most 4096.
         type: int
         default: 0
       batch_size:
-        description: The number of sequences at once to keep memory for.
+        description: The number of concurrent sequences to reserve memory for.
         type: int
         default: 1
       engine_version:
-        description: The version of mistral.rs that has to load them, such as V(0.9.5) or V(0.9.2+7).
+        description: The mistral.rs version that must load them, such as V(0.9.5) or V(0.9.2+7); not checked if empty.
         type: str
         default: ""
 """

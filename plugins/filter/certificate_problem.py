@@ -5,39 +5,40 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: certificate_problem
-short_description: Report what keeps a TLS certificate from being used
+short_description: Report why a TLS certificate can't be used
 version_added: 0.1.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
-  - Looks at a certificate, and if given at its private key and the names it has to be valid for, and returns one line
-    with what is wrong, what to do and an id, or an empty string.
-  - OpenSSL loads the certificates and the key as a server does, so that what it would refuse is refused here.
+  - Checks a certificate and, if given, its private key and the names it must be valid for. Returns one line that says
+    what is wrong and what to do and ends with an id, or an empty string.
+  - OpenSSL loads the certificates and the key as it does in a server, so that what a server would refuse is found here.
   - Needs the Python library cryptography on the controller, which Ansible itself needs.
 positional: _input, private_key
 options:
   _input:
     description:
-      - The text of the certificate's PEM file. The first certificate is the server's own, each further one has to be
-        the issuer of the one before it.
+      - The text of the certificate's PEM file. The first certificate is the server's own; each further one must be the
+        issuer of the one before it.
     type: str
     required: true
   private_key:
     description:
-      - The text of the private key's PEM file, without a passphrase. Not looked at if not given.
+      - The text of the private key's PEM file, without a passphrase. If not given, the key is not checked.
     type: str
   names:
     description:
-      - The DNS names and IP addresses that the certificate has to have, and no others. Not looked at if not given.
+      - The DNS names and IP addresses that the certificate must have, and no others. If not given, its names are not
+        checked.
     type: list
     elements: str
   days:
     description:
-      - For how many more days the certificate has to be valid.
+      - For how many more days the certificate must be valid.
     type: int
     default: 0
   where:
     description:
-      - What the messages call the certificate, its file for instance.
+      - What messages call the certificate, for instance its file.
     type: str
     default: The certificate
 """

@@ -5,29 +5,29 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: distribution
-short_description: Look up what a role needs to know of a host's distribution
+short_description: Look up what a role needs to know about a host's distribution
 version_added: 0.2.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
-  - Looks the distribution and release of a host up in the collection's table and returns what one role has there, such
-    as the names of packages and services.
-  - Fails for no host; a release that the role does not support has a RV(_value.problem).
+  - Looks up the distribution and release of a host in the collection's table and returns the entry of one role, such as
+    the names of packages and services.
+  - The filter does not fail if the role does not support the release; RV(_value.problem) says so instead.
 positional: _input, role, host
 options:
   _input:
     description:
       - The facts of the host, C(ansible_facts).
-      - Read are C(distribution), C(distribution_version) and C(distribution_major_version).
+      - The filter reads C(distribution), C(distribution_version) and C(distribution_major_version).
     type: dict
     required: true
   role:
     description:
-      - The name of the role, without the collection's.
+      - The name of the role, without that of the collection.
     type: str
     required: true
   host:
     description:
-      - What the message calls the host.
+      - The name of the host for the message.
     type: str
     required: true
 """
@@ -44,14 +44,14 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - What the role has for this release, and the keys that follow.
+    - The role's entry for this release, and the following keys.
   type: dict
   contains:
     name:
-      description: What the table calls the distribution and release, such as V(Debian-12).
+      description: The distribution and release as in the table, such as V(Debian-12).
       type: str
     problem:
-      description: What is wrong and what to do, if the role does not support the release; else empty.
+      description: What is wrong and what to do if the role does not support the release; otherwise empty.
       type: str
 """
 

@@ -9,16 +9,16 @@ short_description: Decide which Docker version and settings a host gets
 version_added: 0.2.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
-  - Turns the variables of the role P(mistralrs.stack.docker_engine#role) and what was found on a host into Docker's
-    settings and the version of its package, or says what is wrong. Nothing is touched.
+  - Turns the variables of the role P(mistralrs.stack.docker_engine#role) and the facts of a host into Docker's settings
+    and the version of its package, or says what is wrong. Nothing on the host is touched.
 positional: _input, found, former, offer
 options:
   _input:
-    description: The role's variables, without C(docker_engine_) before their names.
+    description: The role's variables, without the prefix C(docker_engine_).
     type: dict
     required: true
   found:
-    description: What the module M(mistralrs.stack.docker_info) returned on the host as C(docker_info).
+    description: The C(docker_info) that the module M(mistralrs.stack.docker_info) returned on the host.
     type: dict
     required: true
   former:
@@ -26,7 +26,7 @@ options:
     type: dict
     required: true
   offer:
-    description: What the distribution or Docker's repository offers, as the role's table has it.
+    description: What the distribution or Docker's repository offers, from the role's table.
     type: dict
     required: true
 seealso:
@@ -52,14 +52,14 @@ _value:
       description: Settings for C(daemon.json).
       type: dict
     secret_settings:
-      description: More of them, that hold a password.
+      description: More settings for C(daemon.json), which hold a password.
       type: dict
     environment:
-      description: Lines for the environment of a Docker that takes no proxies from its settings.
+      description: Lines for the environment of a Docker that can't read proxies from C(daemon.json).
       type: list
       elements: str
     version:
-      description: The package's version to install, empty if any will do.
+      description: The version of the package to install; empty if any will do.
       type: str
     errors:
       description: What is wrong, one line each.

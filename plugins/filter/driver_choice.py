@@ -9,8 +9,8 @@ short_description: Choose the packages of NVIDIA's driver for a host
 version_added: 0.2.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
-  - Chooses source, branch, flavour of the kernel modules and packages from the distribution, the GPUs and what is
-    wanted, or says in one line why no driver fits.
+  - Chooses the source, branch, flavour of the kernel modules and packages according to the distribution, the GPUs and
+    the options, or says in one line why no driver fits.
 positional: _input
 options:
   _input:
@@ -32,19 +32,19 @@ options:
     elements: str
     default: []
   source:
-    description: Whose packages, V(nvidia) or V(distribution).
+    description: The source of the packages, V(nvidia) or V(distribution).
     type: str
     default: nvidia
   branch:
-    description: The branch, as V(580); empty for the table's.
+    description: The branch, such as V(580); if empty, the one in the collection's table.
     type: str
     default: ""
   version:
-    description: The version; empty for the newest of the branch.
+    description: The version; if empty, the newest of the branch.
     type: str
     default: ""
   modules:
-    description: V(auto), V(open) or V(proprietary).
+    description: The kernel modules, V(auto), V(open) or V(proprietary).
     type: str
     default: auto
   fabric_manager:
@@ -56,50 +56,50 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Show which driver an H100 takes on this host
+- name: Show which driver an H100 needs on this host
   ansible.builtin.debug:
     msg: "{{ ansible_facts | mistralrs.stack.driver_choice(named=['2330'], source='distribution') }}"
 """
 
 RETURN = r"""
 _value:
-  description: The choice; if there is none only C(problem) is in it.
+  description: The choice; if there is none, only C(problem).
   type: dict
   contains:
     problem:
       description: Why there is no driver, what to do and the error's id, in one line; empty otherwise.
       type: str
     distribution:
-      description: The row of the table, as V(Debian-13).
+      description: The row of the table, such as V(Debian-13).
       type: str
     manager:
       description: The package manager, V(apt) or V(dnf).
       type: str
     source:
-      description: Whose packages.
+      description: The source of the packages.
       type: str
     branch:
       description: The branch.
       type: str
     version:
-      description: The version that is wanted; empty if any of the branch will do.
+      description: The wanted version; empty if any of the branch will do.
       type: str
     flavour:
       description: The kernel modules, V(open) or V(proprietary).
       type: str
     kernel_package:
-      description: The package that brings the kernel modules.
+      description: The package that provides the kernel modules.
       type: str
     packages:
-      description: All packages to ask for.
+      description: All packages to install.
       type: list
       elements: str
     other_kernel_packages:
-      description: Packages with kernel modules that exclude this one.
+      description: Other packages with kernel modules, which conflict with this one.
       type: list
       elements: str
     module:
-      description: The name of the kernel module's file without C(.ko).
+      description: The name of the kernel module's file, without C(.ko).
       type: str
     headers:
       description: The package with a kernel's headers, with C({release}) in it.
@@ -120,7 +120,7 @@ _value:
     foreign:
       description:
         - Names of packages by which the other source is recognized.
-        - One that ends in a dash stands for all that begin like it.
+        - One that ends in a dash stands for all names that begin with it.
       type: list
       elements: str
     own:
@@ -137,7 +137,7 @@ _value:
       description: The persistence daemon's unit.
       type: str
     persistence_override:
-      description: Whether that unit has to be told to switch persistence on.
+      description: Whether that unit needs an override to switch persistence on.
       type: bool
     warnings:
       description: What the operator should know.

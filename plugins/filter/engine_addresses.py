@@ -9,7 +9,7 @@ short_description: Find the addresses at which a gateway reaches the engines
 version_added: 0.2.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
-  - Returns the address and port of the engine on each host, as a gateway reaches it.
+  - Returns, for each host, the address and port at which a gateway reaches the engine.
   - An engine that listens on all addresses, or only for its own host, is reached at the host's default address, and on
     the gateway's own host at the loopback address.
 positional: _input, gateway

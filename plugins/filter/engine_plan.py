@@ -5,17 +5,17 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: engine_plan
-short_description: Turn the operator's C(config.yml) into what one version of mistral.rs is started with
+short_description: Turn the operator's C(config.yml) into the command line and configuration of a version of mistral.rs
 version_added: 0.1.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
   - Takes the settings of C(config.yml) (the variable C(mistral_server_config) of the role
-    P(mistralrs.stack.mistral_server#role)) and returns what the engine of that version is started with, and what the
-    gateway must do because the engine can't.
-  - Every key acts or is refused. What is wrong is said for all keys at once, one line each, with an id such as
+    P(mistralrs.stack.mistral_server#role)) and returns the command line, environment and configuration file of that
+    version of the engine, and what the gateway must do because the engine can't.
+  - Every key takes effect or is refused. The errors of all keys are reported at once, one line each, with an id such as
     V(config.unknown_key), V(config.wrong_type), V(config.out_of_range), V(config.contradiction) or
     V(config.key_unsupported).
-  - The result depends on the arguments only and is plain data.
+  - The result depends only on the arguments and is plain data.
 extends_documentation_fragment:
   - mistralrs.stack.engine_choice
 positional: _input, version, gpus, models
@@ -23,26 +23,27 @@ options:
   _input:
     description:
       - The settings, in the sections V(models), V(server), V(inference) and V(gpu); all sections and keys are optional.
-      - V(models.path) is where the models are seen in the container (V(/models)); V(models.quantization) chooses the
-        default model among several quantizations; V(models.context_length) is the most tokens, prompt and answer
-        together, that the gateway lets a request have, and what the engine plans its memory for.
-      - V(server.host) and V(server.port) are where the engine is reached on the host (V(127.0.0.1), V(11434));
+      - V(models.path) is the directory of the models in the container (V(/models)); V(models.quantization) chooses the
+        default model among several quantizations; V(models.context_length) is the maximum number of tokens, prompt and
+        answer together, that the gateway allows for a request and that the engine plans its memory for.
+      - V(server.host) and V(server.port) are the address and port of the engine on the host (V(127.0.0.1), V(11434));
         V(server.num_threads) is the number of threads for computing on the CPU.
-      - V(inference.temperature), V(inference.top_p) and V(inference.max_tokens) (V(2048)) are what the gateway puts
-        into requests that don't have them. Newer engines could do that for the first two, but none for all,
-        so the gateway always does. V(inference.batch_size) is how many requests the engine works on at the same time.
-      - V(gpu.memory_fraction) (V(0.9)) is the part of the GPU's memory that the engine sets aside, V(gpu.allow_growth)
-        instead lets it take memory as needed (slower), V(gpu.devices) are the indexes or UUIDs of the GPUs to use,
-        V(gpu.tensor_parallel) can only be V(1) with GGUF models. On a host without a GPU these four are refused.
-      - Where several models share the GPUs, what that part leaves beside their weights is divided equally among their
-        KV caches, by C(size) and C(gguf) of the models and C(memory) of the GPUs. It is refused where it is too little
-        for one context of each (V(config.no_room_for_models)) or where these sizes are not known. The same holds for
-        one model that is larger than the first of several GPUs.
+      - V(inference.temperature), V(inference.top_p) and V(inference.max_tokens) (V(2048)) are the values that the
+        gateway adds to requests without them. Newer engines can do that for the first two, but none for all three, so
+        the gateway always does it. V(inference.batch_size) is the number of requests that the engine works on at the
+        same time.
+      - V(gpu.memory_fraction) (V(0.9)) is the share of the GPU's memory that the engine reserves; V(gpu.allow_growth)
+        lets it allocate memory as needed instead (slower); V(gpu.devices) lists the indexes or UUIDs of the GPUs to
+        use; V(gpu.tensor_parallel) can only be V(1) with GGUF models. On a host without a GPU these four are refused.
+      - If several models share the GPUs, the memory of that share that their weights leave free is divided equally
+        among their KV caches. The filter computes it from C(size) and C(gguf) of the models and C(memory) of the GPUs.
+        The models are refused if it is too little for one context of each (V(config.no_room_for_models)) or if these
+        sizes are not known. The same applies to one model that is larger than the first of several GPUs.
     type: dict
     required: true
   version:
     description:
-      - The engine's version, such as V(0.9.5) or V(v0.6.0). Known are 0.6.0, 0.7.x, 0.8.x and 0.9.x.
+      - The engine's version, such as V(0.9.5) or V(v0.6.0). The filter knows 0.6.0, 0.7.x, 0.8.x and 0.9.x.
       - V(0.9.2+7) is the seventh commit after a release.
     type: str
     required: true
@@ -57,17 +58,17 @@ options:
   models:
     description:
       - The models to serve, as the role P(mistralrs.stack.mistral_models#role) reports them.
-      - Entries of C(mistral_models) do as well, for checking a configuration before the models are there.
-      - C(tokenizer) is the path of the C(tokenizer.json) that was made for a model whose own the engine reads wrongly.
-        Engines before 0.9.1 take it only together with C(tokenizer_config), the path of a C(tokenizer_config.json)
-        with the chat template and the special tokens; without one, such a model is refused
+      - Entries of C(mistral_models) will also do, to check a configuration before the models are in the store.
+      - C(tokenizer) is the path of the C(tokenizer.json) that was made for a model whose own tokenizer the engine reads
+        wrongly. Engines before 0.9.1 read it only together with C(tokenizer_config), the path of a
+        C(tokenizer_config.json) with the chat template and the special tokens; without one, such a model is refused
         (V(config.tokenizer_config_missing)). C(config) is the path of a C(config.json), which engines from 0.9.1 on
         read.
     type: list
     elements: dict
     required: true
   default_model:
-    description: The model that answers when a client names none, by any of its names. Empty means the first.
+    description: The model that answers when a client names none, by any of its names. If empty, the first one.
     type: str
     default: ""
   host:
@@ -117,13 +118,14 @@ _value:
       description: The engine's environment variables.
       type: dict
     toml:
-      description: The engine's configuration file; empty for version 0.6.0, which has none.
+      description: The engine's configuration file, as TOML; empty for version 0.6.0, which has none.
       type: str
     configuration:
       description: The same as data.
       type: dict
     working_directory:
-      description: The directory in the container in which the engine is started and below which each model has its own.
+      description:
+        - The directory in the container in which the engine is started. Each model has a directory of its own below it.
       type: str
     default_model:
       description: The id of the default model.
@@ -137,39 +139,39 @@ _value:
     chat:
       description:
         - Whether the default model is known to have a chat template, its own or a given one, and so answers chats.
-        - V(false) also where it is not known, before the model is in the store; a model without a template would refuse
-          the chat that proves the server, though the server is right.
+        - V(false) also if that is not known yet because the model is not in the store. A model without a template
+          refuses chats, although nothing is wrong with the server.
       type: bool
     settings:
-      description: The settings with the defaults that act filled in. Given to this filter, they give the same plan.
+      description: The settings, including the defaults in effect. Given to this filter, they result in the same plan.
       type: dict
     gateway:
-      description: What the gateway does.
+      description: What the gateway must do.
       type: dict
       contains:
         version:
           description: The engine's version, from which the gateway knows what it must do for it.
           type: str
         defaults:
-          description: Values of C(temperature), C(top_p) and C(max_tokens) for requests that don't have them.
+          description: Values of C(temperature), C(top_p) and C(max_tokens) for requests without them.
           type: dict
         models:
-          description: For each model its C(id) and the names (C(aliases)) by which clients may ask for it.
+          description: For each model, its C(id) and the names (C(aliases)) that clients may use for it.
           type: list
           elements: dict
         default_model:
           description: The id of the default model.
           type: str
         context_length:
-          description: The most tokens that a request's prompt and answer may have together, or none.
+          description: The maximum number of tokens of a request's prompt and answer together; null means no limit.
           type: int
         max_tokens:
-          description: The most tokens that a request may ask for, or none.
+          description: The maximum number of tokens that a request may ask for; null means no limit.
           type: int
         max_concurrent_requests:
           description:
             - How many requests the engine may be given at the same time; V(0) means any number.
-            - V(1) for versions up to 0.8.23 on the CPU. They mix up the answers to requests that they work on together.
+            - V(1) for versions up to 0.8.23 on the CPU, which mix up the answers to concurrent requests.
           type: int
     warnings:
       description: What the operator should know, one sentence each.

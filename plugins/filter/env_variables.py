@@ -9,12 +9,12 @@ short_description: Turn the C(.env) file of the former stack into variables
 version_added: 0.1.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
-  - Takes the text of a C(.env) file and returns the variables of this collection that stand for its settings.
-  - Known are E(MISTRAL_MODELS_PATH), E(MISTRAL_MODEL_PATH), E(DEFAULT_MODEL), E(MISTRAL_MEMORY_LIMIT),
+  - Takes the text of a C(.env) file and returns the corresponding variables of this collection.
+  - The filter knows E(MISTRAL_MODELS_PATH), E(MISTRAL_MODEL_PATH), E(DEFAULT_MODEL), E(MISTRAL_MEMORY_LIMIT),
     E(MISTRAL_MEMORY_RESERVATION), E(CUDA_VERSION), E(MISTRAL_RS_VERSION), E(RUST_LOG), E(MISTRAL_PORT) and
     E(MISTRAL_HOST). Anything else is an error that names the line.
-  - References such as C(${RUST_LOG}) and C(${RUST_LOG:-info}) to settings above are expanded as Compose does. One to
-    anything else is an error, since the environment is not the one that Compose had.
+  - References such as C(${RUST_LOG}) and C(${RUST_LOG:-info}) to settings above them are expanded as Compose does it.
+    Any other reference is an error, since Compose's environment is not known here.
 positional: _input, path
 options:
   _input:

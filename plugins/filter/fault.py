@@ -11,12 +11,12 @@ author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
   - Returns one line that says what is wrong, what to do, where the error is explained, and its id in brackets.
   - The sentences are in the collection, so that every error has a remedy and an entry in C(docs/errors.md).
-  - Any further keyword is a value that the sentences name, such as C(host).
+  - Any further keyword is a value that the sentences contain, such as C(host).
 options:
   _input:
     description:
       - The id of the error, such as V(gateway.port_in_use).
-      - Only the errors that the collection's own roles and playbooks report are known here.
+      - The filter knows only the errors that the collection's own roles and playbooks report.
     type: str
     required: true
 """

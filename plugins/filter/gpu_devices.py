@@ -9,10 +9,9 @@ short_description: List the devices that CUDA programs can use
 version_added: 0.1.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
-  - From the result of M(mistralrs.stack.gpu_info), the GPUs that the driver lists; in place of a partitioned GPU its
-    MIG devices.
-  - Where no driver is loaded yet, the GPUs of the PCI bus as a driver will find them, so that a bare host can be
-    planned.
+  - Takes the result of M(mistralrs.stack.gpu_info) and returns the GPUs that the driver lists; for a partitioned GPU,
+    its MIG devices instead.
+  - If no driver is loaded yet, it returns the GPUs on the PCI bus, so that the plan for a bare host can be made.
 positional: _input
 options:
   _input:
@@ -38,7 +37,7 @@ _value:
   elements: dict
   contains:
     index:
-      description: The number by which C(nvidia-smi) knows the GPU; MIG devices have none.
+      description: The GPU's number in C(nvidia-smi); MIG devices have none.
       type: int
     uuid:
       description: The UUID of the GPU or MIG device; empty without a loaded driver.
@@ -53,7 +52,7 @@ _value:
       description: The CUDA compute capability.
       type: str
     memory:
-      description: The memory in bytes that programs can have; null if it is not known.
+      description: The memory in bytes that programs can use; null if it is not known.
       type: int
 """
 

@@ -9,11 +9,12 @@ short_description: List the memory of the devices that CUDA programs can use
 version_added: 0.1.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
-  - From the result of M(mistralrs.stack.gpu_info), how much memory programs can have on each GPU, or MIG device, of
-    P(mistralrs.stack.gpu_devices#filter). What the driver keeps for itself is not counted, what other programs hold is.
-  - A GPU that uses the host's memory counts with all of it.
-  - Where no driver is loaded yet, it is what the GPU is sold with less a sixteenth, which ECC may take.
-  - Devices of which this is not known are left out.
+  - Takes the result of M(mistralrs.stack.gpu_info) and returns how much memory programs can use on each GPU or MIG
+    device of P(mistralrs.stack.gpu_devices#filter). Memory that the driver keeps for itself is not included; memory
+    that other programs use at present is.
+  - For a GPU that uses the host's memory, it is all of the host's memory.
+  - If no driver is loaded yet, it is the advertised memory less one sixteenth, which ECC may take.
+  - Devices whose memory is not known are left out.
 positional: _input, unit
 options:
   _input:

@@ -5,18 +5,18 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: image_plan
-short_description: Turn the role's variables into what the engine's image is made of
+short_description: Plan an engine image from the role's variables
 version_added: 0.1.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
-  - Chooses commit, CUDA, bases, features and toolchain for an engine image, or says everything that is wrong.
-  - What it returns holds the secrets of the build, so it must not be shown.
+  - Chooses commit, CUDA, bases, features and toolchain for an engine image, or reports everything that is wrong.
+  - The result contains the secrets of the build, so it must not be shown.
 positional: _input, source
 options:
   _input:
     description:
-      - The variables of the role M(mistralrs.stack.mistral_image#role), without C(mistral_image_) before their names.
-      - Besides C(version), C(architecture), C(driver) and C(driver_cuda).
+      - The variables of the role P(mistralrs.stack.mistral_image#role), without the prefix C(mistral_image_).
+      - Also C(version), C(architecture), C(driver) and C(driver_cuda).
     type: dict
     required: true
   source:
@@ -50,10 +50,10 @@ _value:
       description: The version of mistral.rs, such as V(0.9.2); V(0.9.2+7) is the seventh commit after that release.
       type: str
     reported_version:
-      description: What the program calls itself with C(--version).
+      description: The version that the program reports with C(--version).
       type: str
     quick_way:
-      description: A sentence that offers upstream's image where a build would take long; empty if there is none.
+      description: A sentence that offers upstream's image instead of a long build; empty if there is no such image.
       type: str
     tag:
       description: The beginning of the image's tag.

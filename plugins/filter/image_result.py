@@ -9,15 +9,15 @@ short_description: Describe an engine image from what Docker reports about it
 version_added: 0.1.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
-  - Reads the labels that every engine image of this collection has, wherever it comes from.
+  - Reads the labels that every engine image of this collection has, no matter where it comes from.
 positional: _input, reference
 options:
   _input:
-    description: What C(docker image inspect) printed for one image, as text or read.
+    description: The output of C(docker image inspect) for one image, as text or as data.
     type: raw
     required: true
   reference:
-    description: The name by which the image is used.
+    description: The name under which the image is used.
     type: str
     required: true
 """
@@ -34,7 +34,7 @@ _value:
   type: dict
   contains:
     reference:
-      description: The name by which it is used.
+      description: The name under which it is used.
       type: str
     digest:
       description: The digest in the registry that it came from, or the image's own id.
@@ -52,7 +52,7 @@ _value:
       description: The version that introduced its command line.
       type: str
     cuda_version:
-      description: The version of CUDA; empty without.
+      description: The version of CUDA; empty without CUDA.
       type: str
     compute_capabilities:
       description: The compute capabilities that it is for.
@@ -75,7 +75,7 @@ def _filter(inspected: Any, reference: str) -> dict[str, Any]:
     try:
         found = json.loads(inspected) if isinstance(inspected, str) else inspected
     except ValueError as error:
-        raise AnsibleFilterError(f"image_result: the input is no JSON ({error}).") from error
+        raise AnsibleFilterError(f"image_result: the input is not JSON ({error}).") from error
     image = found[0] if isinstance(found, list) and found else found
     if not isinstance(image, Mapping):
         raise AnsibleFilterError("image_result: the input has to be what 'docker image inspect' prints for one image.")

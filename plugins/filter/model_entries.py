@@ -10,9 +10,9 @@ version_added: 0.1.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
   - Checks the variable C(mistral_models) of the role P(mistralrs.stack.mistral_models#role) as a whole.
-  - Adds to each entry the names that follow from it.
+  - Adds the names of the file, the engine's model and the clients' aliases to each entry.
   - Nothing on a host is touched. Chat templates are read on the controller.
-  - What is wrong is returned, one line each, with an id such as V(model.unsafe_name), V(model.duplicate) or
+  - Errors are returned, one line each, with an id such as V(model.unsafe_name), V(model.duplicate) or
     V(model.source_unsupported).
 positional: _input
 options:
@@ -22,18 +22,18 @@ options:
     elements: dict
     required: true
   directory:
-    description: The directory on the controller from which relative paths of chat templates start.
+    description: The directory on the controller that relative paths of chat templates start from.
     type: str
     default: .
   catalog_extra:
-    description: Entries to look names up in before the collection's own catalog.
+    description: Catalog entries that take precedence over the collection's own catalog.
     type: list
     elements: dict
     default: []
   stored:
     description:
-      - Whether the models are in the store already, where they are found by name and quantization alone. A name without
-        a source is then not looked up in a catalog.
+      - Whether the models are already in the store, where they are found by name and quantization alone. A name without
+        a source is then not looked up in the catalog.
     type: bool
     default: false
     version_added: 0.2.0
@@ -55,14 +55,14 @@ _value:
   contains:
     entries:
       description:
-        - The entries that are right, each with C(name), C(quantization), C(source), C(revision) and C(sha256) as given.
-        - A name without a source has those of the catalog, unless O(stored) is true.
-        - C(chat_template) is the template's text, C(file) the name in the store, C(id) the engine's name and C(aliases)
-          are the names for clients.
+        - The valid entries, each with C(name), C(quantization), C(source), C(revision) and C(sha256) as given.
+        - An entry without a source has the values of the catalog, unless O(stored) is true.
+        - C(chat_template) is the text of the template, C(file) the name in the store, C(id) the engine's name of the
+          model, and C(aliases) the names for clients.
       type: list
       elements: dict
     models:
-      description: The same entries as the option O(mistralrs.stack.model#module:models) of the module.
+      description: The same entries, for the option O(mistralrs.stack.model#module:models) of the module.
       type: list
       elements: dict
     errors:

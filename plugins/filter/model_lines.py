@@ -5,35 +5,35 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: model_lines
-short_description: Describe models for people, one per line
+short_description: Describe models in readable lines, one per model
 version_added: 0.2.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
-  - Describes what the modules M(mistralrs.stack.model), M(mistralrs.stack.model_info) and
-    M(mistralrs.stack.model_search) return, for people to read.
+  - Turns the results of the modules M(mistralrs.stack.model), M(mistralrs.stack.model_info) and
+    M(mistralrs.stack.model_search) into lines for people to read.
 options:
   _input:
     description:
-      - What one of these modules returned.
+      - The result of one of these modules. Also give O(wanted), O(path) or O(endpoint), according to the module.
     type: dict
     required: true
   wanted:
     description:
-      - For what M(mistralrs.stack.model) returned, the entries that it was given. Described are those whose
-        quantization is V(auto).
+      - For a result of M(mistralrs.stack.model), the entries that it was given. Only those whose quantization is
+        V(auto) are described.
     type: list
     elements: dict
   path:
     description:
-      - For what M(mistralrs.stack.model_info) returned, the store.
+      - For a result of M(mistralrs.stack.model_info), the path of the store.
     type: str
   endpoint:
     description:
-      - For what M(mistralrs.stack.model_search) returned, the hub.
+      - For a result of M(mistralrs.stack.model_search), the address of the hub.
     type: str
   query:
     description:
-      - For what M(mistralrs.stack.model_search) returned, what was searched for.
+      - For a result of M(mistralrs.stack.model_search), the search words.
     type: str
 """
 

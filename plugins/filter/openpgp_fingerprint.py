@@ -10,8 +10,8 @@ version_added: 0.2.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
   - Reads a public key, for instance that of a package repository, so that its fingerprint can be compared before the
-    key is trusted. No GnuPG is needed, neither on the controller nor on the host.
-  - A file with several keys gives all their fingerprints, and so never equals the one that is expected.
+    key is trusted. GnuPG is needed neither on the controller nor on the host.
+  - For a file with several keys, the result has all their fingerprints, so it never equals a single expected one.
 positional: _input
 options:
   _input:
@@ -21,7 +21,7 @@ options:
     type: str
     required: true
   where:
-    description: What the messages call the key, its address for instance.
+    description: What messages call the key, for instance its address.
     type: str
     default: The file
 """
@@ -40,7 +40,8 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - The fingerprint of the primary key, 40 hexadecimal digits in upper case; of several keys, all, a space between.
+    - The fingerprint of the primary key, 40 hexadecimal digits in upper case; for several keys, all fingerprints,
+      separated by spaces.
   type: str
 """
 

@@ -9,8 +9,9 @@ short_description: Report which process kept apt or dnf from changing packages
 version_added: 0.2.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
-  - Returns one line for the output of a program that did not get the lock of the packages - who has it, and what to do.
-  - Returns an empty text for any other output.
+  - Takes the output of a program that could not lock the package database, and returns one line that says which
+    process holds the lock and what to do.
+  - Returns an empty string for any other output.
 positional: _input, where
 options:
   _input:
@@ -20,13 +21,13 @@ options:
     required: true
   where:
     description:
-      - How the sentence begins, such as what could not be done.
+      - The beginning of the sentence, which says what could not be done.
     type: str
     required: true
 """
 
 EXAMPLES = r"""
-- name: Say who is in the way
+- name: Report which process holds the lock
   ansible.builtin.fail:
     msg: "{{ installed.stderr | mistralrs.stack.package_problem('The driver could not be installed') }}"
 """
@@ -34,7 +35,7 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - The line, or an empty text.
+    - The line, or an empty string.
   type: str
 """
 

@@ -9,16 +9,17 @@ short_description: Estimate which quantizations of a model fit the GPUs
 version_added: 0.1.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
-  - Estimates for each quantization how large a model is and how much GPU memory it takes for weights, KV cache and
+  - Estimates for each quantization how large a model is and how much GPU memory it needs for weights, KV cache and
     reserve.
-  - Sizes follow from the number of parameters and the bits of each that llama.cpp measured; files of publishers differ
-    by a few percent. What a repository really offers tells the module M(mistralrs.stack.model_info).
+  - Sizes follow from the number of parameters and the bits per parameter that llama.cpp measured; actual files differ
+    by a few percent. The module M(mistralrs.stack.model_info) reports what a repository really offers.
 positional: _input
 options:
   _input:
     description:
-      - What the model's header says, as RV(mistralrs.stack.model#module:model.gguf), with at least C(parameters).
-      - Without C(kv_bytes_per_token) the KV cache counts as nothing.
+      - The summary of the model's header, as in RV(mistralrs.stack.model#module:model.gguf), with at least
+        C(parameters).
+      - Without C(kv_bytes_per_token), the estimate does not include the KV cache.
     type: dict
     required: true
   gpu_memory:
@@ -27,11 +28,13 @@ options:
     elements: int
     default: []
   context_length:
-    description: The tokens of context to keep memory for; V(0) is what the model was made for, at most 4096.
+    description:
+      - The tokens of context to reserve memory for; V(0) means the context length that the model was made for, but at
+        most 4096.
     type: int
     default: 0
   batch_size:
-    description: The number of sequences at once to keep memory for.
+    description: The number of concurrent sequences to reserve memory for.
     type: int
     default: 1
 seealso:
@@ -39,7 +42,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Show what a model of 32 billion parameters takes
+- name: Show how much memory a model of 32 billion parameters needs
   ansible.builtin.debug:
     msg: >-
       {{ {'parameters': 32800000000, 'kv_bytes_per_token': 262144}
@@ -59,10 +62,10 @@ _value:
       description: The size of the weights in bytes.
       type: int
     needs:
-      description: The GPU memory in bytes.
+      description: The estimated GPU memory in bytes.
       type: int
     fits:
-      description: Whether the GPUs have it; null without O(gpu_memory).
+      description: Whether the GPUs have that much memory; null without O(gpu_memory).
       type: bool
 """
 

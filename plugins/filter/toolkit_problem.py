@@ -9,7 +9,8 @@ short_description: Explain an error of apt, Docker or NVIDIA's tools, and what t
 version_added: 0.2.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
-  - Returns one line for the output of a program that failed, with what is wrong, what to do and an id.
+  - Takes the output of a program that failed, and returns one line that says what is wrong and what to do and ends with
+    an id.
 positional: _input, where
 options:
   _input:
@@ -19,7 +20,7 @@ options:
     required: true
   where:
     description:
-      - How the sentence begins, such as what could not be done.
+      - The beginning of the sentence, which says what could not be done.
     type: str
     required: true
 """

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: value_problems
-short_description: Report which variables have values of the wrong kind
+short_description: Report which variables have invalid values
 version_added: 0.2.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
-  - Returns one line for each variable of another kind, with its name, its value, what is expected and an id.
+  - Returns one line for each variable whose value is not of its kind, with its name, its value, what is expected and
+    an id.
 positional: _input, values
 options:
   _input:

@@ -11,11 +11,11 @@ version_added: 0.2.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
   - The Container Device Interface (CDI) tells Docker what a container with GPUs needs. This module looks at the
-    specification that is there, and has it made anew only if it is missing or does not fit the host any more. That is
-    so if it is for another version of the driver, lacks a GPU or MIG device or has one that is gone, names files
-    that are gone or devices whose numbers have changed, or is older than the toolkit.
-  - Where the toolkit's own service makes it (since version 1.18), the service is asked to; elsewhere C(nvidia-ctk) is
-    called. A specification in the other of the two places is set aside, since it would hide the right one.
+    existing specification and regenerates it only if it is missing or no longer fits the host. It no longer fits if it
+    is for another version of the driver, lacks a GPU or MIG device or lists one that is gone, names files that are gone
+    or devices whose numbers have changed, or is older than the toolkit.
+  - Where the toolkit's own service generates it (since version 1.18), the module starts that service; elsewhere it
+    calls C(nvidia-ctk). A specification in the other of the two places is set aside, since it would hide the right one.
 extends_documentation_fragment:
   - mistralrs.stack.attributes
   - mistralrs.stack.attributes.action_group
@@ -25,7 +25,7 @@ attributes:
   diff_mode:
     support: full
     details:
-      - In check mode the difference shows the reasons only, since the new specification is not made.
+      - In check mode the difference shows only the reasons, since the new specification is not generated.
   idempotent:
     support: full
 options:
@@ -36,7 +36,8 @@ options:
     default: ""
   devices:
     description:
-      - The UUIDs of all GPUs, and of their MIG devices instead where they are divided. If empty, they are not compared.
+      - The UUIDs of all GPUs; for a GPU that is partitioned, those of its MIG devices instead. If empty, they are not
+        compared.
     type: list
     elements: str
     default: []
@@ -47,18 +48,18 @@ options:
     default: nvidia-ctk
   unit:
     description:
-      - The systemd service that makes the specification, where it is installed and not masked, and C(nvidia-ctk) is
-        1.18 or newer.
+      - The systemd service that generates the specification. It is used if it is installed and not masked, and
+        C(nvidia-ctk) is 1.18 or newer.
     type: str
     default: nvidia-cdi-refresh.service
   path:
     description:
-      - The specification where there is no such service.
+      - The specification to write where there is no such service.
     type: path
     default: /etc/cdi/nvidia.yaml
   unit_path:
     description:
-      - The specification that the service makes, unless its settings file O(unit_settings) names another.
+      - The specification that the service writes, unless its settings file O(unit_settings) names another.
     type: path
     default: /var/run/cdi/nvidia.yaml
   unit_settings:
@@ -73,7 +74,7 @@ EXAMPLES = r"""
   mistralrs.stack.gpu_info:
   register: looked
 
-- name: Have a CDI specification for them
+- name: Ensure that there is a CDI specification for them
   mistralrs.stack.cdi_spec:
     driver_version: "{{ looked.gpu_info.driver.loaded }}"
     devices: "{{ looked.gpu_info.gpus | map(attribute='uuid') }}"
@@ -86,7 +87,7 @@ path:
   type: str
   sample: /var/run/cdi/nvidia.yaml
 reasons:
-  description: Why it was made anew, or would be in check mode.
+  description: Why it was regenerated, or would be in check mode.
   returned: success
   type: list
   elements: str
@@ -98,7 +99,7 @@ set_aside:
   sample: /etc/cdi/nvidia.yaml
 devices:
   description: The names of the devices in it, for C(docker run --device).
-  returned: success, but not in check mode if it has to be made
+  returned: success, but not in check mode if it has to be generated
   type: list
   elements: str
   sample: [nvidia.com/gpu=0, nvidia.com/gpu=all]
@@ -136,7 +137,7 @@ MISSING = Fault(
 )
 FOREIGN = Fault(
     "toolkit.cdi_spec_foreign",
-    "{foreign} describes the same devices as {path}, and Docker uses neither then.",
+    "{foreign} describes the same devices as {path}, so Docker uses neither.",
     "Remove it, or move it out of that folder, and run again; nothing was changed.",
 )
 SKIPPED = Fault(
@@ -146,8 +147,8 @@ SKIPPED = Fault(
 )
 INCOMPLETE = Fault(
     "toolkit.cdi_devices_missing",
-    "After {path} was made anew, 'nvidia-ctk cdi list' still has no {missing}.",
-    "If a GPU is gone, 'nvidia-smi -L' and 'dmesg | grep -e NVRM -e Xid' on the host tell why.",
+    "After {path} was regenerated, 'nvidia-ctk cdi list' still does not list {missing}.",
+    "If a GPU is gone, run 'nvidia-smi -L' and 'dmesg | grep -e NVRM -e Xid' on the host to see why.",
 )
 NOT_WRITTEN = Fault(
     "toolkit.cdi_spec_not_written",

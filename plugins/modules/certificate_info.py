@@ -30,7 +30,7 @@ attributes:
 options:
   certificate:
     description:
-      - The file with the certificate, followed by those that issued it.
+      - The file with the certificate, followed by those of its issuers.
     type: path
     required: true
   private_key:
@@ -40,12 +40,13 @@ options:
     required: true
   names:
     description:
-      - The DNS names and IP addresses that the certificate has to have, and no others. Not looked at if not given.
+      - The DNS names and IP addresses that the certificate must have, and no others. If not given, its names are not
+        checked.
     type: list
     elements: str
   days:
     description:
-      - For how many more days the certificate has to be valid.
+      - For how many more days the certificate must be valid.
     type: int
     default: 0
 """
@@ -88,12 +89,12 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._trust.x509 import
 FILE_MISSING = Fault(
     "gateway.certificate_file_missing",
     "There is no file {path}.",
-    "Have the certificate and its key made anew, both together.",
+    "Create the certificate and its key again, both together.",
 )
 UNREADABLE = Fault(
     "gateway.certificate_unreadable",
     "The file {path} cannot be read: {reason}.",
-    "Take away what lies there in its place, or repair the disk.",
+    "Replace it with a readable file, or repair the disk.",
 )
 
 

@@ -11,8 +11,7 @@ version_added: 0.2.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
   - Asks Docker, the package manager, systemd and SELinux, and reads apt's sources.
-  - It returns what it knows on a host without Docker too, and on one whose Docker does not answer. The module itself
-    fails for neither.
+  - On a host without Docker, or whose Docker does not answer, the module does not fail; it returns what it knows.
 extends_documentation_fragment:
   - mistralrs.stack.attributes
   - mistralrs.stack.attributes.action_group
@@ -43,7 +42,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Gather what the container toolkit meets
+- name: Gather what the container toolkit needs to know of the host
   mistralrs.stack.container_toolkit_info:
     packages:
       - nvidia-container-toolkit
@@ -58,23 +57,23 @@ EXAMPLES = r"""
 
 RETURN = r"""
 container_toolkit_info:
-  description: What the toolkit meets.
+  description: The facts.
   returned: success
   type: dict
   contains:
     daemon:
       description:
-        - What Docker says of itself, as C(docker_info.daemon) of M(mistralrs.stack.docker_info). Empty values where it
-          does not answer.
+        - What Docker reports, as C(docker_info.daemon) of M(mistralrs.stack.docker_info). Its values are empty if
+          Docker does not answer.
       type: dict
     client:
-      description: The program C(docker), links resolved; empty if there is none.
+      description: The path of the program C(docker), with links resolved; empty if it is not installed.
       type: str
     program:
-      description: The program C(dockerd); empty if there is none.
+      description: The path of the program C(dockerd); empty if it is not installed.
       type: str
     needs_daemon_reload:
-      description: Whether systemd has not read the settings of the toolkit's service as they are.
+      description: Whether systemd has yet to read changed settings of the toolkit's service (C(daemon-reload)).
       type: bool
     packages:
       description: Those of O(packages) that the package manager knows.
@@ -86,18 +85,18 @@ container_toolkit_info:
           type: str
         state:
           description:
-            - V(held) if no update changes it, V(free) if one does; else what dpkg says of a package that is not wholly
-              installed.
+            - V(held) if updates leave it alone, V(free) if they don't; for a package that is not completely installed,
+              the state that dpkg reports.
           type: str
         version:
           description: Its version.
           type: str
     sources:
-      description: Other files of apt's that name the repository, and nothing else.
+      description: Other source files of apt that name the repository and nothing else.
       type: list
       elements: str
     mixed_sources:
-      description: Other files of apt's that name the repository beside others.
+      description: Other source files of apt that name the repository and others.
       type: list
       elements: str
     selinux_devices:

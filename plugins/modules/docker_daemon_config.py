@@ -10,13 +10,13 @@ short_description: Merge settings into Docker's daemon.json
 version_added: 0.1.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
-  - Sets and removes single settings in Docker's configuration file and leaves everything else in it as it is, the order
-    of the keys included.
+  - Sets and removes single settings in Docker's configuration file and leaves everything else in it as it is, including
+    the order of the keys.
   - A file that is not valid is never overwritten; the message names line and column.
-  - The new file is checked by C(dockerd --validate) where Docker is installed and knows that option, written beside the
+  - The new file is checked by C(dockerd --validate) where Docker is installed and has that option, written beside the
     old one, flushed to the disk and put in its place in one step.
-  - Docker itself is neither reloaded nor restarted; RV(restart_required) says which of the two it takes, also for a
-    change that an earlier run wrote and did not live to put into effect.
+  - Docker itself is neither reloaded nor restarted; RV(restart_required) says which of the two is needed, also for a
+    change that an earlier run wrote but did not put into effect before it ended.
 extends_documentation_fragment:
   - mistralrs.stack.attributes
   - mistralrs.stack.attributes.action_group
@@ -43,8 +43,8 @@ options:
     default: {}
   secret_settings:
     description:
-      - More settings to merge in that hold a password, such as V(proxies). They are in no log and in no difference, and
-        the file that gets them becomes readable for its owner only.
+      - More settings to merge in, which hold a password, such as V(proxies). They appear in no log and no difference,
+        and the file becomes readable only by its owner.
     type: dict
     default: {}
   lists:
@@ -70,19 +70,19 @@ options:
   validate:
     description:
       - The Docker daemon's program, by name or path, which checks the new settings before they are put in place.
-      - Skipped if there is no such program yet, if it is older than version 23 and cannot check, or if this is empty.
+      - The check is skipped if the program is not installed or is older than version 23, or if this is empty.
     type: str
     default: dockerd
   service:
     description:
-      - Docker's service, which is asked since when it runs. A file that is newer was not read by it.
+      - Docker's service. A file that is newer than its start has not been read by it.
     type: str
     default: docker.service
     version_added: 0.2.0
   reload_record:
     description:
-      - A file in which whoever has Docker reload its settings writes the service's C(InvocationID) and the file's
-        SHA-256, so that a reload counts like a start.
+      - A file that records a reload of Docker's settings. A caller that reloads Docker writes the service's
+        C(InvocationID) and the SHA-256 of the configuration file into it, so that the reload counts like a start.
     type: path
     default: /run/mistral-docker-settings
     version_added: 0.2.0
@@ -98,7 +98,7 @@ EXAMPLES = r"""
         max-size: 50m
         max-file: "3"
 
-- name: Add a registry mirror to those that are there, and forget the debug setting
+- name: Add a registry mirror to the existing ones, and remove the debug setting
   mistralrs.stack.docker_daemon_config:
     settings:
       registry-mirrors:
@@ -111,12 +111,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 path:
-  description: The file that was looked at, links resolved.
+  description: The configuration file, with links resolved.
   returned: success
   type: str
   sample: /etc/docker/daemon.json
 settings:
-  description: All settings in the file, those of others included. Passwords in URLs are not shown.
+  description: All settings in the file, including those that this task did not set. Passwords in URLs are not shown.
   returned: success
   type: dict
   sample:
@@ -135,14 +135,15 @@ changed_keys:
   sample: [live-restore]
 restart_required:
   description:
-    - Whether Docker has to be restarted for the change, or because it has not read the file. If not, and something
-      changed, reloading it is enough.
+    - Whether Docker must be restarted, because of the change or because it has not read the file. If V(false) and
+      something changed, a reload is enough.
   returned: success
   type: bool
   sample: false
 in_effect:
   description:
-    - Whether the running Docker has read the file as it was found. True where none runs, for one that starts reads it.
+    - Whether the running Docker has read the file as it was before this task. V(true) if Docker is not running, since
+      it reads the file when it starts.
   returned: success
   type: bool
   sample: true

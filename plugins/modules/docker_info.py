@@ -10,11 +10,10 @@ short_description: Gather facts about Docker on a host
 version_added: 0.2.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
-  - Asks Docker, systemd and the package manager, and finds out whether the running Docker has read what lies there.
-  - It returns what it knows on a host without Docker too, and on one whose Docker does not answer. The module itself
-    fails for neither.
-  - No password leaves the host. Of what Docker says only the facts below are returned, of the daemon's options the
-    names alone, and passwords in URLs are not shown.
+  - Asks Docker, systemd and the package manager, and finds out whether the running Docker has read its settings.
+  - On a host without Docker, or whose Docker does not answer, the module does not fail; it returns what it knows.
+  - No password leaves the host. Only the facts below are returned; the options of the daemon are returned without their
+    values, and passwords in URLs are not shown.
 extends_documentation_fragment:
   - mistralrs.stack.attributes
   - mistralrs.stack.attributes.action_group
@@ -28,13 +27,13 @@ attributes:
     support: full
 options:
   data_root:
-    description: Where Docker is to keep its data, for a Docker that does not say so itself.
+    description: Where Docker is to keep its data. It counts if Docker does not report a place itself.
     type: path
     default: /var/lib/docker
   former_data_root:
     description:
-      - The same as the settings on the host have it. If O(data_root) is another folder, the data is to move, and space
-        and file system are those of the new place.
+      - The folder that the host's present settings name. If O(data_root) is another one, the data is to move, and the
+        space and the file system that are returned are those of O(data_root).
     type: path
     default: /var/lib/docker
   packages:
@@ -43,7 +42,7 @@ options:
     elements: str
     default: []
   package:
-    description: The package whose available versions are wanted. Ignored where there is no apt.
+    description: The package whose available versions to list. Ignored where there is no apt.
     type: str
     default: ""
   repository:
@@ -56,8 +55,8 @@ options:
     default: ""
   service_files:
     description:
-      - Files of the caller's own that Docker's service reads only when it starts. A drop-in of the unit is compared
-        with what systemd has read, too.
+      - Files of the caller that Docker's service reads only when it starts. For a drop-in of its unit, the module also
+        checks whether systemd has read it.
     type: list
     elements: path
     default: []
@@ -66,7 +65,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Gather what there is of Docker
+- name: Gather facts about Docker
   mistralrs.stack.docker_info:
     service_files:
       - /etc/systemd/system/docker.service.d/proxies.conf
@@ -87,26 +86,27 @@ EXAMPLES = r"""
 
 RETURN = r"""
 docker_info:
-  description: What there is of Docker.
+  description: The facts.
   returned: success
   type: dict
   contains:
     daemon:
       description:
-        - What C(docker info) says. Empty values where Docker does not answer; the plugins of its client may be known.
+        - What C(docker info) reports. Its values are empty if Docker does not answer, except that the versions of the
+          client's plugins may be known.
       type: dict
       contains:
         version:
           description: The daemon's version; empty if it does not answer.
           type: str
         compose_version:
-          description: The version of the plugin Compose, as it says it; empty without it.
+          description: The version of the Compose plugin, as it reports it; empty if it is not installed.
           type: str
         buildx_version:
-          description: The version of the plugin buildx, as it says it; empty without it.
+          description: The version of the buildx plugin, as it reports it; empty if it is not installed.
           type: str
         storage_driver:
-          description: The storage driver, as V(overlay2).
+          description: The storage driver, such as V(overlay2).
           type: str
         data_root:
           description: The folder with its data.
@@ -115,33 +115,33 @@ docker_info:
           description: V(systemd) or V(cgroupfs).
           type: str
         containers_running:
-          description: How many containers run.
+          description: How many containers are running.
           type: int
         live_restore:
-          description: Whether containers go on while Docker restarts.
+          description: Whether containers keep running while Docker restarts.
           type: bool
         swarm:
-          description: The host's state in a swarm, as V(inactive).
+          description: The host's state in a swarm, such as V(inactive).
           type: str
         cdi_folders:
-          description: The folders in which it looks for CDI specifications; empty if it has CDI switched off, or none.
+          description: The folders in which it looks for CDI specifications; empty if CDI is off or not supported.
           type: list
           elements: str
         security_options:
-          description: What it says of security, as V(name=seccomp,profile=builtin) or V(name=rootless).
+          description: Its security options, such as V(name=seccomp,profile=builtin) or V(name=rootless).
           type: list
           elements: str
     program:
       description: The daemon's program, or the unit that starts it; empty where Docker is not installed.
       type: str
     state:
-      description: The state of its service, as V(active).
+      description: The state of its service, such as V(active).
       type: str
     enabled:
-      description: Whether the service starts with the host, as V(enabled).
+      description: Whether the service starts at boot, such as V(enabled).
       type: str
     last_words:
-      description: The last line of its log, or of what its client says, that tells why it does not run; may be empty.
+      description: The last line of its log or of its client's output that says why it does not run; may be empty.
       type: str
     options:
       description: The names of the options that dockerd is started with.
@@ -178,10 +178,10 @@ docker_info:
       description: The free space there, in units of 1024 bytes.
       type: int
     file_system:
-      description: The file system there, as V(ext4).
+      description: The type of the file system there, such as V(ext4).
       type: str
     networks:
-      description: The IPv4 networks that the host reaches, but its default route and Docker's own bridges.
+      description: The IPv4 networks that the host has a route to, without its default route and Docker's own bridges.
       type: list
       elements: dict
       contains:
@@ -189,16 +189,16 @@ docker_info:
           description: The network interface.
           type: str
         network:
-          description: The network, as V(10.0.0.0/8).
+          description: The network, such as V(10.0.0.0/8).
           type: str
     userns_user:
       description: Whether O(userns_user) exists and has entries in C(/etc/subuid) and C(/etc/subgid).
       type: bool
     snap:
-      description: Whether there is a Docker that was installed as a snap.
+      description: Whether Docker is installed as a snap.
       type: bool
     rootless_users:
-      description: Who runs a Docker without root's rights.
+      description: The users who run a rootless Docker.
       type: list
       elements: str
     service_files:
@@ -207,8 +207,8 @@ docker_info:
       elements: str
     unread:
       description:
-        - Those of O(service_files) that changed since the running Docker was started, also those that were removed (the
-          folder, where only that tells). Empty where none runs, for one that starts reads them.
+        - Those of O(service_files) that were changed or removed since the running Docker was started (the folder, if
+          only that shows it). Empty if Docker is not running, since it reads them when it starts.
       type: list
       elements: str
     program_replaced:

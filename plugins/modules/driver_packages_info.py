@@ -11,7 +11,7 @@ version_added: 0.2.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
   - Looks at the packages of the host, simulates the installation of a driver with the package sources and pins that it
-    would get, and fails with one sentence if that would harm the host or could not work.
+    would get, and fails with one message if that would harm the host or could not work.
   - Nothing on the host is changed. Package lists that the host does not have yet are fetched into a temporary folder.
 extends_documentation_fragment:
   - mistralrs.stack.attributes
@@ -32,7 +32,7 @@ options:
   kernels:
     description:
       - The installed kernels, as the module M(mistralrs.stack.gpu_info) returns them.
-      - Headers are asked for the running and the newest one.
+      - Headers are required for the running and the newest one.
     type: list
     elements: dict
     default: []
@@ -41,34 +41,34 @@ options:
     type: str
     default: ""
   force:
-    description: Whether the running kernel does not count, as when an image is built.
+    description: Whether to ignore the running kernel, for instance when a machine image is built.
     type: bool
     default: false
   state:
-    description: V(absent) asks for what has to be removed instead.
+    description: With V(absent), the module finds out what has to be removed instead.
     type: str
     choices: [present, absent]
     default: present
   codename:
-    description: The suite of the distribution.
+    description: The suite (code name) of the distribution's release, such as V(trixie).
     type: str
     default: ""
   sources:
     description:
       - The text of the package source with the driver.
-      - If it is empty the missing components of the distribution's archive are added to the host's own sources.
+      - If empty, the missing components of the distribution's archive are added to the host's own sources.
     type: str
     default: ""
   sources_file:
-    description: Where this source will be.
+    description: The file that this source will be written to.
     type: path
     required: true
   preferences_file:
-    description: Where the pin will be.
+    description: The file that the pin will be written to.
     type: path
     required: true
   lists_age:
-    description: For how many seconds package lists are taken as they are.
+    description: The age in seconds up to which package lists are used without fetching them again.
     type: int
     default: 3600
 """
@@ -94,11 +94,11 @@ version:
   type: str
   sample: 550.163.01
 former:
-  description: The version of the driver that is there; empty if there is none.
+  description: The version of the installed driver; empty if none is installed.
   returned: success
   type: str
 former_packages:
-  description: The packages of that driver, each as name=version.
+  description: The packages of the installed driver, each as name=version.
   returned: success
   type: list
   elements: str
@@ -121,7 +121,7 @@ removed:
   type: list
   elements: str
 download:
-  description: The bytes that would be fetched.
+  description: How many bytes would be downloaded.
   returned: success
   type: int
 unheld:

@@ -10,8 +10,8 @@ short_description: Gather facts about the engine's container, its port and its n
 version_added: 0.2.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
-  - Finds out who has the port that the engine's container is to publish, whether the container can be started, and
-    whether the firewall rule against connections from it is in force.
+  - Finds out what listens on the port that the engine's container is to publish, whether the container can be started,
+    and whether the firewall rule against connections from it is in force.
   - Docker and iptables need not be installed.
 extends_documentation_fragment:
   - mistralrs.stack.attributes
@@ -38,7 +38,7 @@ options:
     type: path
     default: /etc/mistral/compose.yml
   address:
-    description: The address of the host that it publishes its port on.
+    description: The address of the host on which it publishes its port.
     type: str
     required: true
   port:
@@ -50,11 +50,11 @@ options:
     type: str
     required: true
   egress_rule:
-    description: The rule in the table C(mangle), in the words of iptables, beginning with the chain.
+    description: The rule in the table C(mangle), as arguments of iptables, beginning with the chain.
     type: str
     required: true
   former_network:
-    description: The name of the network that an earlier release has made.
+    description: The name of the network that an earlier release created.
     type: str
     required: true
 """
@@ -73,12 +73,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 engine_container:
-  description: What there is of the container.
+  description: The facts.
   returned: success
   type: dict
   contains:
     port_holders:
-      description: Who else has the port, as V(nginx (process 42\)) or V(the container web).
+      description: What else uses the port, such as V(nginx (process 42\)) or V(the container web).
       type: list
       elements: str
     can_start:
@@ -90,7 +90,7 @@ engine_container:
           exist.
       type: str
     has_former_network:
-      description: Whether the network of an earlier release exists and nothing else is in it.
+      description: Whether the network of an earlier release exists and nothing else uses it.
       type: bool
   sample:
     port_holders: []

@@ -10,9 +10,9 @@ short_description: Start a container with the GPUs and check that it sees them
 version_added: 0.2.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
-  - Starts a short-lived container with GPUs, without network and capabilities, and compares what it finds in it with
-    what the host has.
-  - Nothing is pulled. Without an image to use, a small one is made of the host's own shell and C library.
+  - Starts a short-lived container with GPUs, without network and capabilities, and compares the GPUs in it with those
+    of the host.
+  - Nothing is pulled. If no image is given, a small one is made of the host's own shell and C library.
 extends_documentation_fragment:
   - mistralrs.stack.attributes
   - mistralrs.stack.attributes.action_group
@@ -28,18 +28,18 @@ attributes:
 options:
   image:
     description:
-      - The image of the container; it needs C(sh). If empty, one is made of files of the host.
+      - The image of the container, which must contain C(sh). If empty, one is made of files of the host.
     type: str
     default: ""
   devices:
     description:
-      - The UUIDs that have to be visible in the container, of GPUs or of MIG devices. If empty, O(gpus) counts.
+      - The UUIDs of the GPUs or MIG devices that must be visible in the container. If empty, O(gpus) counts.
     type: list
     elements: str
     default: []
   gpus:
     description:
-      - How many device files C(/dev/nvidiaN) there have to be at least.
+      - The minimum number of device files C(/dev/nvidiaN) in the container.
     type: int
     default: 1
   access:
@@ -101,8 +101,8 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._toolkit.diagnose 
 
 INCOMPLETE = Fault(
     "toolkit.container_without_gpus",
-    "A container that was given all GPUs lacks some: it has {found}, and needed is {expected}.",
-    "'nvidia-ctk cdi list' shows what Docker can give, 'nvidia-smi -L' what the host has.",
+    "A container that was given all GPUs lacks some: it has {found}, but {expected} is needed.",
+    "Compare 'nvidia-ctk cdi list', what Docker can give, with 'nvidia-smi -L', what the host has.",
 )
 NO_DOCKER = Fault(
     "toolkit.docker_client_missing",

@@ -11,12 +11,12 @@ version_added: 0.1.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
   - Finds GPUs on the PCI bus, with or without a driver, and asks C(nvidia-smi) about them where it is installed.
-  - Compares the driver that is loaded with the one that is installed, and looks for what keeps it from being loaded.
-  - Everything that is wrong is returned in RV(gpu_info.problems), as an id and a line with what it is and what to do.
-    The module itself fails for none of it.
+  - Compares the loaded driver with the installed one, and looks for reasons why it is not loaded.
+  - Every problem is returned in RV(gpu_info.problems), with an id and a line that says what is wrong and what to do.
+    The module itself does not fail because of them.
   - On a host without an NVIDIA GPU it returns an empty list.
 notes:
-  - Without root's rights the kernel's log, and with it errors of the kind Xid, may be out of reach.
+  - Only root can read the kernel's log on many systems; without it, Xid errors are not found.
 extends_documentation_fragment:
   - mistralrs.stack.attributes
   - mistralrs.stack.attributes.action_group
@@ -32,12 +32,12 @@ options:
   root:
     description:
       - The directory below which C(/sys), C(/proc), C(/dev/kmsg), C(/lib/modules), C(/usr/lib) and C(/var/lib/dkms) are
-        read; the host's own root as it is seen from a container, for instance.
+        read, for instance the mount point of the host's root in a container.
     type: path
     default: /
   nvidia_smi:
     description:
-      - The program to ask, by name or path. It is not called if there is neither a GPU nor a driver.
+      - The program C(nvidia-smi), by name or path. It is not called if there is neither a GPU nor a driver.
     type: str
     default: nvidia-smi
   timeout:
@@ -77,11 +77,11 @@ gpu_info:
       contains:
         index:
           description:
-            - The number by which C(nvidia-smi) knows the GPU; without a driver its place in the order of the addresses.
-            - Null if the driver has others, but not this one.
+            - The GPU's number in C(nvidia-smi); without a driver, its place in the order of the addresses.
+            - Null if the driver lists other GPUs, but not this one.
           type: int
         name:
-          description: The product's name; without a driver from the collection's table.
+          description: The product's name; without a driver, the one in the collection's table.
           type: str
         uuid:
           description: The GPU's UUID; empty without a driver.
@@ -94,20 +94,20 @@ gpu_info:
           type: str
         generation:
           description:
-            - The architecture as V(Turing), V(Ampere), V(Ada), V(Hopper), V(Grace Hopper) or V(Blackwell).
+            - The architecture, such as V(Turing), V(Ampere), V(Ada), V(Hopper), V(Grace Hopper) or V(Blackwell).
             - Empty if it is not known.
           type: str
         compute_capability:
-          description: The CUDA compute capability, as V(9.0); empty if it is not known.
+          description: The CUDA compute capability, such as V(9.0); empty if it is not known.
           type: str
         memory_total:
-          description: The GPU's memory in bytes, the host's for GPUs that share it; null without a driver.
+          description: The GPU's memory in bytes, or the host's for a GPU that uses it; null without a driver.
           type: int
         memory_free:
-          description: How much of it is free; null without a driver.
+          description: The free memory in bytes; null without a driver.
           type: int
         memory_reserved:
-          description: How much of it the driver keeps for itself; null if it does not say.
+          description: The memory in bytes that the driver keeps for itself; null if it does not say.
           type: int
         memory_nominal:
           description: The memory in bytes that the maker advertises; null if the GPU is not in the collection's table.
@@ -116,10 +116,10 @@ gpu_info:
           description: Whether the GPU uses the host's memory.
           type: bool
         modules:
-          description: The kernel modules that the GPU takes, V(open), V(proprietary) or V(either).
+          description: The kernel modules that support the GPU, V(open), V(proprietary) or V(either).
           type: str
         driver_bound:
-          description: The kernel driver that has the GPU, as V(nvidia), V(nouveau) or V(vfio-pci); empty if none has.
+          description: The kernel driver bound to the GPU, such as V(nvidia), V(nouveau) or V(vfio-pci); may be empty.
           type: str
         persistence:
           description: Whether the driver stays initialized while nobody uses the GPU; null if it does not say.
@@ -138,10 +138,10 @@ gpu_info:
           type: dict
           contains:
             current:
-              description: What is in force.
+              description: The present state.
               type: str
             pending:
-              description: What will be after a reboot.
+              description: The state after the next reboot.
               type: str
         mig:
           description: Partitioning (Multi-Instance GPU).
@@ -151,7 +151,7 @@ gpu_info:
               description: V(Enabled), V(Disabled), or empty where there is none.
               type: str
             pending:
-              description: What will be after a reset.
+              description: The state after the next reset.
               type: str
             devices:
               description: The partitions that programs can use.
@@ -168,7 +168,7 @@ gpu_info:
                   description: Its memory in bytes.
                   type: int
                 memory_free:
-                  description: How much of it is free.
+                  description: Its free memory in bytes.
                   type: int
                 uuid:
                   description: Its UUID.
@@ -178,16 +178,16 @@ gpu_info:
           type: dict
           contains:
             generation:
-              description: The generation at present.
+              description: The present generation.
               type: int
             generation_max:
-              description: The highest generation that GPU and host can.
+              description: The highest generation that both the GPU and the host support.
               type: int
             width:
-              description: The number of lanes at present.
+              description: The present number of lanes.
               type: int
             width_max:
-              description: The highest number of lanes that GPU and host can.
+              description: The highest number of lanes that both the GPU and the host support.
               type: int
         fabric:
           description: The GPU's part in an NVLink fabric; empty strings where there is none.
@@ -197,10 +197,10 @@ gpu_info:
               description: V(Completed) if it has joined.
               type: str
             status:
-              description: V(Success) if it could.
+              description: V(Success) if joining succeeded.
               type: str
         recovery_action:
-          description: What the driver wants to be done to the GPU, as V(GPU Reset); empty if nothing.
+          description: What the driver asks to be done with the GPU, such as V(GPU Reset); empty if nothing.
           type: str
     nvswitches:
       description: The number of NVSwitches on the PCI bus.
@@ -222,10 +222,10 @@ gpu_info:
           description: V(open) or V(proprietary) kernel modules, loaded or installed; empty if it is not known.
           type: str
         cuda:
-          description: The highest CUDA version that the driver runs, as V(12.4); empty if it can't be asked.
+          description: The highest CUDA version that the driver runs, such as V(12.4); empty if it does not answer.
           type: str
     secure_boot:
-      description: Whether the firmware lets the kernel load signed modules only; null if it is not known.
+      description: Whether Secure Boot is on, so that the kernel loads only signed modules; null if it is not known.
       type: bool
     nouveau_loaded:
       description: Whether the kernel has loaded nouveau.
@@ -248,21 +248,21 @@ gpu_info:
           description: Whether there is an NVIDIA module for it.
           type: bool
         running:
-          description: Whether it is the one that runs.
+          description: Whether it is the running one.
           type: bool
     problems:
-      description: What is wrong, that which explains the most first.
+      description: The problems, the ones that explain the others first.
       type: list
       elements: dict
       contains:
         id:
-          description: Identifies the problem, as V(driver.library_mismatch).
+          description: Identifies the problem, such as V(driver.library_mismatch).
           type: str
         message:
           description: What is wrong and what to do, in one line.
           type: str
         gpu:
-          description: The PCI address of the GPU that has the problem; empty if it is not one GPU's.
+          description: The PCI address of the GPU that has the problem; empty if it concerns more than one.
           type: str
   sample:
     gpus:
@@ -310,7 +310,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._gpu.pci import Tr
 
 TIMEOUT_INVALID = Fault(
     "driver.timeout_invalid",
-    "The time to wait for nvidia-smi is {timeout} seconds, which is not a time to wait.",
+    "The time to wait for nvidia-smi is {timeout} seconds, which is out of range.",
     "Set 'timeout' to a number above 0, at most 86400.",
 )
 DAY = 86400

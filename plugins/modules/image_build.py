@@ -6,21 +6,21 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: image_build
-short_description: Build an engine image as a job that goes on without the controller
+short_description: Build an engine image as a job that continues without the controller
 version_added: 0.1.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
-  - Builds an image from a Dockerfile with BuildKit, unless there is one from the same inputs already.
-  - The build is a unit of the host's systemd. It goes on when the connection or the controller is lost, and the next
-    run attaches to it. One that was killed is started again and goes on with what BuildKit and cargo have kept.
-  - Before it begins, Docker, the git repository with its tag, the addresses in O(reach) and the base images are looked
-    at; what is wrong with them is said before anything is changed.
+  - Builds an image from a Dockerfile with BuildKit, unless one with the same inputs already exists.
+  - The build is a unit of the host's systemd. It continues when the connection or the controller is lost, and the next
+    run attaches to it. A build that was killed is started again and reuses what BuildKit and cargo have kept.
+  - Before the build begins, Docker, the git repository with its tag, the addresses in O(reach) and the base images are
+    checked; problems with them are reported before anything is changed.
   - The bases are resolved to digests once; these are kept in C(images/bases.json) below O(path).
-  - Where buildx has C(docker build --check), it looks at the Dockerfile then; its warnings are shown.
-  - When it is built, the image is started without rights, network or writable root, its libraries are checked, its
-    engine answers with O(proof_model) if there is one, a bill of materials (CycloneDX) is written to C(images/) below
-    O(path), and only then it gets its name.
-  - The whole log is kept in C(builds/) below O(path), with those of the four attempts before.
+  - If buildx has C(docker build --check), it then checks the Dockerfile; its warnings are shown.
+  - After the build, the image is started without privileges, network or a writable root, its libraries are checked, its
+    engine must answer with O(proof_model) if one is given, and a bill of materials (CycloneDX) is written to C(images/)
+    below O(path). Only then does the image get its name.
+  - The whole log is kept in C(builds/) below O(path), with those of the previous four attempts.
   - While it runs, the phase, the crates compiled and the time are shown on the controller, unless the environment
     variable E(MISTRALRS_STACK_PROGRESS) is C(never). Ctrl-C on the controller ends the build.
 extends_documentation_fragment:
@@ -40,12 +40,14 @@ options:
     required: true
   inputs:
     description:
-      - The hash of all that the image is made of, in hexadecimal digits.
+      - The hash of everything that the image is made of, in at least 16 hexadecimal digits.
       - It becomes the label C(io.mistralrs.stack.inputs).
     type: str
     required: true
   context:
-    description: The files of the build's context, name to text, among them C(Dockerfile). Scripts become executable.
+    description:
+      - The files of the build's context, a dictionary of names and texts, among them C(Dockerfile). Scripts become
+        executable.
     type: dict
     default: {}
   labels:
@@ -53,7 +55,7 @@ options:
     type: dict
     default: {}
   bases:
-    description: The base images. Each becomes a build argument of its key's name, by digest.
+    description: The base images. Each becomes a build argument with the name of its key, and the digest as its value.
     type: dict
     default: {}
   arguments:
@@ -61,36 +63,36 @@ options:
     type: dict
     default: {}
   secrets:
-    description: Secrets of the build, id to text. They are kept in memory (C(/run)) while it runs.
+    description: Secrets of the build, a dictionary of ids and texts. They are kept in memory (C(/run)) while it runs.
     type: dict
     default: {}
   environment:
     description:
-      - The proxies of the build (V(HTTP_PROXY), V(HTTPS_PROXY), V(NO_PROXY)), which stay in no layer.
+      - The proxies of the build (V(HTTP_PROXY), V(HTTPS_PROXY), V(NO_PROXY)). They do not stay in any layer.
     type: dict
     default: {}
   git:
     description:
-      - The repository to look at before the build, with C(url), C(tag) and C(commit).
+      - The repository to check before the build, with C(url), C(tag) and C(commit).
       - A user and password come from the secret C(git-credentials).
     type: dict
     default: {}
   reach:
-    description: Addresses that must answer before the build, what it is to address.
+    description: Addresses that must answer before the build, a dictionary of descriptions and addresses.
     type: dict
     default: {}
   authorities:
-    description: PEM text of authorities to trust besides the host's own.
+    description: Certificates of authorities to trust besides the host's own, as PEM text.
     type: str
     default: ""
   platform:
-    description: The platform of the image, V(linux/amd64) for example. Empty is the host's own.
+    description: The platform of the image, V(linux/amd64) for example. Empty means the host's own.
     type: str
     default: ""
   jobs:
     description:
       - How many compilers run at once, as the build arguments C(JOBS) and C(THREADS).
-      - V(0) is one for each core, but not more than the memory holds (5 GiB for each, 2 GiB if the image is
+      - V(0) means one for each core, but not more than fit into the memory (5 GiB for each, or 2 GiB if the image is
         not for CUDA).
     type: int
     default: 0
@@ -99,11 +101,11 @@ options:
     type: str
     default: mistralrs
   version:
-    description: The version that the program has to report; empty if any will do.
+    description: The version that the program must report; empty if any will do.
     type: str
     default: ""
   gpu:
-    description: Whether the image is started with the host's GPUs to prove it.
+    description: Whether the smoke test starts the image with the host's GPUs.
     type: bool
     default: false
   gpu_access:
@@ -115,25 +117,25 @@ options:
       runtime: With C(--runtime nvidia), the legacy runtime, where Docker is too old for CDI.
   proof_model:
     description:
-      - The path on the host of a GGUF file. Before the image gets its name, its engine has to load it and answer.
-      - A C(tokenizer.json) beside it is used. Empty is to do without.
+      - The path on the host of a GGUF file. Before the image gets its name, its engine must load this file and answer.
+      - A C(tokenizer.json) beside it is used. If empty, this test is skipped.
     type: str
     default: ""
   notice:
-    description: What is shown on the controller when a build begins, and not when the image is there.
+    description: A text that is shown on the controller when a build begins, but not if the image already exists.
     type: str
     default: ""
   scan_fail_on:
     description:
-      - The least severity of vulnerabilities that makes the image be refused.
-      - They are looked for if C(trivy) or C(grype) is installed on the host.
+      - The lowest severity of vulnerabilities for which the image is refused. If empty, none is refused.
+      - The image is scanned if C(trivy) or C(grype) is installed on the host.
     type: str
     choices: ["", low, medium, high, critical]
     default: ""
   keep:
     description:
-      - How many images of C(mistralrs-stack/engine) to keep, this one included. V(0) keeps all.
-      - Images of containers and of generations are never removed.
+      - How many images of C(mistralrs-stack/engine) to keep, including this one. V(0) keeps all.
+      - Images that a container or a generation uses are never removed.
     type: int
     default: 0
   minimum_free_mb:
@@ -141,7 +143,7 @@ options:
     type: int
     default: 0
   path:
-    description: Where logs, records and bills of materials are kept.
+    description: The directory for logs, records and bills of materials.
     type: path
     default: /var/lib/mistral
   host:
@@ -154,9 +156,9 @@ options:
     default: wait
     choices:
       wait: Wait until it has ended.
-      start: Start it, or attach to the one that runs, and return.
-      poll: Say how it is.
-      cancel: End it.
+      start: Start it, or attach to the running one, and return at once.
+      poll: Report its state.
+      cancel: Stop it.
 """
 
 EXAMPLES = r"""
@@ -172,20 +174,20 @@ EXAMPLES = r"""
 
 RETURN = r"""
 image:
-  description: What C(docker image inspect) says of the image; empty in check mode if it would be built.
-  returned: success, unless a build goes on
+  description: The output of C(docker image inspect) for the image; empty in check mode if it would be built.
+  returned: success, unless a build is still running
   type: dict
 pruned:
-  description: The old images that were (in check mode would be) removed.
+  description: The old images that were removed, or would be in check mode.
   returned: success
   type: list
   elements: str
 proof:
-  description: What the image said when it was started; with O(proof_model) also C(completion).
+  description: The results of the smoke test; with O(proof_model) also C(completion).
   returned: when it was built
   type: dict
 job:
-  description: How the build is, C(state) and C(progress).
+  description: The C(state) and the C(progress) of the build.
   returned: O(job=start) and O(job=poll)
   type: dict
 log:
@@ -251,7 +253,7 @@ def _begin(module: AnsibleModule, builder: Builder) -> None:
             return
         if state == "interrupted":
             module.warn(
-                f"The build of {builder.options.reference} was ended from outside; it begins again and goes on with "
+                f"The build of {builder.options.reference} was killed from outside; it starts again and reuses "
                 "what was kept."
             )
         if bases is None:

@@ -10,8 +10,8 @@ short_description: Ensure that a directory holds exactly the given symbolic link
 version_added: 0.1.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
-  - Makes, retargets and removes symbolic links and the directories that hold them, until the directory holds
-    exactly the given ones.
+  - Creates, retargets and removes symbolic links and the directories that hold them, so that the directory holds
+    exactly the given links.
   - Each link is replaced in one step, so readers see the old or the new target.
   - Nothing but links and empty directories is ever removed. Anything else in the directory is an error.
 extends_documentation_fragment:
@@ -26,18 +26,18 @@ attributes:
     support: full
 options:
   path:
-    description: The directory. It is made if it is not there.
+    description: The directory. It is created if it does not exist.
     type: path
     required: true
   links:
     description:
-      - The links. Keys are paths below O(path), values the absolute paths that the links point to.
+      - The links. Keys are paths below O(path), values are the absolute paths that the links point to.
       - The targets need not exist.
     type: dict
     required: true
   files:
     description:
-      - More files that are read together with the targets. They only count for RV(identity).
+      - More files that are read together with the targets. They count only for RV(identity).
     type: list
     elements: path
     default: []
@@ -55,7 +55,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 linked:
-  description: The links that were made or retargeted.
+  description: The links that were created or retargeted.
   type: list
   elements: str
   returned: success
@@ -66,10 +66,10 @@ unlinked:
   returned: success
 identity:
   description:
-    - A digest of which files the targets and O(files) are (path, size, time of change, inode), those in directories
-      included.
-    - It differs once one of them was written or replaced, even by the same content, so a program that was started with
-      another identity has read something else.
+    - A digest of the path, size, time of change and inode of the targets and O(files), including the files in
+      directories.
+    - It changes whenever one of them is written or replaced, even with the same content, so a program that was started
+      with another identity has not read the present files.
   type: str
   returned: success
   version_added: 0.2.0

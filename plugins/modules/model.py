@@ -13,22 +13,22 @@ description:
   - Manages LLM models in a flat directory, the store. The role P(mistralrs.stack.mistral_models#role) uses it.
   - A model under its final name is always complete and verified. It is fetched to C(.store/incoming/), hashed while it
     arrives, checked (size, sha256, structure of the GGUF or SafeTensors files), synced to the disk and renamed.
-    When anything goes wrong, the old one stays as it was.
-  - An interrupted download goes on where it stopped, also in another run, if the source still has the same content.
-  - A download runs as a job of its own on the host, so that it goes on when the connection or the controller is lost.
-    A second run with the same options attaches to it. On the controller the progress is shown. The same holds where
-    much of the store is read, by O(state=verified) or because files were put there by hand.
+    If anything goes wrong, the old one stays as it was.
+  - An interrupted download resumes where it stopped, also in another run, if the source still has the same content.
+  - A download runs as a job of its own on the host, so that it continues when the connection or the controller is lost.
+    A second run with the same options attaches to it. The controller shows its progress. The same applies when much of
+    the store has to be read, with O(state=verified) or because files were put there by hand.
   - A job is a transient unit of systemd, C(mistral-model-ID.service), which C(systemctl status) and the journal show.
     For users without root, and on hosts without systemd, it is a process.
   - A run that changes nothing does not read the models. What was verified is remembered in C(.store/) with the file's
     size, modification time and inode.
   - Two runs at the same time never write the same model. The second one waits and then reports the result of the first.
-  - mistral.rs tokenizes models wrongly whose GGUF has a SentencePiece vocabulary (Llama 2, Mistral 7B, Gemma).
-    For these a C(tokenizer.json) is made from the GGUF and put beside it, and for versions up to 0.9.0, which take it
-    only out of a directory, a C(tokenizer_config.json) with the chat template and the special tokens.
+  - mistral.rs wrongly tokenizes models whose GGUF has a SentencePiece vocabulary (Llama 2, Mistral 7B, Gemma).
+    For these, a C(tokenizer.json) is made from the GGUF and put beside it, and for versions up to 0.9.0, which read it
+    only from a directory, a C(tokenizer_config.json) with the chat template and the special tokens.
   - From 0.9.1 on mistral.rs refuses GGUF files that call themselves Mistral, because they do not say whether their
-    attention has a window. For these a C(config.json) is made.
-  - A store of an earlier release gets such files in the next run. The models are neither fetched nor hashed for that.
+    attention has a window. For these, a C(config.json) is made.
+  - The next run adds such files to the store of an earlier release, without fetching or hashing the models again.
 extends_documentation_fragment:
   - mistralrs.stack.attributes
   - mistralrs.stack.attributes.action_group
@@ -38,7 +38,7 @@ attributes:
   check_mode:
     support: full
     details:
-      - Of a source only what is said about the files is asked, and their headers are read if O(fit) is given.
+      - A source is asked only for the list of its files, and for their headers if O(fit) is given.
         A V(file://) source that would be fetched is read and checked.
   diff_mode:
     support: full
@@ -48,8 +48,8 @@ options:
   path:
     description:
       - The store, an absolute path.
-      - It is made if it is not there.
-      - A store that others than root and the user of the module own, or may write to, is refused.
+      - It is created if it does not exist.
+      - It is refused if anyone other than root and the user who runs the module owns it or may write to it.
     type: path
     default: /var/lib/mistral/models
   name:
@@ -61,33 +61,33 @@ options:
   quantization:
     description:
       - The quantization's label, such as V(q5_k_m). It becomes a part of the file's name.
-      - V(auto) chooses the best one of the source's that fits the GPUs of O(fit).
+      - V(auto) chooses the best one that the source offers and that fits the GPUs of O(fit).
     type: str
     default: ""
   source:
     description:
       - Where the model comes from. Required with O(state=present).
-      - V(hf://org/repository/file.gguf@revision) is a file of a Hugging Face hub, V(hf://org/repository@revision) the
-        file of the wanted O(quantization), or the whole repository if it holds SafeTensors.
+      - V(hf://org/repository/file.gguf@revision) is a file of a Hugging Face hub, V(hf://org/repository@revision) is
+        the file of the wanted O(quantization), or the whole repository if it holds SafeTensors.
       - V(ollama://library/name:tag) is a model of Ollama's registry, or of the local Ollama if that has it.
       - V(oci://registry/repository:tag) is a model artifact in a container registry.
-      - V(mirror://name.gguf) is a model of the fleet's own store, which O(mirror_url) gives out; without the ending it
-        is one of several files.
+      - V(mirror://name.gguf) is a model of the fleet's own store, which O(mirror_url) serves; without the extension, it
+        is a model of several files.
       - V(https://host/path/model.gguf) and V(file:///path/on/the/host/model.gguf) are single files.
-      - Plain V(http://) is accepted from the host itself, or together with O(sha256).
-      - Without O(sha256), another source, and a source file that was replaced, trigger a new download.
+      - Plain V(http://) is accepted only from the host itself, or together with O(sha256).
+      - Without O(sha256), a different source or a replaced source file triggers a new download.
     type: str
     default: ""
   revision:
     description:
-      - The branch, tag or commit of a hub's repository, or the tag of a registry, if the source does not say it.
+      - The branch, tag or commit of a hub's repository, or the tag in a registry, if O(source) does not name it.
     type: str
     default: ""
   sha256:
     description:
       - The content's SHA-256, 64 hexadecimal digits.
-      - Of a model of several files it is the SHA-256 of the list that C(sha256sum) prints of them, sorted by name.
-      - A stored model with another one is fetched again.
+      - For a model of several files, it is the SHA-256 of the output of C(sha256sum) for them, sorted by name.
+      - A stored model with a different one is fetched again.
     type: str
     default: ""
   chat_template:
@@ -98,9 +98,9 @@ options:
     default: ""
   models:
     description:
-      - Several models at once, each with O(models[].name) and what else O(name) can have. All are checked before the
-        first one is fetched, and the space on the disk for all of them together.
-      - It takes the place of O(name), O(quantization), O(source), O(revision), O(sha256) and O(chat_template).
+      - Several models at once. All of them are checked before the first one is fetched, and the free disk space must
+        be enough for all of them together.
+      - Use it instead of O(name), O(quantization), O(source), O(revision), O(sha256) and O(chat_template).
     type: list
     elements: dict
     suboptions:
@@ -130,9 +130,9 @@ options:
         default: ""
   state:
     description:
-      - V(present) has the models in the store.
-      - V(verified) reads the stored models again, on all cores, and fails if one is not what it was, or not what
-        O(sha256) says. It fetches nothing, but remembers what is wrong, so that V(present) replaces that the next time.
+      - V(present) ensures that the models are in the store.
+      - V(verified) reads the stored models again, on all cores, and fails if one has changed or does not match
+        O(sha256). It fetches nothing, but records what is damaged, so that the next run with V(present) replaces it.
       - V(absent) removes the models and everything that was made for them.
     type: str
     choices:
@@ -142,37 +142,38 @@ options:
     default: present
   prune:
     description:
-      - Whether models that the store fetched and that are not named now are removed, and parts of their downloads.
-      - RV(prunable) says what it would remove. Files that the store does not know are never touched.
+      - Whether to remove the models that the store fetched and that this task does not name, and their partial
+        downloads.
+      - RV(prunable) lists what it would remove. Files that the store does not know are never touched.
     type: bool
     default: false
   seal:
     description:
-      - Whether the kernel is told to refuse altered bytes of the models from now on (fs-verity), where the file system
-        can do that; where it can't, a warning says so.
+      - Whether to have the kernel refuse altered bytes of the models from now on (fs-verity). If the file system does
+        not support that, a warning says so.
     type: bool
     default: false
   connections:
     description:
-      - How many connections a download of a large file uses at the same time, if the server gives out parts of files.
-      - More than one helps where each connection is slowed down on purpose, or where the way is long.
+      - How many connections the download of a large file uses at the same time, if the server supports range requests.
+      - More than one helps where each connection is throttled, or where the latency is high.
     type: int
     default: 1
   rate_limit:
     description:
-      - How many bytes a second a download may take; V(0) is as many as there are.
+      - The limit of a download's bandwidth, in bytes per second; V(0) means no limit.
     type: int
     default: 0
   offline:
     description:
-      - Whether nothing may be fetched from the network. A model that would have to be is an error.
+      - Whether to forbid network access. It is an error if a model would have to be fetched from the network.
     type: bool
     default: false
   job:
     description:
       - V(wait) returns when everything is done.
-      - V(start) starts the job, or looks at it if it runs, and returns at once. RV(job) says how far it is.
-      - V(cancel) stops the job that was started with the same options. What has arrived is kept.
+      - V(start) starts the job, or looks at it if it is running, and returns at once. RV(job) reports its progress.
+      - V(cancel) stops the job that was started with the same options. The partial download is kept.
       - The action plugin of the same name uses V(start) to show the progress.
     type: str
     choices:
@@ -198,7 +199,7 @@ EXAMPLES = r"""
       https://huggingface.co/TheBloke/Mistral-7B-Instruct-v0.2-GGUF/resolve/main/mistral-7b-instruct-v0.2.Q4_K_M.gguf
     sha256: 3e0039fd0273fcbebb49228943b17831aadd55cbcbf56f0af00499be2040ccf9
 
-- name: Have two models from a hub, each the best quantization for two GPUs of 24 GB, and remove all others
+- name: Fetch two models from a hub, each in the best quantization for two GPUs of 24 GB, and remove all others
   mistralrs.stack.model:
     models:
       - name: qwen2.5-coder:32b
@@ -238,7 +239,7 @@ model:
       type: str
       sample: gemma-3-270m-q4_k_m
     aliases:
-      description: All names by which clients may ask for the model.
+      description: All names that clients may use for the model.
       type: list
       elements: str
     file:
@@ -249,7 +250,7 @@ model:
       description: The model's full path.
       type: str
     sha256:
-      description: The content's SHA-256. In check mode, before the model was fetched, what O(sha256) says.
+      description: The content's SHA-256. In check mode, before the model is fetched, the value of O(sha256).
       type: str
     size:
       description: The file's size in bytes.
@@ -283,8 +284,8 @@ model:
       type: bool
     gguf:
       description:
-        - What the model's header says.
-        - Empty in check mode, before the model was downloaded.
+        - The summary of the model's header.
+        - Empty in check mode, before the model is downloaded.
       type: dict
       contains:
         version:
@@ -337,22 +338,22 @@ model:
           description: Whether there is a chat template in it.
           type: bool
         needs_config:
-          description: Whether mistral.rs loads it from 0.9.1 on only with a C(config.json) beside it.
+          description: Whether mistral.rs 0.9.1 and newer load it only with a C(config.json) beside it.
           type: bool
         shards:
           description: The number of files that the model is split into.
           type: int
     verified_by:
       description:
-        - How it is known that the file is right.
-        - V(hash), it was read in this run. V(sidecar), it was read in an earlier run and has not been touched since.
-          V(none), it has not been fetched yet (check mode).
+        - How the file was verified.
+        - V(hash) means that it was read in this run, V(sidecar) that it was read in an earlier run and has not been
+          touched since, V(none) that it has not been fetched yet (check mode).
       type: str
     sealed:
       description: The digest by which the kernel checks the model; empty if it is not sealed.
       type: str
     source:
-      description: The source without secrets.
+      description: The source, without secrets.
       type: str
     revision:
       description: The commit of the hub's repository or the digest of the registry's manifest; empty if there is none.
@@ -361,22 +362,24 @@ model:
       description: Whether this run changed anything, or in check mode would.
       type: bool
 models:
-  description: The same of each model of O(models), in their order.
+  description: The same for each model of O(models), in their order.
   type: list
   elements: dict
   returned: success, with O(models)
   contains: *model
 prunable:
-  description: The models in the store that are not named, C(file) and C(size) in bytes. With O(prune) they are removed.
+  description:
+    - The models in the store that this task does not name, with C(file) and C(size) in bytes. With O(prune) they are
+      removed.
   type: list
   elements: dict
   returned: success, with O(state=present)
 job:
   description:
     - C(id) is the job's name. C(state) is V(running), V(finished), V(cancelled) or V(none).
-    - C(progress) has the model's C(name), the bytes C(done), the C(total) if it is known, the C(rate) in bytes a
-      second, the seconds left (C(eta)) and what is being done (C(phase)). Where another run has the same model's lock,
-      C(waiting_for) says whose it is and since when.
+    - C(progress) has the model's C(name), the bytes C(done), the C(total) if it is known, the C(rate) in bytes per
+      second, the seconds left (C(eta)) and what is being done (C(phase)). If another run holds the lock of the same
+      model, C(waiting_for) says which process it is and since when.
   type: dict
   returned: with O(job=start) and O(job=cancel)
 error_id:

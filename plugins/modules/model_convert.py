@@ -11,9 +11,9 @@ version_added: 0.2.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
   - Converts a directory of SafeTensors in a model store to UQFF, which the engine loads without quantizing it first.
-  - The engine's command C(quantize) does it, in a container with the image, the user, the memory limit and the GPUs of
-    the engine's own, without network and capabilities, and with a read-only root.
-  - The container goes on when the connection or the controller is lost. The next run finds it by its name.
+  - The engine's command C(quantize) does the conversion, in a container with the same image, user, memory limit and
+    GPUs as the engine's container, without network and capabilities, and with a read-only root.
+  - The container continues when the connection or the controller is lost. The next run finds it by its name.
   - The result is a directory beside the store. M(mistralrs.stack.model) takes it into the store.
 extends_documentation_fragment:
   - mistralrs.stack.attributes
@@ -35,7 +35,7 @@ options:
     type: str
     required: true
   name:
-    description: The name of the result, as that of a model of M(mistralrs.stack.model).
+    description: The name of the result, as for a model of M(mistralrs.stack.model).
     type: str
     required: true
   quantization:
@@ -43,7 +43,7 @@ options:
     type: str
     required: true
   engine:
-    description: The name of the engine's container. It need not run.
+    description: The name of the engine's container. It need not be running.
     type: str
     default: mistral-engine
   docker:
@@ -52,10 +52,10 @@ options:
     default: docker
   state:
     description:
-      - V(started) checks what there is and starts the conversion, unless the store has its result or it runs already.
-      - V(finished) waits until it has ended, and fails if the engine did. What a failed one leaves is removed. It does
-        nothing in check mode.
-      - V(absent) removes the container, also a running one, and the result beside the store.
+      - V(started) starts the conversion after some checks, unless the store has its result or it is already running.
+      - V(finished) waits until the conversion has ended, and fails if the engine failed. What a failed conversion
+        leaves behind is removed. It does nothing in check mode.
+      - V(absent) removes the container, even if it is running, and the result beside the store.
     type: str
     choices: [started, finished, absent]
     default: started

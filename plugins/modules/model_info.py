@@ -10,8 +10,9 @@ short_description: List the models of a store, or describe one that is not in it
 version_added: 0.1.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
-  - Without O(source), lists the models in a model store, as they were when they were verified last. No model is read.
-  - With O(source), tells what a source has. Of GGUF and SafeTensors files from the network only the header is fetched.
+  - Without O(source), lists the models in a model store as of their last verification. No model is read.
+  - With O(source), describes what a source offers. Only the headers of GGUF and SafeTensors files are fetched from the
+    network.
 extends_documentation_fragment:
   - mistralrs.stack.attributes
   - mistralrs.stack.attributes.action_group
@@ -32,15 +33,15 @@ options:
     type: path
     default: /var/lib/mistral/models
   source:
-    description: A source as that of the module M(mistralrs.stack.model).
+    description: A source, as for the module M(mistralrs.stack.model).
     type: str
     default: ""
   revision:
-    description: The branch, tag or commit of a hub's repository, or the tag of a registry.
+    description: The branch, tag or commit of a hub's repository, or the tag in a registry.
     type: str
     default: ""
   quantization:
-    description: The quantization to look at, if the source is a repository. Empty, all are told.
+    description: The quantization to describe, if the source is a repository. If empty, all of them.
     type: str
     default: ""
 seealso:
@@ -53,7 +54,7 @@ EXAMPLES = r"""
   mistralrs.stack.model_info:
   register: store
 
-- name: Tell which quantizations of a model fit the GPUs
+- name: Find out which quantizations of a model fit the GPUs
   mistralrs.stack.model_info:
     source: hf://Qwen/Qwen2.5-Coder-32B-Instruct-GGUF
     fit:
@@ -70,7 +71,7 @@ models:
   returned: without O(source)
   contains:
     name:
-      description: The name under which it was fetched.
+      description: The name that it was fetched under.
       type: str
     quantization:
       description: The quantization's label.
@@ -88,10 +89,10 @@ models:
       description: The content's SHA-256.
       type: str
     present:
-      description: Whether it is there with the size and time that were verified.
+      description: Whether it exists with the verified size and time.
       type: bool
     verified_at:
-      description: When it was verified, in seconds since 1970.
+      description: When it was last verified, in seconds since 1970 (Unix time).
       type: int
     source:
       description: Where it came from.
@@ -106,21 +107,21 @@ models:
       description: The summary of its header.
       type: dict
 others:
-  description: Names in the store that it has no record of.
+  description: The names of files and directories in the store that it has no record of.
   type: list
   elements: str
   returned: without O(source)
 free:
-  description: The space that is left on the store's disk, in bytes.
+  description: The free space on the store's disk, in bytes.
   type: int
   returned: without O(source)
 remote:
-  description: What the source has.
+  description: What the source offers.
   type: dict
   returned: with O(source)
   contains:
     revision:
-      description: The commit or digest that O(revision) stands for now.
+      description: The commit or digest that O(revision) points to now.
       type: str
     files:
       description: The files, each with C(name), C(size) in bytes and C(sha256) where the source says it.
@@ -134,9 +135,10 @@ remote:
       type: dict
     quantizations:
       description:
-        - What a repository offers as GGUF, the smallest first, each with C(label), C(files), C(size) in bytes,
-          C(loadable) by mistral.rs, C(needs), an estimate of the GPU memory in bytes, and C(fits).
-        - Empty with O(quantization), and for sources that are no repositories.
+        - The GGUF quantizations that a repository offers, the smallest first, each with C(label), C(files), C(size) in
+          bytes, C(loadable) (whether mistral.rs can load it), C(needs) (an estimate of the GPU memory in bytes) and
+          C(fits).
+        - Empty with O(quantization), and for sources that are not repositories.
       type: list
       elements: dict
 error_id:

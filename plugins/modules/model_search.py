@@ -10,8 +10,8 @@ short_description: Search a Hugging Face hub for models
 version_added: 0.1.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
-  - Finds repositories with GGUF files, the most downloaded first, and tells which quantizations they have.
-  - With O(fit) it also tells which of them fit the GPUs. For that the header of one file of each is fetched.
+  - Finds repositories with GGUF files, the most downloaded first, and lists the quantizations that they have.
+  - With O(fit), it also lists which of them fit the GPUs. This fetches the header of one file of each repository.
 extends_documentation_fragment:
   - mistralrs.stack.attributes
   - mistralrs.stack.attributes.action_group
@@ -28,23 +28,23 @@ attributes:
     support: full
 options:
   query:
-    description: Words of the name.
+    description: Words of the repository's name.
     type: str
     required: true
   task:
-    description: What the model does, in the hub's words, such as V(text-generation). Empty, that does not matter.
+    description: What the model does, as a task of the hub, such as V(text-generation). If empty, any task.
     type: str
     default: ""
   size:
-    description: The size as names say it, such as V(7b) or V(30b-a3b). Empty, that does not matter.
+    description: The size as it appears in names, such as V(7b) or V(30b-a3b). If empty, any size.
     type: str
     default: ""
   quantization:
-    description: A quantization that it has to have, such as V(q5_k_m). Empty, that does not matter.
+    description: A quantization that the repository must have, such as V(q5_k_m). If empty, any quantization.
     type: str
     default: ""
   limit:
-    description: How many repositories are told at most.
+    description: The maximum number of repositories to return.
     type: int
     default: 10
 seealso:
@@ -63,7 +63,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 models:
-  description: What was found.
+  description: The repositories that were found.
   type: list
   elements: dict
   returned: success
@@ -81,10 +81,10 @@ models:
       description: The licence that the repository names.
       type: str
     gated:
-      description: Whether its licence has to be accepted first.
+      description: Whether its licence must be accepted first.
       type: bool
     downloads:
-      description: How many times it was downloaded in the last month.
+      description: The number of downloads in the last month.
       type: int
     quantizations:
       description: The quantizations that it has.

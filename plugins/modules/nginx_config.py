@@ -10,14 +10,14 @@ short_description: Change several files of Nginx's configuration at once, test t
 version_added: 0.1.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
-  - Writes several files below C(/etc/nginx) together. Before one of them is put in place, C(nginx -t) tests the whole
-    configuration as it will be, in a private copy of that folder. A configuration that Nginx refuses never
-    gets to its place, and what was there stays.
-  - Files that are not named are left alone, but they are part of the test. It is made at every run, so that a
-    configuration that lies there and could not be started again is found before the next restart.
-  - With O(service) the running Nginx is made to load the files, and asked whether it has. Files that lie there but were
-    never loaded, since a run was killed for instance, are loaded by the next run. Where Nginx goes on with what it had,
-    the files are put back.
+  - Writes several files below C(/etc/nginx) together. Before any of them is put in place, C(nginx -t) tests the whole
+    configuration as it will be, in a private copy of that folder. A configuration that Nginx refuses is never put in
+    place, and the previous files stay.
+  - Files that are not named are left alone, but they are part of the test. The test runs every time, so that a
+    configuration with which Nginx could not start again is found before the next restart.
+  - With O(service), the running Nginx is made to load the files and asked whether it has. Files that were written but
+    never loaded, for instance because a run was killed, are loaded by the next run. If Nginx keeps its old
+    configuration, the files are put back.
 extends_documentation_fragment:
   - mistralrs.stack.attributes
   - mistralrs.stack.attributes.action_group
@@ -25,17 +25,17 @@ attributes:
   check_mode:
     support: full
     details:
-      - The test is made in check mode too, unless Nginx is not installed yet.
+      - The test also runs in check mode, unless Nginx is not installed yet.
   diff_mode:
     support: full
     details:
-      - What the files of O(secrets) contain, and all that only their owner may read, is never shown.
+      - The contents of the files of O(secrets), and of all files that only their owner may read, are never shown.
   idempotent:
     support: full
 options:
   root:
     description:
-      - The folder of the configuration, in which C(nginx.conf) lies.
+      - The folder of the configuration, which contains C(nginx.conf).
     type: path
     default: /etc/nginx
   files:
@@ -52,7 +52,7 @@ options:
         required: true
       content:
         description:
-          - What the file contains. Required with O(files[].state=present).
+          - The contents of the file. Required with O(files[].state=present).
         type: str
       mode:
         description:
@@ -61,8 +61,8 @@ options:
         default: "0644"
       state:
         description:
-          - Whether there is such a file. With V(as_is) it has to be there, with its O(files[].mode), and what it
-            contains stays.
+          - Whether the file is to exist. With V(as_is) it must already exist; it gets its O(files[].mode), and its
+            contents stay.
         type: str
         default: present
         choices:
@@ -71,14 +71,15 @@ options:
           - as_is
   secrets:
     description:
-      - The content of files that nobody shall see in logs and differences, by their paths below O(root).
+      - Files whose contents must not appear in logs and differences, a dictionary of their paths below O(root) and
+        their contents.
       - Only their owner may read these files.
     type: dict
     default: {}
   remove_stock_site:
     description:
-      - Take away the link C(sites-enabled/default), by which the distribution's Nginx shows a welcome page on port 80,
-        if it still leads to the file that the package brought. One that was changed is left alone.
+      - Remove the link C(sites-enabled/default), with which the distribution's Nginx serves a welcome page on port 80,
+        if it still points to the file of the package. A changed one is left alone.
     type: bool
     default: false
   worker_connections:
@@ -98,33 +99,32 @@ options:
   service:
     version_added: 0.2.0
     description:
-      - The unit of systemd that runs this configuration. It is started or reloaded if it does not run these files, and
-        restarted if its program or a module of it was replaced.
-      - If not given, it is left alone.
+      - The systemd unit that runs this configuration. It is started or reloaded if it does not run these files, and
+        restarted if its program or one of its modules was replaced.
+      - If not given, no service is touched.
     type: str
   loaded_file:
     version_added: 0.2.0
     description:
-      - A file below O(root) that the module writes after all others. The configuration has to include it in the server
-        at which O(loaded_url) arrives. Its one location answers with a name for the files as they lay there when Nginx
-        read them.
+      - A file below O(root) that the module writes after all others. The configuration must include it in the server
+        that answers O(loaded_url). Its only location returns an identifier of the files that Nginx has loaded.
       - Required with O(service).
     type: str
   loaded_url:
     version_added: 0.2.0
     description:
-      - The address, without TLS, at which that location is asked.
+      - The URL of that location, without TLS.
     type: str
   error_log:
     version_added: 0.2.0
     description:
-      - Where Nginx says why it did not load a configuration.
+      - The log in which Nginx says why it did not load a configuration.
     type: path
     default: /var/log/nginx/error.log
   program:
     description:
       - Nginx's program, by name or path.
-      - Empty leaves the test out, which is possible in check mode only.
+      - If empty, the test is skipped, which is possible only in check mode.
     type: str
     default: nginx
 """
@@ -151,12 +151,12 @@ changed_files:
   elements: str
   sample: [/etc/nginx/conf.d/redirect.conf]
 tested:
-  description: Whether Nginx tested the configuration; not in check mode before it is installed.
+  description: Whether Nginx tested the configuration; V(false) in check mode if Nginx is not installed yet.
   returned: success
   type: bool
   sample: true
 loaded:
-  description: Whether the running Nginx had loaded these very files before; absent without O(service).
+  description: Whether the running Nginx had already loaded exactly these files; absent without O(service).
   returned: success
   type: bool
   sample: false

@@ -10,7 +10,7 @@ short_description: Install or remove packages, and report which process locks th
 version_added: 0.2.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
-  - Runs M(ansible.builtin.apt) or M(ansible.builtin.dnf) with the options given, which are those of that module.
+  - Runs M(ansible.builtin.apt) or M(ansible.builtin.dnf). All options except those below are passed to that module.
   - Waits for another program that installs packages, such as the automatic update of a fresh host. If that takes too
     long, the message names the program and its process.
 extends_documentation_fragment:
@@ -25,12 +25,12 @@ attributes:
     support: full
 options:
   use:
-    description: The module.
+    description: The module to run.
     type: str
     choices: [apt, dnf]
     default: apt
   lock_timeout:
-    description: How many seconds another program is waited for.
+    description: How many seconds to wait for another program.
     type: int
     default: 600
 """
@@ -45,7 +45,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 error_id:
-  description: Identifies what went wrong, where another program was in the way.
+  description: Identifies what went wrong, if another program held the lock.
   returned: failure
   type: str
   sample: packages.busy

@@ -11,8 +11,8 @@ version_added: 0.2.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
   - Fetches a file of OpenPGP public keys, and writes it only if each key in it has one of the expected fingerprints.
-    A key that was exchanged on its way, or added to the file, is never trusted, not even for a moment.
-  - The fingerprints are computed here; GnuPG is not needed on the host.
+    A key that was replaced on the way, or added to the file, is never trusted, not even for a moment.
+  - The module computes the fingerprints itself; GnuPG is not needed on the host.
   - A file that already holds such a key is left alone and nothing is fetched.
 extends_documentation_fragment:
   - mistralrs.stack.attributes
@@ -31,23 +31,25 @@ attributes:
 options:
   path:
     description:
-      - The file to write, with the end V(.asc) for an armoured key and V(.gpg) for a binary one. Its directory is made.
+      - The file to write, with the extension V(.asc) for an armoured key and V(.gpg) for a binary one. Its directory is
+        created.
     type: path
     required: true
   url:
     description:
-      - Where to fetch the key; V(https://), V(http://) or V(file://) for a file on the host.
+      - The address of the key, V(https://), V(http://), or V(file://) for a file on the host.
     type: str
     required: true
   fingerprints:
     description:
-      - The full fingerprints, 40 hexadecimal digits; spaces are ignored. Several are of use while a key is replaced.
+      - The full fingerprints, 40 hexadecimal digits each; spaces are ignored. Give several while a key is being
+        replaced.
     type: list
     elements: str
     required: true
   timeout:
     description:
-      - The time in seconds that the server may take to say something.
+      - The time in seconds that the server may take to answer.
     type: int
     default: 30
 """
@@ -98,12 +100,12 @@ UNREACHABLE = Fault(
 )
 TOO_LARGE = Fault(
     "repository.key_too_large",
-    "What {url} holds is larger than 1 MB, which no signing key is.",
+    "The file at {url} is larger than 1 MB, so it can't be a signing key.",
     "Check the address; nothing was changed.",
 )
 MISMATCH = Fault(
     "repository.key_mismatch",
-    "The signing key at {url} is {found}, and {expected} is expected.",
+    "The signing key at {url} is {found}, but {expected} is expected.",
     "If its owner announced a new key, set the new fingerprint; if not, somebody may be tampering with what you"
     " download. Nothing was changed.",
 )
@@ -146,7 +148,7 @@ def expected_keys(module: AnsibleModule) -> set[str]:
     keys = {normalized(entry) for entry in module.params["fingerprints"]}
     wrong = [key for key in keys if not re.match(r"[0-9A-F]{40}\Z", key)]
     if wrong or not keys:
-        problem = f"{wrong[0]!r} is not of 40 hexadecimal digits" if wrong else "there is none"
+        problem = f"{wrong[0]!r} does not have 40 hexadecimal digits" if wrong else "there is none"
         raise StackError(BAD_FINGERPRINT, url=module.params["url"], problem=problem)
     return keys
 

@@ -13,20 +13,21 @@ author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
   - Waits until the engine lists the model as loaded and answers a completion of one token. If the model has a chat
     template, it also has to answer a chat of one token.
-  - Then several clients ask short prompts at the same time, and the answers are compared with those that each prompt
-    gets alone. Some engines give a client the answer to the prompt of another one, or fail. Each prompt repeats a word,
-    which the model goes on repeating. The first three words have to agree; later ones can differ by the rounding of
-    floating-point numbers.
-  - Watches the engine's container meanwhile. When the engine dies or is restarted, fails at once, quotes the engine's
-    own last lines and says what they mean and what to do.
-  - A ready engine whose answers are proven costs three requests. No prompt or answer of a client is shown or logged.
+  - Then several clients send short prompts at the same time, and their answers are compared with those that each prompt
+    gets alone. Some engines give a client the answer to another client's prompt, or fail. Each prompt repeats a word,
+    which the model continues to repeat. The first three words must agree; later ones may differ because of the rounding
+    of floating-point numbers.
+  - Watches the engine's container meanwhile. If the engine dies or is restarted, the module fails at once, quotes the
+    engine's last lines and says what they mean and what to do.
+  - If the engine is ready and its answers are already proven, the module sends three requests. No prompt or answer of a
+    client is shown or logged.
 extends_documentation_fragment:
   - mistralrs.stack.attributes
   - mistralrs.stack.attributes.action_group
 attributes:
   check_mode:
     support: full
-    details: Looks once and reports what it sees; does not fail, and does not prove answers of several clients.
+    details: Looks once and reports what it sees; does not fail, and does not test the answers to several clients.
   diff_mode:
     support: none
     details: Nothing is changed.
@@ -34,7 +35,7 @@ attributes:
     support: full
 options:
   url:
-    description: Where the engine is reached from the host, without a path.
+    description: The address at which the host reaches the engine, without a path.
     type: str
     default: http://127.0.0.1:11434
   model:
@@ -47,39 +48,40 @@ options:
     default: mistral-engine
   prompt_tokens:
     description:
-      - Into how many tokens the prompt has to be split, as RV(mistralrs.stack.model#module:model.prompt_tokens) says.
-      - Another number means that the engine reads the model's vocabulary wrongly, which is an error.
-      - V(0) is not checked.
+      - The number of tokens into which the engine must split the prompt, from
+        RV(mistralrs.stack.model#module:model.prompt_tokens).
+      - Any other number means that the engine reads the model's vocabulary wrongly, which is an error.
+      - V(0) skips this check.
     type: int
     default: 0
   chat:
     description:
-      - Whether the model has a chat template and therefore has to answer a chat, as C(chat) of the plan that
-        P(mistralrs.stack.engine_plan#filter) makes says.
+      - Whether the model has a chat template and therefore must answer a chat; C(chat) in the result of
+        P(mistralrs.stack.engine_plan#filter).
     type: bool
     default: true
     version_added: 0.2.0
   concurrent_prompts:
     description:
-      - How many clients ask at the same time to prove that their answers stay right, from V(2) to V(12).
-      - V(0) skips that, for an engine that gets one request at a time.
+      - How many clients send requests at the same time to prove that their answers stay right, from V(2) to V(12).
+      - V(0) skips this test, for an engine that gets one request at a time.
     type: int
     default: 6
     version_added: 0.2.0
   proof_file:
     description:
-      - A file that remembers that this run of the container has passed, so that the same proof is not repeated before
-        the container is started again. Its folder is made if it does not exist.
-      - If empty, or without O(container), every call proves the answers.
+      - A file that records that this run of the container has passed, so that the test is not repeated before the
+        container is started again. Its folder is created if it does not exist.
+      - If empty, or without O(container), the test runs every time.
     type: path
     default: ""
     version_added: 0.2.0
   timeout:
-    description: How many seconds to wait at most until the engine is ready, and for each answer after that.
+    description: The maximum time in seconds to wait until the engine is ready, and for each answer after that.
     type: int
     default: 600
   interval:
-    description: How many seconds to wait between two looks.
+    description: The time in seconds between two checks.
     type: float
     default: 0.5
 """
@@ -98,7 +100,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 ready:
-  description: Whether the model answered. Can be V(false) in check mode only.
+  description: Whether the model answered. It can be V(false) only in check mode.
   type: bool
   returned: success
 model:
@@ -106,21 +108,21 @@ model:
   type: str
   returned: success
 elapsed:
-  description: How many seconds it took.
+  description: The time in seconds that it took.
   type: float
   returned: success
 attempts:
-  description: How often the engine was looked at.
+  description: How often the engine was checked.
   type: int
   returned: success
 prompt_tokens:
-  description: Into how many tokens the engine splits a fixed text in several scripts.
+  description: The number of tokens into which the engine splits a fixed text in several scripts.
   type: int
-  returned: when the engine says it
+  returned: when the engine reports it
 load_check:
   description:
-    - V(passed), V(already_passed) if O(proof_file) says so, V(off), or V(inconclusive) if the model does not go on
-      repeating the word of a prompt, so that its answers do not say to which prompt they belong.
+    - V(passed), V(already_passed) if O(proof_file) says so, V(off), or V(inconclusive) if the model does not continue
+      to repeat the word of a prompt, so that its answers do not show which prompt they belong to.
   type: str
   returned: success, not in check mode
 reason:
@@ -165,7 +167,7 @@ ALREADY_PASSED = "already_passed"
 NOT_REMEMBERED = Fault(
     "server.proof_not_written",
     "The answers are right, but {path} can't be written: {reason}.",
-    "See that the disk is not full and the file system is writable.",
+    "Check that the disk is not full and the file system is writable.",
 )
 
 
@@ -325,7 +327,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     if result.get("load_check") == INCONCLUSIVE:
         module.warn(
             f"It is not proven that the model {given['model']} gives several clients the right answers at the same "
-            "time: it does not go on repeating a word, so its answers do not say to which prompt they belong."
+            "time: it does not continue to repeat a word, so its answers do not show which prompt they belong to."
         )
     if look.reason:
         result["reason"] = look.reason

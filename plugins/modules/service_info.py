@@ -6,13 +6,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: service_info
-short_description: Gather facts about services, the settings that they have not read, and who uses their addresses
+short_description: Gather facts about services, the settings that they have not read, and what uses their addresses
 version_added: 0.2.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
-  - Asks systemd about services, compares when their settings were written with when the services were started, and
-    finds out who listens on their addresses.
-  - A service that is not installed has empty facts; the module itself fails for none.
+  - Asks systemd about services, compares the time of their settings with the time when the services were started, and
+    finds out which programs listen on their addresses.
+  - The facts of a service that is not installed are empty; the module does not fail.
 extends_documentation_fragment:
   - mistralrs.stack.attributes
   - mistralrs.stack.attributes.action_group
@@ -32,12 +32,12 @@ options:
     required: true
     suboptions:
       unit:
-        description: The name of its unit, without C(.service). Its program is called so too.
+        description: The name of its unit, without C(.service). Its program must have the same name.
         type: str
         required: true
       address:
         description:
-          - The address and port that it is to listen on, as V(127.0.0.1:9100) or V(:9100); empty if it has none.
+          - The address and port that it is to listen on, such as V(127.0.0.1:9100) or V(:9100); empty if it has none.
         type: str
         default: ""
       settings:
@@ -61,7 +61,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Gather what there is of the exporter
+- name: Gather facts about the exporter
   mistralrs.stack.service_info:
     services:
       - unit: prometheus-node-exporter
@@ -78,7 +78,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 services:
-  description: What there is of each service, by the name of its unit.
+  description: The facts of each service, by the name of its unit.
   returned: success
   type: dict
   contains:
@@ -87,29 +87,45 @@ services:
       type: dict
       contains:
         state:
-          description: Its state, as V(active).
+          description: Its state, such as V(active).
           type: str
         enabled:
-          description: Whether it starts with the host, as V(enabled); empty if it is not installed.
+          description: Whether it starts at boot, such as V(enabled); empty if it is not installed.
           type: str
         unit_file:
-          description: The file of its unit; empty if it is not installed.
+          description: The path of its unit file; empty if it is not installed.
           type: str
         settings:
-          description: Those of its settings that exist.
+          description: The files and folders in O(services[].settings) and O(services[].reloaded_settings) that exist.
           type: list
           elements: str
         unread:
-          description: The files and folders among and in its settings that changed since it was started.
+          description:
+            - The files and folders in O(services[].settings), including their contents, that changed since the service
+              was started.
           type: list
           elements: str
         outdated:
-          description: Whether any are unread, or systemd has not read the unit's files as they are.
+          description: Whether any are unread, or systemd has yet to read changed files of the unit (C(daemon-reload)).
           type: bool
-        others:
-          description: Who else listens on its address, as V(nginx (process 42\)).
+        reload_unread:
+          description:
+            - The files and folders in O(services[].reloaded_settings), including their contents, that changed since the
+              service was started or reloaded.
           type: list
           elements: str
+        others:
+          description: The other programs that listen on its address, such as V(nginx (process 42\)).
+          type: list
+          elements: str
+        altered_package_files:
+          description:
+            - The configuration files of O(services[].package) that differ from those in the package; empty without it.
+          type: list
+          elements: str
+        free_kb:
+          description: The free space at O(services[].data), in units of 1024 bytes; 0 without it.
+          type: int
   sample:
     prometheus-node-exporter:
       state: active

@@ -10,8 +10,8 @@ short_description: Make a host trust exactly the given extra certificate authori
 version_added: 0.1.0
 author: The mistralrs.stack maintainers (@mistralrs-stack)
 description:
-  - Keeps a folder with one file for each certificate, and has the host's list of trusted authorities made anew when it
-    is not as it should be.
+  - Keeps a folder with one file for each certificate, and has the host's list of trusted authorities regenerated when
+    it does not match them.
   - Any other file in O(folder) is removed, so give it a folder of its own below the one that O(command) reads.
   - All certificates are checked before the first file is written.
 extends_documentation_fragment:
@@ -36,7 +36,7 @@ options:
     suboptions:
       name:
         description:
-          - The name or path that the file has for you; it appears in messages and in the name on the host.
+          - The name or path of the file; it appears in messages and in the name of the file on the host.
         type: str
         required: true
       content:
@@ -46,24 +46,24 @@ options:
         required: true
   folder:
     description:
-      - The folder on the host. It is created if it is missing, but not those above it. When the last certificate is
-        removed it stays, empty - its time says when that was.
+      - The folder on the host. It is created if it is missing, but the folders above it are not. It stays, empty, when
+        the last certificate is removed, since its time records when that was.
     type: path
     default: /usr/local/share/ca-certificates/mistral
   bundle:
     description:
-      - The file with all authorities that the host trusts, as O(command) makes it.
+      - The file with all authorities that the host trusts, which O(command) writes.
     type: path
     default: /etc/ssl/certs/ca-certificates.crt
   command:
     description:
-      - The program and its arguments that make the host's list anew from the files.
+      - The program, with its arguments, that regenerates the host's list from the files.
     type: list
     elements: str
     default: [update-ca-certificates, --fresh]
   services:
     description:
-      - Services that read the authorities once, when they start.
+      - Services that read the authorities only when they start.
     type: list
     elements: str
     default: []
@@ -71,13 +71,13 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Trust the authority of the company's proxy
+- name: Trust the certificate authority of the company's proxy
   mistralrs.stack.trusted_certificates:
     certificates:
       - name: proxy.pem
         content: "{{ lookup('ansible.builtin.file', 'proxy.pem') }}"
 
-- name: No longer trust what was added that way
+- name: Stop trusting the certificates that were added that way
   mistralrs.stack.trusted_certificates:
     certificates: []
 """
@@ -90,19 +90,20 @@ added:
   elements: str
   sample: [mistral-proxy-1a2b3c4d.crt]
 removed:
-  description: The files that were taken away.
+  description: The files that were removed.
   returned: success
   type: list
   elements: str
   sample: []
 command_installed:
-  description: Whether the host has the program that makes its list.
+  description: Whether the host has the program of O(command).
   returned: success
   type: bool
   sample: true
 outdated_services:
   description:
-    - Those of O(services) that run and started before the folder changed the last time, in this run or an earlier one.
+    - Those of O(services) that are running and were started before the last change of the folder, in this run or an
+      earlier one.
   returned: success
   type: list
   elements: str

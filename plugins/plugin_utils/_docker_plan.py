@@ -55,12 +55,12 @@ USERNS_USER_UNKNOWN = Fault(
 )
 CGROUP_WITH_CONTAINERS = Fault(
     "docker.cgroup_driver_with_containers",
-    "'docker_engine_cgroup_driver' is {wanted}, Docker runs with {former}, and {count} of its containers run.",
+    "'docker_engine_cgroup_driver' is {wanted}, Docker runs with {former}, and {count} of its containers are running.",
     "Stop them first: a container that outlasts the change is no longer limited as it should be.",
 )
 FLAGS_CONFLICT = Fault(
     "docker.flags_conflict",
-    "dockerd is started with the option {flag}, and the key '{key}' is to be in daemon.json too: with both it "
+    "dockerd is started with the option {flag}, and the key '{key}' would also be in daemon.json: with both it "
     "does not start.",
     "Remove the option (systemctl cat docker.service shows the drop-in; on Debian DOCKER_OPTS in "
     "/etc/default/docker may hold it), or don't set the key.",
@@ -72,24 +72,24 @@ SNAP = Fault(
 )
 ROOTLESS = Fault(
     "docker.rootless_only",
-    "Docker on the host runs only rootless, for {users}, and the stack needs the system's.",
+    "Docker on the host runs only rootless, for {users}, but the stack needs the system-wide Docker.",
     "Remove it (dockerd-rootless-setuptool.sh uninstall, as that user), or enable the system's Docker beside it "
     "(systemctl enable --now docker.service), and run again.",
 )
 VERSION_UNAVAILABLE = Fault(
     "docker.version_unavailable",
-    "'docker_engine_version' is {version}, and the package repositories of the host have {package} in {available}.",
+    "'docker_engine_version' is {version}, but the package repositories of the host have {package} in {available}.",
     "Set one of those, or add the repository that has it.",
 )
 VERSION_NEEDS_APT = Fault(
     "docker.version_needs_apt",
-    "'docker_engine_version' is {version}, and this host installs with dnf, where the role cannot pin a version.",
+    "'docker_engine_version' is {version}, but this host uses dnf, with which the role cannot pin a version.",
     "Install that version by hand (dnf install docker-ce-{version}; dnf versionlock add docker-ce): an existing Docker "
     "is left as it is. Then unset the variable.",
 )
 OTHER_SOURCE = Fault(
     "docker.other_source",
-    "'docker_engine_version' is {version}, and the Docker {present} on the host {origin}, not from the source "
+    "'docker_engine_version' is {version}, but the Docker {present} on the host {origin}, not from the source "
     "'{source}'.",
     "Unset the variable to keep that Docker, set 'docker_engine_source' to where it came from, or remove it "
     "(its data stays).",
@@ -182,7 +182,7 @@ def version_wanted(values: Mapping[str, Any], host: Host, offer: Mapping[str, An
         if version == running:
             return ""
         others = [name for name in ("docker.io", "docker-ce", "moby-engine") if found.version_of(name)]
-        origin = f"is from the package {others[0]}" if others else "is from no package"
+        origin = f"is from the package {others[0]}" if others else "is not from a package"
         raise StackError(OTHER_SOURCE, version=version, present=running, origin=origin, source=values["source"])
     resolved = resolve(version, found.available_versions)
     if resolved is None and (found.available_versions or offer["repository"] == "present"):

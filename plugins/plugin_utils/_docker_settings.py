@@ -138,7 +138,7 @@ def _ulimits(value: Mapping[str, Any]) -> dict[str, Any]:
     limits = {}
     for name, limit in value.items():
         if name not in ULIMITS:
-            raise invalid("ulimits", f"'{name}' is none of {', '.join(sorted(ULIMITS))}")
+            raise invalid("ulimits", f"'{name}' is not one of {', '.join(sorted(ULIMITS))}")
         pair = limit if isinstance(limit, Mapping) else {"soft": limit, "hard": limit}
         try:
             soft, hard = int(pair["soft"]), int(pair["hard"])

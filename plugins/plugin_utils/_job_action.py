@@ -172,6 +172,6 @@ class JobAction(ActionBase):  # type: ignore[misc]
             result["warnings"] = [*warnings, *(result.get("warnings") or [])]
         has_ended = not (result.get("failed") or result.get("unreachable"))
         if has_ended and not any(key in result for key in self.result_keys):
-            message = f"The {self.noun} has ended, but the host does not say what came out. Run it again."
+            message = f"The {self.noun} has ended, but its result is not known. Run it again."
             result.update(failed=True, msg=message)
         return result

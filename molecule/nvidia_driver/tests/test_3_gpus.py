@@ -107,7 +107,7 @@ def test_a_power_limit_that_the_gpu_does_not_take(play: Play, plant: Plant) -> N
         done = run(play, nvidia_driver_power_limit=watts)
         assert done.code != 0
         assert "[driver.power_limit_out_of_range]" in done.words, done.words[-3000:]
-        assert f"{watts} W, and GPU 0 (NVIDIA H100 80GB HBM3) takes 200.0 to 700.0 W" in done.words
+        assert f"{watts} W, but GPU 0 (NVIDIA H100 80GB HBM3) accepts 200.0 to 700.0 W" in done.words
         assert done.changed == 0
 
 

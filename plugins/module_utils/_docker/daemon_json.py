@@ -123,7 +123,7 @@ def parse(text: str, path: str) -> dict[str, Any]:
         raise StackError(INVALID, path=path, problem=problem)
     duplicate = _duplicate_key(text)
     if duplicate is not None:
-        problem = f"the key '{duplicate[0]}' stands there a second time at {_position(text, duplicate[1])}"
+        problem = f"the key '{duplicate[0]}' appears a second time at {_position(text, duplicate[1])}"
         raise StackError(INVALID, path=path, problem=problem)
     return data
 

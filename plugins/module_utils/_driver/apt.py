@@ -28,13 +28,13 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fau
 
 PACKAGES_UNMET = Fault(
     "driver.packages_unmet",
-    "apt can't do it: {problem}.",
-    "Run 'apt-get --simulate {command}' on the host, which tells more; a hold or a pin of yours may be in the way.",
+    "apt can't make the changes for the driver: {problem}.",
+    "Run 'apt-get --simulate {command}' on the host to see more; a hold or a pin of yours may be in the way.",
 )
 REPOSITORY_UNREACHABLE = Fault(
     "driver.repository_unreachable",
     "The package lists can't be fetched: {problem}.",
-    "Check the host's package sources, its proxy, and whether the repository's key has been exchanged (NO_PUBKEY).",
+    "Check the host's package sources, its proxy, and whether the repository's key has been replaced (NO_PUBKEY).",
 )
 
 LISTS = "/var/lib/apt/lists"

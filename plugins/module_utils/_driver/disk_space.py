@@ -18,12 +18,12 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._files.existing_fo
 
 BOOT_FULL = Fault(
     "driver.boot_full",
-    "/boot has {free} MB of free space and new initial RAM disks need {needed} MB.",
+    "/boot has {free} MB of free space, but new initial RAM disks need {needed} MB.",
     "Remove old kernels ('apt-get autoremove --purge') or make the file system larger, and run again.",
 )
 DISK_FULL = Fault(
     "driver.disk_full",
-    "{folder} has {free} MB of free space, and the driver's packages and its build need {needed} MB.",
+    "{folder} has {free} MB of free space, but the driver's packages and its build need {needed} MB.",
     "Make room there, and run again.",
 )
 

@@ -34,7 +34,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._gpu.pci import Tr
 
 HEADERS_UNAVAILABLE = Fault(
     "driver.headers_unavailable",
-    "The driver can't be built for the kernel {release}: its headers are missing, the repositories have no {package}.",
+    "The driver can't be built for the kernel {release}: its headers are missing and no repository has {package}.",
     "Boot a kernel of the distribution's present release (upgrade it and reboot), or install these headers by hand.",
 )
 INSTALL = ("--no-install-recommends", "--allow-downgrades", "--allow-change-held-packages", "install")

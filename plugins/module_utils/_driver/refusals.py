@@ -32,7 +32,7 @@ PACKAGES_BROKEN = Fault(
 )
 DKMS_FAILED = Fault(
     "driver.dkms_failed",
-    "DKMS could not build {packages}: {error}, and until this package is gone apt does nothing else.",
+    "DKMS could not build {packages}: {error}, and apt does nothing else until that is removed.",
     "Run 'apt-get purge {packages}' on the host and choose another 'nvidia_driver_version' or 'nvidia_driver_modules'.",
 )
 KERNEL_WOULD_CHANGE = Fault(
@@ -43,7 +43,7 @@ KERNEL_WOULD_CHANGE = Fault(
 PACKAGES_IN_THE_WAY = Fault(
     "driver.packages_in_the_way",
     "apt would also remove {packages}.",
-    "Remove it yourself if you don't need it, and run again.",
+    "Remove them yourself if you don't need them, and run again.",
 )
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from ansible_collections.mistralrs.stack.plugins.module_utils._engine.log_signs import SIGNS, Sign
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine.log_signs import REMAKE_IMAGE, SIGNS, Sign
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 
 OOM_KILLED = Fault(
@@ -22,17 +22,17 @@ OOM_KILLED = Fault(
 # What an exit code says when no line does.
 EXIT_CODES = {
     101: Fault("engine.panic", "The engine ended with an internal error.", "Its last lines say where."),
-    126: Fault("engine.not_executable", "The image's program can't be run.", "Make the image anew."),
-    127: Fault("engine.program_missing", "The image lacks the engine's program.", "Make the image anew."),
+    126: Fault("engine.not_executable", "The image's program can't be run.", REMAKE_IMAGE),
+    127: Fault("engine.program_missing", "The image lacks the engine's program.", REMAKE_IMAGE),
     132: Fault(
         "engine.illegal_instruction",
         "The engine was built for a newer processor than this host's.",
         "Build the image on this host, or for any processor with mistral_image_rustflags: -C target-cpu=generic.",
     ),
     134: Fault("engine.aborted", "The engine aborted.", "Its last lines say why."),
-    137: Fault("engine.killed", "Something killed the engine.", "Look into the host's journal."),
+    137: Fault("engine.killed", "Something killed the engine.", "See 'journalctl -b' on the host for what it was."),
     139: Fault("engine.crashed", "The engine crashed.", "Try another mistral_image_mistralrs_version."),
-    143: Fault("engine.stopped", "Something stopped the engine.", "Look into the host's journal."),
+    143: Fault("engine.stopped", "Something stopped the engine.", "See 'journalctl -b' on the host for what it was."),
 }
 UNEXPLAINED = Fault("engine.ended", "The engine ended.", "Its last lines say why.")
 

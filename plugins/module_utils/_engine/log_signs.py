@@ -28,9 +28,10 @@ def _sign(pattern: str, name: str, sentence: str, remedy: str) -> Sign:
     return Sign(re.compile(pattern), Fault(f"engine.{name}", sentence, remedy))
 
 
-_FETCH_AGAIN = "Remove the file and run again, so that it is fetched and verified anew; check 'source' and 'sha256'."
+_FETCH_AGAIN = "Remove the file and run again, so that it is fetched and verified again; check 'source' and 'sha256'."
 _OTHER_CONVERSION = "Use another GGUF conversion of this model, or its publisher's SafeTensors repository."
-_CONFIGURE_AGAIN = "Run the role mistral_server again; it writes the file anew."
+_CONFIGURE_AGAIN = "Run the role mistral_server again; it writes the file again."
+REMAKE_IMAGE = "Remove the engine's container and image, then run the roles mistral_image and mistral_server again."
 
 # Most telling first: a line is compared with them in this order.
 SIGNS = (
@@ -76,7 +77,7 @@ SIGNS = (
     _sign(
         r"memory allocation of \d+ bytes failed|Cannot allocate memory",
         "out_of_memory",
-        "The engine got no more memory.",
+        "The engine could not allocate more memory.",
         "Raise mistral_server_memory_limit, or use a smaller quantization or a smaller models.context_length.",
     ),
     # The model's file. candle: quantized/gguf_file.rs@0.10.2; from 0.9.1: mistralrs-quant/src/gguf/archive.rs@v0.9.2.
@@ -84,7 +85,7 @@ SIGNS = (
     _sign(
         r"unknown magic 0x6767(?:6d6c|6d66|6a74|6c61)|invalid GGUF magic \[(?:6c, 6d|66, 6d|74, 6a|61, 6c), 67, 67\]",
         "old_ggml_format",
-        "The model file is in the GGML format of before August 2023, which the engine can't read.",
+        "The model file is in the GGML format used before August 2023, which the engine can't read.",
         "Use a GGUF conversion of this model.",
     ),
     _sign(
@@ -117,7 +118,7 @@ SIGNS = (
         r"GGUF shards (?:remain|disagree)|differing `split\.count` values",
         "shards_incomplete",
         "The files of the model do not belong together, or some of them are missing.",
-        "Remove the model's directory from the store and run again, so that all of its files are fetched anew.",
+        "Remove the model's directory from the store and run again, so that all of its files are fetched again.",
     ),
     # The second one: mistralrs-core/src/pipeline/gguf.rs@v0.6.0 to v0.9.0, for names that only its enum knows.
     _sign(
@@ -181,7 +182,7 @@ SIGNS = (
         r"Tokenizer token ID \d+ is .{1,80}, but the GGUF model expects",
         "tokenizer_mismatch",
         "The tokenizer.json beside the model does not belong to it.",
-        "Remove the .tokenizer.json beside the model in the store and run again: it is made anew.",
+        "Remove the .tokenizer.json beside the model in the store and run again: it is made again.",
     ),
     _sign(
         r"Tokenizer model `(?P<kind>[^`]{1,60})` not supported|"
@@ -238,7 +239,7 @@ SIGNS = (
     _sign(
         r"default_model_id '(?P<model>[^']{1,120})' does not match any model_id",
         "unknown_default_model",
-        "The engine's default model {model} is none of its models.",
+        "The engine's default model {model} is not one of its models.",
         "Set mistral_server_default_model to one of mistral_models, then run the role mistral_server again.",
     ),
     _sign(
@@ -265,7 +266,7 @@ SIGNS = (
     _sign(
         r"Permission denied|os error 13",
         "permission_denied",
-        "The engine may not read one of its files.",
+        "The engine is not permitted to read one of its files.",
         "Make the models and their directory readable for the user mistral (files 0644, directories 0755).",
     ),
     _sign(
@@ -284,7 +285,7 @@ SIGNS = (
         r"error while loading shared libraries: (?P<library>[^\s:]{1,80})",
         "library_missing",
         "The engine image lacks the library {library}.",
-        "Make the image anew.",
+        REMAKE_IMAGE,
     ),
     _sign(
         r"exec format error",

@@ -38,8 +38,8 @@ CONTAINER_MISSING = Fault(
 )
 DOCKER_UNUSABLE = Fault(
     "server.docker_unusable",
-    "The container {container} can't be looked at: {reason}.",
-    "See that Docker runs on this host (systemctl status docker).",
+    "The container {container} can't be inspected: {reason}.",
+    "Check that Docker is running on this host (systemctl status docker).",
 )
 MODEL_NOT_SERVED = Fault(
     "server.model_not_served",
@@ -67,7 +67,7 @@ CHAT_FAILED = Fault(
 NOT_OPENAI = Fault(
     "server.not_an_engine",
     "{url} answers, but not as the engine does (HTTP status {status}).",
-    "See what else listens on this port (ss -ltnp).",
+    "Find out what else listens on this port (ss -ltnp).",
 )
 
 # The completion is tried again once: a first request may meet an engine that is just waking up.
@@ -225,7 +225,7 @@ class Watch:
             if ended.exit_code is None and state.status == "restarting":
                 ended = LastExit(state.exit_code, state.oom_killed)
             code = "" if ended.exit_code is None else f" with code {ended.exit_code}"
-            raise self._died(self.container, f"ended{code} and is started again and again", ended)
+            raise self._died(self.container, f"ended{code} and was restarted", ended)
         return state.status
 
     def _complete(self, timeout: float) -> Look:

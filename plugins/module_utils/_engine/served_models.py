@@ -53,7 +53,7 @@ TOKENIZER_CONFIG_MISSING = Fault(
 )
 UNKNOWN_DEFAULT_MODEL = Fault(
     "config.unknown_default_model",
-    "The default model {name!r}{quantization} is none of the models served (they are {known}).",
+    "The default model {name!r}{quantization} is not one of the models served (they are {known}).",
     "Set mistral_server_default_model (and models.quantization) to one of these, or add it to mistral_models.",
 )
 

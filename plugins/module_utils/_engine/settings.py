@@ -167,7 +167,7 @@ def _unknown_key(section: str, key: str) -> StackError:
     elsewhere = [f"{other}.{key}" for other, keys in SCHEMA.items() if key in keys]
     close = difflib.get_close_matches(key, SCHEMA[section], n=1)
     if elsewhere:
-        way_out = f"It belongs into the section {elsewhere[0].split('.')[0]}: move it there."
+        way_out = f"It belongs in the section {elsewhere[0].split('.')[0]}: move it there."
     elif close:
         way_out = f"Did you mean {section}.{close[0]}?"
     else:

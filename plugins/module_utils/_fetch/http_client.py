@@ -54,16 +54,16 @@ NOT_A_MODEL = Fault(
 INTERRUPTED = Fault(
     "model.interrupted",
     "Model {name}: {source} ended after {got} of {want} bytes{why}.",
-    "Run again: it goes on there if the source can. If it happens again, the source or the network is at fault.",
+    "Run again: it resumes if the source supports that. If it happens again, the source or the network is at fault.",
 )
 RATE_LIMITED = Fault(
     "model.rate_limited",
     "Model {name}: HTTP {status} from {host}, which says to ask again in {seconds} s; {retries} retries are used up.",
-    "Run again later, or give a token: a hub allows more to those that it knows.",
+    "Run again later, or give a token: a hub allows more requests with one.",
 )
 OFFLINE = Fault(
     "model.offline",
-    "Model {name}: {source} would have to be asked, but 'offline' is set.",
+    "Model {name}: {source} would have to be contacted, but 'offline' is set.",
     "Put the model into the store first, use a source of this host, or unset 'offline'.",
 )
 

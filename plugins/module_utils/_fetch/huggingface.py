@@ -32,7 +32,7 @@ UNAUTHORIZED = Fault(
 )
 TOKEN_INVALID = Fault(
     "model.token_invalid",
-    "Model {name}: {host} does not know the token.",
+    "Model {name}: {host} rejects the token.",
     "Make a new token with read access, or leave it out for public repositories.",
 )
 DISABLED = Fault(

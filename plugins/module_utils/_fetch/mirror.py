@@ -18,7 +18,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._model import reco
 
 MIRROR_MISSING = Fault(
     "model.mirror_missing",
-    "Model {name}: {source} is in the fleet's mirror, but no mirror is known.",
+    "Model {name}: {source} is in the fleet's mirror, but no mirror is configured.",
     "Give the mirror's address ('mistral_models_mirror_url'), or another 'source'.",
 )
 NOT_IN_MIRROR = Fault(

@@ -30,7 +30,7 @@ AMBIGUOUS = Fault(
 )
 BYTE_SPLIT = Fault(
     "model.byte_split",
-    "Model {name}: {repository} has {file} only in pieces that were cut like any file, which no engine reads.",
+    "Model {name}: {repository} has {file} only in raw pieces (not GGUF shards), which no engine can read.",
     "Use another repository, or put the pieces together with cat and give the result as file:///...",
 )
 SHARDS_MISSING = Fault(

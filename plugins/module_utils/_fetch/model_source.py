@@ -32,7 +32,7 @@ SOURCE_INVALID = Fault(
 )
 SOURCE_INSECURE = Fault(
     "model.source_insecure",
-    "Model {name}: {source} is plain http, so that anyone on the way can change the file.",
+    "Model {name}: {source} is plain http, so anyone on the way can change the file.",
     "Use https or give the file's 'sha256'.",
 )
 REVISION_UNSUPPORTED = Fault(
@@ -43,7 +43,7 @@ REVISION_UNSUPPORTED = Fault(
 INVALID_SHA256 = Fault(
     "model.invalid_sha256",
     "Model {name}: {value!r} is not a sha256.",
-    "It is 64 hexadecimal digits; sha256sum prints it.",
+    "Give 64 hexadecimal digits, as sha256sum prints them.",
 )
 
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")

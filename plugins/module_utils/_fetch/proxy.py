@@ -113,12 +113,12 @@ def choose(url: urllib.parse.SplitResult, variables: Mapping[str, str]) -> Proxy
     place = (rest if separator else text).rpartition("@")[2].partition("/")[0]
     shown = f"{scheme}://{place}" if separator else place
     if separator and scheme.lower() != "http":
-        raise ValueError(f"it is to be spoken to by {scheme[:20]}, which the downloads can't", shown)
+        raise ValueError(f"it is a proxy of the kind {scheme[:20]}, which downloads do not support", shown)
     try:
         via = urllib.parse.urlsplit(f"http://{rest if separator else text}")
         host, via_port = via.hostname or "", via.port or _PORT
     except ValueError:
-        raise ValueError("its address or its port is none", shown) from None
+        raise ValueError("its address or its port is invalid", shown) from None
     if not host or re.search(r"[\x00-\x20\x7f]", place):
         raise ValueError("it names no host", shown)
     headers = {}

@@ -31,16 +31,16 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._files.local impor
 SIZE_MISMATCH = Fault(
     "model.size_mismatch",
     "Model {name}: {source} has {got} bytes, expected {want}; it was not put into the store.",
-    "Run again; if it happens again, the source or a proxy before it is at fault.",
+    "Run again; if it happens again, the source or a proxy in front of it is at fault.",
 )
 STALLED = Fault(
     "model.stalled",
     "Model {name}: {source} sent too little for {seconds} s, at byte {at}.",
-    "Run again: it goes on there if the source can. Raise 'timeout' if the line is that slow.",
+    "Run again: it resumes if the source supports that. Raise 'timeout' if the connection is that slow.",
 )
 DISK_RESERVED = Fault(
     "model.disk_reserved",
-    "Model {name}: {source} has sent {got} bytes, and the last {spare} of the disk of {path} are not used up.",
+    "Model {name}: {source} has sent {got} bytes, and the last {spare} on the disk of {path} are kept free.",
     "Make room or put 'mistral_models_path' on a larger disk; if the model is not that large, its source is at fault.",
 )
 

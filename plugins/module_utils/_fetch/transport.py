@@ -25,7 +25,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.url import 
 SOURCE_UNTRUSTED = Fault(
     "model.source_untrusted",
     "Model {name}: the TLS certificate of {source} is not trusted: {why}.",
-    "If your network uses its own authority, add its certificate to 'mistral_ca_certificates'; or set the clock.",
+    "If your network uses its own authority, add its certificate to 'mistral_ca_certificates'; check the host's clock.",
 )
 SOURCE_UNREACHABLE = Fault(
     "model.source_unreachable",
@@ -52,7 +52,7 @@ PROXY_UNUSABLE = Fault(
 CA_UNREADABLE = Fault(
     "model.ca_unreadable",
     "Model {name}: the authorities in {path} can't be read: {why}.",
-    "They must be certificates in PEM format.",
+    "Give a file with certificates in PEM format.",
 )
 
 # In seconds, for TLS and for a proxy's answer.

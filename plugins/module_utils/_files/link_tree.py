@@ -26,7 +26,7 @@ UNSAFE_LINK = Fault(
 )
 IN_THE_WAY = Fault(
     "links.in_the_way",
-    "{path} is {what}, and {root} may hold links only.",
+    "{path} is {what}, but {root} may hold only links.",
     "Move it elsewhere: it is not removed, because this collection did not put it there.",
 )
 NOT_A_DIRECTORY = Fault(

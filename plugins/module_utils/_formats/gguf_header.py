@@ -36,7 +36,7 @@ GGUF_BIG_ENDIAN = Fault(
 )
 GGUF_TRUNCATED = Fault(
     "model.gguf_truncated",
-    "{name} is cut short: {what} ends at byte {end}, the file has {size} bytes.",
+    "{name} is cut short: {what} ends at byte {end}, but the file has {size} bytes.",
     "Copy or download the file again.",
 )
 GGUF_MALFORMED = Fault(

@@ -23,7 +23,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._formats.gguf_summ
 
 SHARDS_INCOMPLETE = Fault(
     "model.shards_incomplete",
-    "{name}: {got} of its files are there, its header says {want}.",
+    "{name}: {got} of its files are there, but its header says {want}.",
     "Use a source that has all of them: a repository, or a directory of this host with all of its files.",
 )
 SHARDS_MIXED = Fault(

@@ -32,7 +32,7 @@ SAFETENSORS_MALFORMED = Fault(
 )
 SAFETENSORS_TRUNCATED = Fault(
     "model.safetensors_truncated",
-    "{name} has {size} bytes, its header says {want}.",
+    "{name} has {size} bytes, but its header says {want}.",
     "Copy or download the file again.",
 )
 SAFETENSORS_INCOMPLETE = Fault(

@@ -17,7 +17,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._gpu.host_state im
 
 LIBRARY_MISMATCH = Fault(
     "driver.library_mismatch",
-    "The NVIDIA driver in the kernel is {loaded}, the installed libraries are {installed}.",
+    "The NVIDIA driver in the kernel is {loaded}, but the installed libraries are {installed}.",
     "Stop what uses the GPUs and reboot the host, or unload and load the module.",
 )
 NOT_LOADED = Fault(
@@ -78,8 +78,8 @@ SMI_MISSING = Fault(
 )
 NO_PERMISSION = Fault(
     "driver.no_permission",
-    "nvidia-smi may not talk to the driver: {words}.",
-    "Run it as root; if that is so, look for denials of SELinux and at the modes of /dev/nvidia*.",
+    "nvidia-smi is not permitted to talk to the driver: {words}.",
+    "Run it as root; if it already is, look for SELinux denials and check the modes of /dev/nvidia*.",
 )
 NVML_MISSING = Fault(
     "driver.nvml_missing",
@@ -104,7 +104,7 @@ COUNT_DIFFERS = Fault(
 INFOROM_CORRUPT = Fault(
     "gpu.inforom_corrupt",
     "The infoROM of GPU {gpu} is corrupted.",
-    "The GPU may still work, but its ECC and identity data are unreliable: have it exchanged.",
+    "The GPU may still work, but its ECC and identity data are unreliable: have it replaced.",
 )
 MIG_PENDING = Fault(
     "gpu.mig_pending",
@@ -113,7 +113,7 @@ MIG_PENDING = Fault(
 )
 MIG_WITHOUT_INSTANCES = Fault(
     "gpu.mig_without_instances",
-    "GPU {gpu}: MIG is on, but there are no instances, so that no program can use it.",
+    "GPU {gpu}: MIG is on, but there are no instances, so no program can use it.",
     "Create instances, for example with 'nvidia-smi mig -i {gpu} -cgi PROFILE -C', or switch MIG off.",
 )
 ECC_PENDING = Fault(
@@ -138,13 +138,13 @@ ROW_REMAP_PENDING = Fault(
 )
 FABRIC_NOT_READY = Fault(
     "gpu.fabric_not_ready",
-    "GPU {gpu}: the NVLink fabric is '{state}' ({status}), so that CUDA programs fail with error 802.",
+    "GPU {gpu}: the NVLink fabric is '{state}' ({status}), so CUDA programs fail with error 802.",
     "Start nvidia-fabricmanager in exactly the driver's version, and look at its journal.",
 )
 WRONG_FLAVOUR = Fault(
     "driver.wrong_flavour",
-    "The {flavour} kernel modules of NVIDIA's driver cannot drive GPU {gpu} ({name}), which takes {modules} ones.",
-    "Install the {modules} modules; GPUs of both kinds do not go together in one host.",
+    "The {flavour} kernel modules of NVIDIA's driver cannot drive GPU {gpu} ({name}), which needs {modules} ones.",
+    "Install the {modules} modules; GPUs that need different ones can't work in the same host.",
 )
 BOUND_TO_VFIO = Fault(
     "gpu.bound_to_vfio",
@@ -154,7 +154,7 @@ BOUND_TO_VFIO = Fault(
 UNKNOWN_DEVICE = Fault(
     "gpu.unknown_device",
     "GPU {gpu} has the device id 10de:{device}, which this collection does not know.",
-    "It is used if the driver knows it; choose the flavour of the kernel modules by hand.",
+    "It is used if the driver supports it; set 'nvidia_driver_modules' to open or proprietary.",
 )
 XID = Fault(
     "gpu.xid",

@@ -19,8 +19,8 @@ TIMEOUT = 600
 
 BUSY = Fault(
     "packages.busy",
-    "{where}: {holder} installs or updates packages and did not end within {timeout} s.",
-    "Wait until it has ended (on a fresh host it is often the automatic update) and run again.",
+    "{where}: {holder} is installing or updating packages and did not finish within {timeout} s.",
+    "Wait until it has finished (on a fresh host it is often the automatic update) and run again.",
 )
 
 _FAILED = re.compile(

@@ -52,7 +52,7 @@ NO_MKL = Fault(
 )
 NOT_POSITION_INDEPENDENT = Fault(
     "image.build_not_position_independent",
-    "The linker of the base image wants position independent code: {line}.",
+    "The linker of the base image requires position-independent code: {line}.",
     "Set mistral_image_nvcc_flags: -fPIE.",
 )
 GPU_TOO_OLD = Fault(

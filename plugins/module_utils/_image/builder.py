@@ -48,7 +48,7 @@ CANCELLED = Fault(
 )
 INTERRUPTED = Fault(
     "image.build_interrupted",
-    "The build of {reference} on {host} was ended from outside.",
+    "The build of {reference} on {host} was killed from outside.",
     "Run it again; what was compiled is kept. The whole log is {log}.",
 )
 FILES_UNWRITABLE = Fault(

@@ -27,7 +27,7 @@ NO_DOCKER = Fault(
 )
 DISK_FULL = Fault(
     "image.disk_full",
-    "The engine image needs {needed} MB on {place} of {host}, and {free} MB are free.",
+    "The engine image needs {needed} MB on {place} of {host}, but only {free} MB are free.",
     "Free some space or move Docker's data-root to a bigger disk.",
 )
 BUILDKIT_MISSING = Fault(

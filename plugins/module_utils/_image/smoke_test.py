@@ -35,8 +35,8 @@ MODEL_UNUSABLE = Fault(
 NO_ANSWER = Fault(
     "image.proof_without_answer",
     "The engine that was built does not answer on {host} with the model {model}: {why}.",
-    "The image has not been named. Run it again to try once more; with another mistral_image_proof_model, or '' to do "
-    "without, if the model is the reason.",
+    "The image did not get its name. Run again to repeat the test; if the model is the reason, set another "
+    "mistral_image_proof_model, or '' to skip the test.",
 )
 
 PROMPT = "The capital of France is"
@@ -68,7 +68,7 @@ def check_model(path: str, host: str) -> None:
     """That a file can be the model of a proof. Raises StackError C(image.proof_model_unusable)."""
     why = ""
     if not path.startswith("/") or "," in path or '"' in path:
-        why = "is not looked for: it must be a whole path, without commas or quotation marks"
+        why = "is not usable: it must be an absolute path, without commas or quotation marks"
     else:
         try:
             with open(path, "rb") as file:

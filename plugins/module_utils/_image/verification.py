@@ -44,7 +44,7 @@ LIBRARY_MISSING = Fault(
 DOES_NOT_START = Fault(
     "image.does_not_start",
     "The image that was built does not start: '{program} {argument}' ends with {status}: {line}.",
-    "The image has not been named; its build's log is {log} on {host}.",
+    "The image did not get its name; see the log of its build, {log} on {host}.",
 )
 VERSION_UNREADABLE = Fault(
     "image.version_unreadable",

@@ -47,8 +47,8 @@ JOB_NOT_STARTED = Fault(
 )
 JOB_DIED = Fault(
     "model.job_died",
-    "The job was ended from outside: {cause}.",
-    "What it fetched is kept; run it again. If the kernel ended it, the host has too little memory (see dmesg).",
+    "The job was killed from outside: {cause}.",
+    "What it fetched is kept; run it again. If the kernel killed it, the host has too little memory (see dmesg).",
 )
 JOB_STUCK = Fault(
     "model.job_stuck",
@@ -57,8 +57,8 @@ JOB_STUCK = Fault(
 )
 JOB_LOST = Fault(
     "model.job_lost",
-    "The job {id} has ended, but what came out is gone.",
-    "Run it again, and look whether something else removes files from {folder}.",
+    "The job {id} has ended, but its result is gone.",
+    "Run it again, and check whether something else removes files from {folder}.",
 )
 
 # So long after the last poll of a job its failure is reported to whoever polls next. Later it is tried again instead.

@@ -42,7 +42,7 @@ JOB_CANCELLED = Fault(
 )
 JOB_UNREADABLE = Fault(
     "model.job_unreadable",
-    "The job {id} has ended, but what came out can't be told: {why}.",
+    "The job {id} has ended, but its result can't be read: {why}.",
     "Run it again; if it happens again, report it together with the job's log {log}.",
 )
 

@@ -35,8 +35,8 @@ NOT_STARTED = Fault(
 )
 NOT_WATCHED = Fault(
     "models.conversion_not_watched",
-    "Docker no longer tells how far the container {container} is: {why}.",
-    "Check Docker and run again: a conversion that still runs is waited for, any other is started anew.",
+    "Docker no longer reports the state of the container {container}: {why}.",
+    "Check Docker and run again: the run waits for a conversion that is still running, or starts it again.",
 )
 NOT_REMOVED = Fault(
     "models.conversion_not_removed",

@@ -26,7 +26,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._model import gguf
 DOES_NOT_FIT = Fault(
     "model.does_not_fit",
     "Model {name}: {label} needs about {need} of GPU memory ({weights} for the weights, {kv} for {tokens} tokens of "
-    "context), the host's GPUs have {have}.",
+    "context), but the host's GPUs have {have}.",
     "Nearest choice: {nearest}.",
 )
 NO_QUANTIZATION = Fault(

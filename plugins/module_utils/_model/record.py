@@ -73,7 +73,7 @@ def _check_summary(summary: object) -> None:
         raise InvalidRecord("it does not say what the header says")
     types = summary.get("tensor_types", [])
     if not isinstance(types, list) or len(types) > _MAX_VALUES or not all(map(_is_text, types)):
-        raise InvalidRecord("its types of tensors are none")
+        raise InvalidRecord("its types of tensors are invalid")
     for key, value in summary.items():
         if key != "tensor_types" and not (isinstance(value, bool) or _is_whole(value) or _is_text(value)):
             raise InvalidRecord(f"its {str(key)[:40]!r} is neither a text nor a number")
@@ -85,14 +85,14 @@ def check(data: object) -> dict[str, Any]:
     if not isinstance(data, dict) or not isinstance(data.get("sha256"), str) or not _SHA256.match(data["sha256"]):
         raise InvalidRecord("it does not say the sha256")
     if not _is_whole(data.get("size", 0)) or not _is_whole(data.get("verified_at") or 0):
-        raise InvalidRecord("its size or its time is none")
+        raise InvalidRecord("its size or its time is invalid")
     if not all(_is_text(data.get(key, "")) for key in _TEXTS):
-        raise InvalidRecord("one of its texts is none")
+        raise InvalidRecord("one of its texts is invalid")
     _check_summary(data.get("gguf"))
     for kind in MADE:
         made = data.get(kind)
         if made is not None:
             _check_content(made)
             if not _is_whole(made.get("prompt_tokens", 0)):
-                raise InvalidRecord("its number of tokens is none")
+                raise InvalidRecord("its number of tokens is invalid")
     return data

@@ -27,8 +27,8 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._files.staged_tree
 
 BROKEN = Fault(
     "gateway.configuration_broken",
-    "Nginx could not be started with what lies in {root}: {problem}.",
-    "Somebody else made that part or took it away: correct it, or install the package again that it came with.",
+    "Nginx could not start with the configuration in {root}: {problem}.",
+    "That part is not from this collection: correct it, or reinstall the package that it came with.",
 )
 REJECTED = Fault(
     "gateway.configuration_rejected",
@@ -136,7 +136,7 @@ def refusal(run: Command, program: str, folder: str) -> str:
         return ""
     lines = [line for line in (stderr or stdout).splitlines() if line.strip()]
     serious = [line for line in lines if "[emerg]" in line or "[crit]" in line or "[alert]" in line] or lines
-    line = serious[0] if serious else f"it exits with {rc} and no word"
+    line = serious[0] if serious else f"it exits with {rc} and prints nothing"
     return without_prefix(line)
 
 
@@ -154,7 +154,7 @@ def trial_problem(run: Command, program: str, folder: str, name: str) -> str:
     lines = [line.strip() for line in (stderr or stdout).splitlines() if line.strip()]
     place = next((number for number, line in enumerate(lines) if "error" in line or "emerg" in line), None)
     if place is None:
-        return f"it exits with {rc} and no word"
+        return f"it exits with {rc} and prints nothing"
     said = lines[place]
     # Where a module of Lua cannot be read, the next line says which line of it, and why.
     if said.endswith(":") and place + 1 < len(lines):

@@ -29,7 +29,7 @@ TOKEN_UNREADABLE = Fault(
 )
 TOKEN_MALFORMED = Fault(
     "model.token_malformed",
-    "The hub's token {where} can't be one: it has a space, a line break or a character that is not ASCII.",
+    "The hub's token {where} is malformed: it has a space, a line break or a character that is not ASCII.",
     "Give the token alone, as the hub shows it.",
 )
 OPTION_INVALID = Fault(

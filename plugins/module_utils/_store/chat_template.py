@@ -18,7 +18,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._store.publish imp
 TEMPLATE_INVALID = Fault(
     "model.chat_template_invalid",
     "Model {name}: the chat template {why}.",
-    "It must be the Jinja text that the model's publisher calls chat template.",
+    "Give the Jinja text that the model's publisher calls the chat template.",
 )
 _MAX_TEMPLATE = 1 << 20
 

@@ -20,7 +20,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._store.layout impo
 
 NO_SPACE = Fault(
     "model.no_space",
-    "Model {name}: {path} has {free} free, {need} are needed.",
+    "Model {name}: {path} has {free} free, but {need} are needed.",
     "Make room or put 'mistral_models_path' on a larger disk.",
 )
 QUOTA_EXCEEDED = Fault(

@@ -24,8 +24,8 @@ DESTINATION_UNSAFE = Fault(
 )
 STORE_UNTRUSTED = Fault(
     "model.store_untrusted",
-    "Model {name}: the store's directory {path} can't be relied on: {why}.",
-    "Give it to root and take the right to write from all others (chown root, chmod go-w), or use another directory.",
+    "Model {name}: the store's directory {path} can't be trusted: {why}.",
+    "Make root its owner and remove all others' write permission (chown root, chmod go-w), or use another directory.",
 )
 
 
@@ -74,7 +74,7 @@ def check_store(wanted: Wanted) -> None:
             mode = os.stat(path).st_mode
             # Where the sticky bit is set only the owner of a directory can rename it.
             if mode & 0o002 and not mode & stat.S_ISVTX:
-                why = f"everybody may exchange what is in {path} (mode {stat.S_IMODE(mode):04o})"
+                why = f"anyone may replace files in {path} (mode {stat.S_IMODE(mode):04o})"
                 raise StackError(STORE_UNTRUSTED, name=wanted.name, path=wanted.store, why=why)
 
 

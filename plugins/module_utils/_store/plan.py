@@ -59,7 +59,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._store.suitability
 NOT_OF_SOURCE = Fault(
     "model.not_of_source",
     "Model {name}: {path} was put there by hand and is not what {source} has: its sha256 is {got}, not {want}.",
-    "Give its sha256 ('sha256') to keep it, or remove it, and it is fetched.",
+    "Set 'sha256' to its sha256 to keep it, or remove it to have the model fetched.",
 )
 # After these nobody knows what the source has.
 _SILENT = (

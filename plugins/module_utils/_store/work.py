@@ -165,7 +165,7 @@ def _unsealed(request: Request, outcomes: Iterable[Outcome]) -> list[str]:
     return [
         f"The file system of {request.store} or the kernel has no fs-verity, so that these are not sealed: "
         f"{', '.join(files)}. "
-        "It is there on ext4 ('tune2fs -O verity'), f2fs and Btrfs; or set 'seal' to false."
+        "It is available on ext4 ('tune2fs -O verity'), f2fs and Btrfs; or set 'seal' to false."
     ]
 
 

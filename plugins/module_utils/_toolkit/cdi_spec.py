@@ -136,7 +136,7 @@ def stale_reasons(
         reasons.append(f"it lacks {', '.join(missing)}")
     gone = [name for name in spec.devices if name.startswith(("GPU-", "MIG-")) and name not in wanted]
     if wanted and gone:
-        reasons.append(f"it has {', '.join(gone)}, which the host has not")
+        reasons.append(f"it has {', '.join(gone)}, which the host does not have")
     lost = [path for path in spec.host_paths if not exists(path)]
     if lost:
         reasons.append(f"{lost[0]}{f' and {len(lost) - 1} more files' if len(lost) > 1 else ''} it names are gone")

@@ -124,7 +124,7 @@ FAULTS: tuple[tuple[str, Fault], ...] = (
         Fault(
             "toolkit.cdi_device_unknown",
             "{where}: Docker finds no such GPU in the CDI specifications ({words}).",
-            "Run this role again, which makes the specification anew; 'nvidia-ctk cdi list' shows what there is.",
+            "Run this role again, which regenerates the specification; 'nvidia-ctk cdi list' shows what there is.",
         ),
     ),
     (
@@ -191,7 +191,7 @@ FAULTS: tuple[tuple[str, Fault], ...] = (
         Fault(
             "toolkit.cdi_spec_stale",
             "{where}: the CDI specification names files that are gone ({words}).",
-            "Run this role again, which makes the specification anew.",
+            "Run this role again, which regenerates the specification.",
         ),
     ),
     (

@@ -22,7 +22,7 @@ NOT_A_CERTIFICATE = Fault(
 )
 NOT_TAKEN_OVER = Fault(
     "trust.not_taken_over",
-    "'{command}' ended well but did not put {names} into {bundle}.",
+    "'{command}' succeeded but did not add {names} to {bundle}.",
     "Run it by hand on the host to see why.",
 )
 

@@ -22,7 +22,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fau
 INVALID = Fault(
     "openpgp.key_invalid",
     "{where} is not an OpenPGP public key: {problem}.",
-    "See what its address serves: a proxy's or an error page in its place is the usual reason.",
+    "Check what its address serves: usually it is an error page or a proxy's page.",
 )
 
 _BLOCK = re.compile(rb"-----BEGIN PGP ([A-Z ,/0-9]+)-----[ \t]*\r?\n(.*?)-----END PGP \1-----", re.DOTALL)
@@ -67,7 +67,7 @@ def _packets(data: bytes) -> Iterator[tuple[int, bytes]]:
         header = data[at]
         at += 1
         if not header & 0x80:
-            raise _Malformed("it holds something else than OpenPGP packets")
+            raise _Malformed("it holds something other than OpenPGP packets")
         if header & 0x40:
             tag, first = header & 0x3F, _length(data, at, 1)
             if first < 192:
@@ -78,11 +78,11 @@ def _packets(data: bytes) -> Iterator[tuple[int, bytes]]:
                 length, at = _length(data, at + 1, 4), at + 5
             else:
                 # Partial lengths are for data, never for keys.
-                raise _Malformed("it holds something else than keys")
+                raise _Malformed("it holds something other than keys")
         else:
             tag, kind = (header >> 2) & 0x0F, header & 0x03
             if kind == 3:
-                raise _Malformed("it holds something else than keys")
+                raise _Malformed("it holds something other than keys")
             octets = 1 << kind
             length, at = _length(data, at, octets), at + octets
         if at + length > len(data):

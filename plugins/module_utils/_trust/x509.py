@@ -31,12 +31,12 @@ INVALID = Fault(
 )
 EXPIRED = Fault(
     "gateway.certificate_expired",
-    "{where}: {which} is valid until {until} only.",
+    "{where}: {which} is valid only until {until}.",
     "Get a new one from its authority.",
 )
 NOT_YET = Fault(
     "gateway.certificate_not_yet_valid",
-    "{where}: {which} is valid from {since} only.",
+    "{where}: {which} is valid only from {since}.",
     "Check the controller's clock, or wait.",
 )
 WRONG_ORDER = Fault(

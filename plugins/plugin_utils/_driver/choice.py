@@ -60,7 +60,7 @@ VERSION_INVALID = Fault(
 )
 BRANCH_DIFFERS = Fault(
     "driver.version_branch_differs",
-    "Driver version {version} is not of the branch {branch}.",
+    "Driver version {version} does not belong to the branch {branch}.",
     "Leave 'nvidia_driver_branch' empty, or give a version that begins with {branch}.",
 )
 GPU_UNKNOWN = Fault(
@@ -70,19 +70,19 @@ GPU_UNKNOWN = Fault(
 )
 BRANCH_TOO_OLD = Fault(
     "driver.branch_too_old_for_gpu",
-    "{gpu} needs the driver branch {first} or newer, and {what} is {branch}.",
+    "{gpu} needs the driver branch {first} or newer, but {what} is {branch}.",
     "{remedy}",
     "Set 'nvidia_driver_branch' to a newer branch, or 'nvidia_driver_source' to nvidia, whose repository has "
     "newer ones.",
 )
 BRANCH_TOO_NEW = Fault(
     "driver.branch_too_new_for_gpu",
-    "{gpu} is run by driver branches up to {last}, and {what} is {branch}.",
+    "{gpu} is supported by driver branches up to {last}, but {what} is {branch}.",
     "Set 'nvidia_driver_branch' to {last} or lower.",
 )
 FLAVOUR_UNFIT = Fault(
     "driver.flavour_unfit",
-    "{gpu} takes only the {takes} kernel modules, and 'nvidia_driver_modules' asks for the {wanted} ones.",
+    "{gpu} works only with the {takes} kernel modules, but 'nvidia_driver_modules' asks for the {wanted} ones.",
     "Set 'nvidia_driver_modules' to auto.",
 )
 GPUS_CONFLICT = Fault(

@@ -18,7 +18,7 @@ FAULTS = (
     ),
     Fault(
         "docker.compose_checksum_missing",
-        "'docker_engine_compose_url' is set, and 'docker_engine_compose_sha256' is not a SHA-256.",
+        "'docker_engine_compose_url' is set, but 'docker_engine_compose_sha256' is not a SHA-256.",
         "Set it to the 64 hexadecimal digits that belong to the file.",
     ),
     Fault(
@@ -34,7 +34,7 @@ FAULTS = (
     ),
     Fault(
         "docker.conflicting_packages",
-        "{host} has no Docker daemon, but {packages}, which installing {docker} Docker would remove or collide with.",
+        "{host} has no Docker daemon, but {packages}, which installing {docker} Docker would remove or conflict with.",
         "Complete the Docker that they belong to, or remove them, and run again.",
     ),
     Fault(
@@ -45,12 +45,12 @@ FAULTS = (
     ),
     Fault(
         "docker.disk_too_small",
-        "Docker's folder {folder} on {host} needs {needed_gb} GB of free space and has {free_gb} GB.",
+        "Docker's folder {folder} on {host} needs {needed_gb} GB of free space but has {free_gb} GB.",
         "Make room there, set another folder ('docker_engine_data_root'), or lower 'docker_engine_minimum_free_gb'.",
     ),
     Fault(
         "docker.repository_unreachable",
-        "{host} does not get the key of Docker's package repository from {url}: {reason}.",
+        "{host} can't fetch the key of Docker's package repository from {url}: {reason}.",
         "Let the host reach it, or set 'docker_engine_repository_url' to a mirror.",
     ),
     Fault(

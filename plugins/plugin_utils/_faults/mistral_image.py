@@ -31,7 +31,7 @@ FAULTS = (
     ),
     Fault(
         "image.memory_too_small",
-        "{host} has {memory_gb} GB of memory, and compiling the engine needs {needed_gb} GB.",
+        "{host} has {memory_gb} GB of memory, but compiling the engine needs {needed_gb} GB.",
         "Build on a bigger host (group builders), or lower 'mistral_image_minimum_memory_gb'.",
     ),
     Fault(

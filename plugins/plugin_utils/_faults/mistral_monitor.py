@@ -29,7 +29,7 @@ FAULTS = (
     ),
     Fault(
         "monitor.disk_too_small",
-        "Prometheus' folder {folder} on {host} needs {needed_gb} GB of free space and has {free_gb} GB.",
+        "Prometheus' folder {folder} on {host} needs {needed_gb} GB of free space but has {free_gb} GB.",
         "Make room there, or lower 'mistral_monitor_retention_size' and 'mistral_monitor_minimum_free_gb'.",
     ),
     Fault(

@@ -41,7 +41,7 @@ FAULTS = (
     ),
     Fault(
         "toolkit.unsupported_architecture",
-        "{host} is a machine of the kind {architecture}, for which NVIDIA has no container toolkit.",
+        "{host} has the architecture {architecture}, for which NVIDIA has no container toolkit.",
         "Use one of {supported}.",
     ),
     Fault(
@@ -58,11 +58,11 @@ FAULTS = (
         "toolkit.repository_mixed",
         "{files} on {host} names NVIDIA's container repository beside others, and apt does not work when two files "
         "name it with different keys.",
-        "Take its lines out of there and run again.",
+        "Remove the repository's lines from there and run again.",
     ),
     Fault(
         "toolkit.driver_missing",
-        "{host} has {gpus} NVIDIA GPUs, and their driver is not loaded, so no container can get them.",
+        "{host} has {gpus} NVIDIA GPUs, but their driver is not loaded, so no container can get them.",
         "Load it ('modprobe nvidia' on the host) or reboot, and run again.",
     ),
 )

@@ -18,7 +18,7 @@ FAULTS = (
     ),
     Fault(
         "driver.existing_not_working",
-        "'nvidia_driver_state' of {host} is 'existing', and its driver does not run the GPUs: {problem}",
+        "'nvidia_driver_state' of {host} is 'existing', but its driver does not run the GPUs: {problem}",
         "Repair it, or set 'nvidia_driver_state: present' to have the role install one.",
     ),
     Fault(
@@ -29,17 +29,17 @@ FAULTS = (
     ),
     Fault(
         "driver.power_limit_out_of_range",
-        "'nvidia_driver_power_limit' is {limit} W, and GPU {gpu} ({name}) takes {lowest} to {highest} W.",
+        "'nvidia_driver_power_limit' is {limit} W, but GPU {gpu} ({name}) accepts {lowest} to {highest} W.",
         "Choose a value in between.",
     ),
     Fault(
         "driver.mig_impossible",
-        "'nvidia_driver_mig' partitions GPU {gpu}, but {host} has no GPU of that number that can be partitioned.",
+        "'nvidia_driver_mig' partitions GPU {gpu}, but {host} has no GPU with that number that can be partitioned.",
         "Correct the number or leave the entry out.",
     ),
     Fault(
         "driver.secure_boot_not_enrolled",
-        "Secure Boot is on at {host}, and its firmware does not know the key that DKMS signs modules with, so the "
+        "Secure Boot is enabled on {host}, but its firmware does not know the key that DKMS signs modules with, so the "
         "kernel would refuse the driver.",
         "Install mokutil and dkms, run 'dkms generate_mok' and 'mokutil --import /var/lib/dkms/mok.pub', reboot, "
         "confirm the key at the console (Enroll MOK) and run again, or switch Secure Boot off.",

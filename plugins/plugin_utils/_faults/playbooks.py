@@ -20,12 +20,12 @@ FAULTS = (
     ),
     Fault(
         "models.overridden",
-        "'mistral_models' was given by -e too and would count instead of -e models_name={name}.",
+        "'mistral_models' was also given with -e and would override -e models_name={name}.",
         "Leave it out, or put it into the inventory.",
     ),
     Fault(
         "controller.ansible_too_old",
-        "This collection needs ansible-core 2.19 or newer, the controller has {version}.",
+        "This collection needs ansible-core 2.19 or newer, but the controller has {version}.",
         "Install a newer one, which needs Python 3.11 or newer.",
     ),
     Fault(

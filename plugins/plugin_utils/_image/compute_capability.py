@@ -34,7 +34,7 @@ CAPABILITIES_DIFFER = Fault(
 )
 CAPABILITY_UNKNOWN = Fault(
     "image.capability_unknown",
-    "For which GPUs the image is to be isn't known: no compute capability was found or given.",
+    "The GPUs that will run the image are not known: no compute capability was found or given.",
     "Set mistral_image_compute_capability, to 8.9 for example, or install the driver first; without any GPU, set "
     "mistral_image_device: cpu.",
 )

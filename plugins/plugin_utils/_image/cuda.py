@@ -47,7 +47,7 @@ DRIVER_TOO_OLD = Fault(
 )
 ENGINE_UNSUPPORTED = Fault(
     "image.cuda_engine_unsupported",
-    "mistral_image_cuda_version is {wanted}, with which mistral.rs {engine} can't be built (it can with {known}).",
+    "mistral_image_cuda_version is {wanted}, but mistral.rs {engine} can be built only with {known}.",
     "Set it to one of these, or to '' for the newest that fits.",
 )
 GPU_TOO_OLD_FOR_CUDA = Fault(

@@ -27,8 +27,8 @@ VERSION_UNKNOWN = Fault(
 )
 VERSION_INVALID = Fault(
     "image.version_invalid",
-    "mistral_image_mistralrs_version is {version!r}, but must be three numbers such as 0.9.2 or v0.6.0, with +7 behind "
-    "them for the seventh commit after that release.",
+    "mistral_image_mistralrs_version is {version!r}, but must be three numbers such as 0.9.2 or v0.6.0, followed by "
+    "+7 for the seventh commit after that release.",
     "Set it to one of {known}.",
 )
 VERSION_TOO_OLD = Fault(

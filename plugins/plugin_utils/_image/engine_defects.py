@@ -48,9 +48,9 @@ DEFECTS: tuple[Defect, ...] = (
     Defect(
         (0, 6, 0),
         (0, 8, 0),
-        "Of a model in several UQFF files each one has to be named; the engine doesn't find the others from the first.",
+        "Each file of a model in several UQFF files must be named; the engine doesn't find the others from the first.",
     ),
-    Defect((0, 6, 0), (0, 8, 2), "HF_HUB_OFFLINE is ignored: a model that is missing is looked for on the network."),
+    Defect((0, 6, 0), (0, 8, 2), "HF_HUB_OFFLINE is ignored: the engine looks for a missing model on the network."),
     Defect((0, 6, 0), (0, 8, 4), "There is no /metrics."),
     Defect((0, 6, 0), (0, 8, 4), "tool_choice `required` is refused (422)."),
     Defect((0, 7, 0), (0, 8, 4), "Upstream's published images lack the program mistralrs (upstream issue 1948)."),
@@ -83,7 +83,7 @@ DEFECTS: tuple[Defect, ...] = (
         (0, 9, 0),
         "CUDA 13.3 is accepted, but the engine does not compile with it (CUTLASS, upstream issue 2292).",
     ),
-    Defect((0, 6, 0), (0, 9, 1), "A tokenizer.json beside a GGUF file is ignored unless the engine is told of it."),
+    Defect((0, 6, 0), (0, 9, 1), "A tokenizer.json beside a GGUF file is ignored unless the engine is told about it."),
     Defect(
         (0, 6, 0),
         (0, 9, 2),
@@ -115,7 +115,7 @@ DEFECTS: tuple[Defect, ...] = (
         "GGUF models with a SentencePiece vocabulary (Mistral 7B, Llama 2, Mixtral, Gemma 1 to 3) are tokenized "
         "wrongly unless a tokenizer.json is given; this collection makes one.",
     ),
-    Defect((0, 6, 0), None, "As process 1 of a container the engine ignores SIGTERM; start it below an init."),
+    Defect((0, 6, 0), None, "As process 1 of a container the engine ignores SIGTERM; start it under an init."),
     Defect(
         (0, 6, 0), None, "A request without max_tokens runs until the model or its context ends; the gateway sets it."
     ),
@@ -125,10 +125,10 @@ DEFECTS: tuple[Defect, ...] = (
     Defect(
         (0, 6, 0),
         None,
-        "A stop word that is one token alone stops at that very token only, not at the same letters in another one.",
+        "A stop word that is a single token stops only at exactly that token, not at the same letters in another one.",
     ),
-    Defect((0, 6, 0), None, "The stream of /v1/completions never has a usage."),
-    Defect((0, 7, 0), None, "A request for an unknown model gets 500, not 404; the gateway answers for it."),
+    Defect((0, 6, 0), None, "The stream of /v1/completions never reports usage."),
+    Defect((0, 7, 0), None, "A request for an unknown model gets 500, not 404; the gateway answers in its place."),
     Defect(
         (0, 7, 0),
         None,
@@ -146,7 +146,7 @@ DEFECTS: tuple[Defect, ...] = (
         "With a broken chat template the engine starts and completions work, but every chat request gets 500.",
     ),
     Defect((0, 8, 1), None, "logprobs: the fields token and bytes of top_logprobs are swapped."),
-    Defect((0, 8, 1), None, "The ids of answers are small numbers that begin again when a model is loaded again."),
+    Defect((0, 8, 1), None, "The ids of answers are small numbers that start over when a model is reloaded."),
     Defect(
         (0, 8, 1),
         None,

@@ -29,7 +29,7 @@ from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.values impo
 
 ARCHIVE_CHECKSUM_MISSING = Fault(
     "image.archive_checksum_missing",
-    "{variable} is set, and {variable_sha256} is {value!r}, which is not a SHA-256.",
+    "{variable} is set, but {variable_sha256} is {value!r}, which is not a SHA-256.",
     "Set it to the 64 hexadecimal digits that belong to the archive.",
 )
 CRATE_UNKNOWN = Fault(

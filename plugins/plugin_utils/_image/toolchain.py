@@ -19,7 +19,7 @@ from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.values impo
 TOOLCHAIN_CHECKSUM_MISSING = Fault(
     "image.toolchain_checksum_missing",
     "There is no checksum of rustup-init for {architecture} in mistral_image_rustup_sha256.",
-    "Add it, from the file's address with .sha256 behind it, or set mistral_image_rust_toolchain: distribution.",
+    "Add it (it is at the file's address with .sha256 appended), or set mistral_image_rust_toolchain: distribution.",
 )
 RUST_VERSION_TOO_OLD = Fault(
     "image.rust_version_too_old",

@@ -105,7 +105,7 @@ def endless(place: Place, etag: str = "") -> str:
 def test_a_body_without_end_leaves_room_on_the_disk(place: Place, disk: Callable[..., None], etag: str) -> None:
     disk("size=96m")
     message = place.fails("disk_reserved", endless(place, etag))
-    assert "the last 67.1 MB of the disk" in message
+    assert "the last 67.1 MB on the disk" in message
     assert "if the model is not that large, its source is at fault" in message
     # What can't go on is of no use, and what can is kept.
     assert place.part.exists() == bool(etag)

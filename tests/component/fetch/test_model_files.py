@@ -90,7 +90,7 @@ def test_40_shards_that_are_not_one_model(place: Place) -> None:
     files = shards(place.gguf)
     files["m-Q4_K_M-00001-of-00003.gguf"] = make_model(place.gguf, 65536, **{"split.count": 5})
     place.hub.add(REPOSITORY, files)
-    assert "3 of its files are there, its header says 5" in place.fails("shards_incomplete")
+    assert "3 of its files are there, but its header says 5" in place.fails("shards_incomplete")
     assert not place.final.with_suffix("").exists()
 
 

@@ -247,5 +247,5 @@ def test_the_checks_of_an_images_build_name_a_proxy_that_wants_a_login(place: Pl
     proxy.answers = ["407 Proxy Authentication Required"]
     with pytest.raises(OSError, match=f"the proxy {proxy.place} answers 407"):
         Network({"http_proxy": proxy.place}, "").get("http://hub.example.org/x")
-    with pytest.raises(OSError, match="can't be used: it is to be spoken to by socks5"):
+    with pytest.raises(OSError, match="can't be used: it is a proxy of the kind socks5"):
         Network({"http_proxy": f"socks5://{proxy.place}"}, "").get("http://hub.example.org/x")

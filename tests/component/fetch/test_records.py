@@ -153,7 +153,7 @@ def test_a_store_that_others_may_write(place: Place, part: str, owner: int, grou
     os.chown(place.store / part, owner, group)
     (place.store / part).chmod(mode)
     message = untrusted(place)
-    assert f"the store's directory {str(place.store / part).rstrip('/')} can't be relied on" in message
+    assert f"the store's directory {str(place.store / part).rstrip('/')} can't be trusted" in message
     assert why in message
 
 
@@ -183,7 +183,7 @@ def test_a_store_below_a_directory_of_everybody(place: Place, mode: int, refused
     place.store = folder / "models"
     place.store.mkdir()
     if refused:
-        assert f"everybody may exchange what is in {folder}" in untrusted(place)
+        assert f"anyone may replace files in {folder}" in untrusted(place)
     else:
         check_store(wanted(place))
 

@@ -110,7 +110,7 @@ def part_of_a_model(place: Place) -> bytes:
 
 
 PARTS: list[tuple[Callable[[Place], bytes], str, str]] = [
-    (shard, "shards_incomplete", "1 of its files are there, its header says 3"),
+    (shard, "shards_incomplete", "1 of its files are there, but its header says 3"),
     (adapter, "no_model", "is a LoRA adapter"),
     (old_adapter, "no_model", "is a LoRA adapter"),
     (projector, "no_model", "is a projector (mmproj)"),
@@ -198,7 +198,7 @@ def numbered(place: Place, count: int, numbers: list[int]) -> dict[str, bytes]:
 @pytest.mark.parametrize(
     ("numbers", "error", "words"),
     [
-        ([0, 1], "shards_incomplete", "2 of its files are there, its header says 3"),
+        ([0, 1], "shards_incomplete", "2 of its files are there, but its header says 3"),
         ([0, 0, 2], "shards_mixed", "in the place of file 2 of 3 is file 1 of 3"),
         ([1, 0, 2], "shards_mixed", "in the place of file 1 of 3 is file 2 of 3"),
         ([0, 1, 2], "", ""),

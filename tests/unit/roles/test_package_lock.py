@@ -42,7 +42,8 @@ FRONTEND = (
 def test_the_holder_is_named(text: str, holder: str) -> None:
     error = package_lock.busy(text, "h: it")
     assert error is not None
-    assert str(error).startswith(f"h: it: {holder} installs or updates packages and did not end within 600 s. ")
+    said = f"{holder} is installing or updating packages and did not finish within 600 s."
+    assert str(error).startswith(f"h: it: {said} ")
     assert error.id == "packages.busy"
 
 
@@ -88,7 +89,7 @@ def test_the_module_says_who_is_in_the_way(monkeypatch: pytest.MonkeyPatch, use:
     assert action.ran["module_name"] == f"ansible.builtin.{use}"
     assert action.ran["module_args"] == {"name": "hello", "lock_timeout": 600}
     assert result["error_id"] == "packages.busy"
-    assert "The packages of h1 cannot be changed: unattended-upgr (process 19569) installs" in result["msg"]
+    assert "The packages of h1 cannot be changed: unattended-upgr (process 19569) is installing" in result["msg"]
 
 
 def test_another_failure_keeps_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,7 +108,7 @@ def test_the_documentation_names_the_time() -> None:
 @pytest.mark.parametrize(
     ("failed", "said"),
     [
-        pytest.param({"stderr": FRONTEND, "stdout": ""}, "unattended-upgr (process 19569) installs", id="script"),
+        pytest.param({"stderr": FRONTEND, "stdout": ""}, "unattended-upgr (process 19569) is installing", id="script"),
         pytest.param({"msg": "x [packages.busy]", "error_id": "packages.busy"}, "x [packages.busy]", id="module"),
         pytest.param({"stderr": "E: Unable to locate package x", "msg": "rc 100"}, "", id="another failure"),
     ],

@@ -86,7 +86,7 @@ def test_a_run_without_a_change_shows_nothing(lines: list[str]) -> None:
 def test_an_end_without_a_result_is_no_success(state: str, lines: list[str]) -> None:
     outcome = run(Action([running(1), {"changed": False, "job": {"state": state}}]))
     assert outcome["failed"]
-    assert "does not say what came out" in outcome["msg"]
+    assert "its result is not known" in outcome["msg"]
 
 
 @pytest.mark.parametrize("quiet", ["callback", "environment"])

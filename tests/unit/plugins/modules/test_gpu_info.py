@@ -282,7 +282,7 @@ class Case(NamedTuple):
 
 
 CASES = [
-    Case("driver.library_mismatch", "", "is 560.35.05, the installed libraries are 565.57.01", "mismatch__565.57"),
+    Case("driver.library_mismatch", "", "is 560.35.05, but the installed libraries are 565.57.01", "mismatch__565.57"),
     Case("driver.not_loaded", "", "550.163.01 is installed", NO_DRIVER, BUILT),
     Case(
         "driver.older_kernel_runs", "", f"has a module for kernel {KERNEL}", NO_DRIVER, {**LIBRARY, MODULE: "", **NEWER}
@@ -332,7 +332,7 @@ CASES = [
     Case(
         "driver.wrong_flavour",
         "0000:00:1e.0",
-        "which takes open ones",
+        "which needs open ones",
         "no-devices__550.163.01",
         {},
         ("0x1eb8", "0x2901"),

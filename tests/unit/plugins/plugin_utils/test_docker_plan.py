@@ -275,7 +275,7 @@ def test_a_version_changes_only_a_docker_of_the_same_source() -> None:
     assert error_ids(result) == ["docker.other_source"]
     assert "from the package docker-ce" in result["errors"][0]
     by_hand: dict[str, Any] = {"packages": ()}
-    assert "is from no package" in plan(by_hand, version="26.1.5")["errors"][0]
+    assert "is not from a package" in plan(by_hand, version="26.1.5")["errors"][0]
     assert plan(by_hand, RUNNING._replace(version="26.1.5"), version="26.1.5")["errors"] == []
 
 

@@ -17,10 +17,10 @@ INVALID = [
     ("{", "line 1, column 2"),
     ("[1]", "another value begins at line 1, column 1"),
     ("\n  3", "another value begins at line 2, column 3"),
-    ('{"a": 1, "a": 2}', "the key 'a' stands there a second time at line 1, column 10"),
+    ('{"a": 1, "a": 2}', "the key 'a' appears a second time at line 1, column 10"),
     (
         '{"o": {"x": {"a": 1},\n "a": [{"a": 1}],\n "x": 2}}',
-        "the key 'x' stands there a second time at line 3, column 2",
+        "the key 'x' appears a second time at line 3, column 2",
     ),
     ('{"a": NaN}', "NaN is not a JSON value"),
     ("[" * 200_000, "not valid JSON"),

@@ -126,7 +126,7 @@ def test_tensor_parallel(version: str) -> None:
         ({"temperature": 1}, "config.unknown_section: .*a key of the section inference"),
         ({"foo": {}}, "config.unknown_section: .*Remove it"),
         ({"inference": {"temprature": 1}}, "config.unknown_key: .*Did you mean inference.temperature"),
-        ({"server": {"temperature": 1}}, "config.unknown_key: .*belongs into the section inference"),
+        ({"server": {"temperature": 1}}, "config.unknown_key: .*belongs in the section inference"),
         ({"server": {"zzz": 1}}, "config.unknown_key: .*Remove it"),
         ({"server": 5}, "config.wrong_type: .*server is 5 .an integer., but must be a mapping"),
         ({"server": {"port": True}}, "config.wrong_type: .*server.port is true .a boolean."),

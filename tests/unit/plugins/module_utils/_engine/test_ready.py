@@ -133,8 +133,8 @@ def test_time_over(last: Answer, expected: str) -> None:
 
 DEATHS: list[tuple[list[ContainerState | None], LastExit, str]] = [
     ([ContainerState("exited", 0, 101, False)], LastExit(), "ended with code 101 instead"),
-    ([ContainerState("restarting", 3, 1, False)], LastExit(), "ended with code 1 and is started again"),
-    ([RUNNING, ContainerState("running", 1, 0, False)], LastExit(1), "ended with code 1 and is started again"),
+    ([ContainerState("restarting", 3, 1, False)], LastExit(), "ended with code 1 and was restarted"),
+    ([RUNNING, ContainerState("running", 1, 0, False)], LastExit(1), "ended with code 1 and was restarted"),
     ([RUNNING, ContainerState("running", 1, 0, False)], LastExit(137, True), "more memory than its limit"),
 ]
 

@@ -156,7 +156,7 @@ def test_a_new_version_is_one_row_of_one_file(tmp_path: Path) -> None:
 
 def test_what_says_which_versions_are_known() -> None:
     assert known_versions() == "0.6.0, 0.7.x, 0.8.x and 0.9.x"
-    assert f"Known are {known_versions()}." in (ROOT / "plugins" / "filter" / "engine_plan.py").read_text()
+    assert f"The filter knows {known_versions()}." in (ROOT / "plugins" / "filter" / "engine_plan.py").read_text()
     variables = yaml.safe_load((ROOT / "roles" / "mistral_image" / "vars" / "main.yml").read_text())
     for version in variables["__mistral_image_evaluation_versions"]:
         assert engine_of(version)

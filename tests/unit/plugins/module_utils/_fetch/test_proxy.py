@@ -93,11 +93,11 @@ def test_user_and_password_are_sent_and_not_shown() -> None:
 @pytest.mark.parametrize(
     ("proxy", "why", "shown"),
     [
-        ("https://user:secret@proxy:8080", "spoken to by https", "https://proxy:8080"),
-        ("socks5h://user:secret@proxy:1080", "spoken to by socks5h", "socks5h://proxy:1080"),
-        ("http://user:secret@proxy:port", "its port is none", "http://proxy:port"),
-        ("http://user:secret@proxy:99999", "its port is none", "http://proxy:99999"),
-        ("http://user:sec/ret@proxy:8080", "its port is none", "http://proxy:8080"),
+        ("https://user:secret@proxy:8080", "of the kind https", "https://proxy:8080"),
+        ("socks5h://user:secret@proxy:1080", "of the kind socks5h", "socks5h://proxy:1080"),
+        ("http://user:secret@proxy:port", "its port is invalid", "http://proxy:port"),
+        ("http://user:secret@proxy:99999", "its port is invalid", "http://proxy:99999"),
+        ("http://user:sec/ret@proxy:8080", "its port is invalid", "http://proxy:8080"),
         ("http://user:secret@:8080", "names no host", "http://:8080"),
         ("http://user:secret@pro xy:8080", "names no host", "http://pro xy:8080"),
         ("http://[::1:8080", "its address", "http://[::1:8080"),

@@ -134,7 +134,12 @@ def test_it_does_not_wait_for_ever(model: Path, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize(
     ("path", "why"),
-    [("tiny.gguf", "whole path"), ("/no,where.gguf", "commas"), ("/nowhere.gguf", "No such file"), ("", "whole path")],
+    [
+        ("tiny.gguf", "absolute path"),
+        ("/no,where.gguf", "commas"),
+        ("/nowhere.gguf", "No such file"),
+        ("", "absolute path"),
+    ],
 )
 def test_what_can_not_be_the_model(path: str, why: str) -> None:
     with pytest.raises(StackError, match=why) as caught:

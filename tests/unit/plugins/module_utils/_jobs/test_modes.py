@@ -152,7 +152,7 @@ def test_a_result_that_is_always_gone_is_no_success(job: FunctionJob, monkeypatc
 
     monkeypatch.setattr(FunctionJob, "wait", cleared)
     monkeypatch.setattr(result_file, "_load", lambda _descriptor: {})
-    with pytest.raises(StackError, match="what came out is gone") as caught:
+    with pytest.raises(StackError, match="its result is gone") as caught:
         run(job, "wait", Returns({"changed": True}).work, outcome(None))
     assert caught.value.id == "model.job_lost"
 

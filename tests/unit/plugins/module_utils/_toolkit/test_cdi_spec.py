@@ -102,7 +102,7 @@ def test_what_is_cut_off_is_stale(text: str) -> None:
         ("", [], (), False, None),
         ("580.95.05", [GPU], (), False, "it is for the driver 550.163.01, and 580.95.05 is loaded"),
         ("550.163.01", [GPU, "GPU-2"], (), False, "it lacks GPU-2"),
-        ("550.163.01", [MIG], (), False, f"it has {GPU}, which the host has not"),
+        ("550.163.01", [MIG], (), False, f"it has {GPU}, which the host does not have"),
         ("550.163.01", [GPU], ("/dev/nvidia0",), False, "/dev/nvidia0 it names are gone"),
         ("550.163.01", [GPU], PATHS, False, "/dev/nvidiactl and 5 more files it names are gone"),
         ("550.163.01", [GPU], (), True, "it is older than the toolkit"),
@@ -156,7 +156,7 @@ def test_what_nvidia_ctk_wrote_becomes_stale(version: str) -> None:
     lost = stale_reasons(spec, "580.95.05", EIGHT[:7], lambda path: path != "/dev/nvidia7")
     assert lost == [
         "it is for the driver 550.163.01, and 580.95.05 is loaded",
-        f"it has {EIGHT[7]}, which the host has not",
+        f"it has {EIGHT[7]}, which the host does not have",
         "/dev/nvidia7 it names are gone",
     ]
     assert stale_reasons(spec, "", [*EIGHT, GPU], lambda path: True) == [f"it lacks {GPU}"]

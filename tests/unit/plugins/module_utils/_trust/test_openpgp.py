@@ -58,13 +58,13 @@ def test_new_format_packets() -> None:
     ("data", "words"),
     [
         (b"", "there is none in it"),
-        (b"<html>Sign in</html>", "something else than OpenPGP packets"),
+        (b"<html>Sign in</html>", "something other than OpenPGP packets"),
         (b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmDMEawYD", "cut off"),
         (b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n\n!!\n-----END PGP PUBLIC KEY BLOCK-----", "damaged"),
         (b"-----BEGIN PGP PRIVATE KEY BLOCK-----\n\nAAAA\n-----END PGP PRIVATE KEY BLOCK-----", "private key block"),
         (b"\xc5\x01\x04", "a secret key"),
         (b"\xc6\x01\x06", "version 6"),
-        (b"\xc6\xe0\x04", "something else than keys"),
+        (b"\xc6\xe0\x04", "something other than keys"),
     ],
 )
 def test_what_is_no_key(data: bytes, words: str) -> None:

@@ -120,7 +120,7 @@ def test_a_certificate_of_another_time(days: float, hint: str, run: Run, store: 
         thread.join()
     assert failed["error_id"] == "model.source_untrusted"
     assert hint in failed["msg"]
-    assert "or set the clock" in failed["msg"]
+    assert "check the host's clock" in failed["msg"]
 
 
 def test_comments_beside_certificates(run: Run, server: Server) -> None:
