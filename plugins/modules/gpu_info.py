@@ -16,7 +16,7 @@ description:
     The module itself does not fail because of them.
   - On a host without an NVIDIA GPU it returns an empty list.
 notes:
-  - Only root can read the kernel's log on many systems; without it, Xid errors are not found.
+  - Only root can read the kernel's log on many systems; without it, Xid errors go unnoticed.
 extends_documentation_fragment:
   - mistralrs.stack.attributes
   - mistralrs.stack.attributes.action_group

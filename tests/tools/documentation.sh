@@ -11,7 +11,7 @@ show() {
     }
     # ansible-doc prints a warning and goes on where it finds nothing.
     case $page in
-    *"not found"* | *"ERROR"* | "")
+    *"$name not found"* | *"$name was not found"* | *"ERROR"* | "")
         echo "error: ansible-doc has no page for the $kind $name: $page"
         exit 1
         ;;

@@ -63,7 +63,7 @@ def disk(place: Place) -> Iterator[Callable[..., None]]:
 def test_35_no_space_is_seen_before_the_first_byte(place: Place, disk: Callable[..., None]) -> None:
     disk("size=32m")
     message = place.fails("no_space")
-    assert re.search(r"has 33\.\d MB free, 68\.\d MB are needed", message)
+    assert re.search(r"has 33\.\d MB free, but 68\.\d MB are needed", message)
     assert place.hub.cdn.log == []
 
 

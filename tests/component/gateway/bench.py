@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 from tests.component.gateway.counting_engine import RECORDED
-from tests.component.gateway.nginx_host import Gateway, chat, free_port, key, plan, wait_until
+from tests.component.gateway.nginx_host import Gateway, chat, free_ports, key, plan, wait_until
 from tests.component.gateway.software import find
 
 ENGINE = """
@@ -98,7 +98,7 @@ def memory_kib(pids: list[int]) -> int:
 
 
 def start_engine(folder: Path, busy: int, events: int, pause: float) -> tuple[subprocess.Popen[bytes], int]:
-    port = free_port()
+    (port,) = free_ports(1)
     (folder / "answer").write_text(RECORDED["chat"].response.body)
     recorded = RECORDED["chat_stream"].response.events or ()
     (folder / "event").write_text(recorded[0])

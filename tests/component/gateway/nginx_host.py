@@ -12,7 +12,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,13 @@ LUA = ROOT / "roles" / "mistral_gateway" / "files" / "lua"
 MODEL = "smollm2-q4_1"
 
 
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+def free_ports(number: int) -> list[int]:
+    """Different ports on which nobody listens."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _each in range(number)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [int(each.getsockname()[1]) for each in sockets]
 
 
 def wait_until(what: Any, seconds: float = 10, message: str = "it did not happen in time") -> Any:
@@ -78,7 +80,7 @@ class Gateway:
     def __init__(self, folder: Path, document: dict[str, Any], workers: int = 1) -> None:
         self.folder = folder
         self.software: Software = find_or_skip()
-        self.port, self.ollama_port, self.bare_port = free_port(), free_port(), free_port()
+        self.port, self.ollama_port, self.bare_port = free_ports(3)
         self.plan = document
         self.workers = workers
         self.process: subprocess.Popen[bytes] | None = None

@@ -15,6 +15,8 @@ MODULES = Path("/usr/lib/nginx/modules")
 NDK, LUA = "ndk_http_module.so", "ngx_http_lua_module.so"
 # OpenResty's LuaJIT, as Debian 12 and newer releases call it.
 LUAJIT = ("libluajit2-5.1-2", "libluajit-5.1-2")
+# Debian 12's Lua module uses it; Nginx itself and newer releases have its successor.
+PCRE = "libpcre3"
 
 
 class Software(NamedTuple):
@@ -26,13 +28,21 @@ class Software(NamedTuple):
     environment: dict[str, str]
 
 
-def _luajit() -> Path:
-    for name in LUAJIT:
-        try:
-            return packages.unpacked(name)
-        except subprocess.CalledProcessError:
-            continue
-    raise RuntimeError(f"none of the packages {', '.join(LUAJIT)} is to be had")
+def _tree(package: str) -> Path | None:
+    """The files of a package; None where the distribution does not have it."""
+    try:
+        return packages.unpacked(package)
+    except subprocess.CalledProcessError:
+        return None
+
+
+def _libraries() -> list[str]:
+    """Where the libraries of the Lua module are."""
+    luajit = [tree for tree in map(_tree, LUAJIT) if tree][:1]
+    if not luajit:
+        raise RuntimeError(f"none of the packages {', '.join(LUAJIT)} is to be had")
+    trees = [*luajit, *filter(None, [_tree(PCRE)])]
+    return sorted({str(path.parent) for tree in trees for path in tree.rglob("*.so.*")})
 
 
 def find(installed: bool | None = None) -> Software:
@@ -44,7 +54,6 @@ def find(installed: bool | None = None) -> Software:
     program = packages.needed("nginx", "nginx")
     names = ("libnginx-mod-http-ndk", "libnginx-mod-http-lua", "lua-resty-core", "lua-resty-lrucache")
     trees = {name: packages.unpacked(name) for name in names}
-    library = next(path.parent for path in _luajit().rglob("libluajit-5.1.so.2"))
     return Software(
         program,
         (
@@ -52,7 +61,7 @@ def find(installed: bool | None = None) -> Software:
             next(trees["libnginx-mod-http-lua"].rglob(LUA)),
         ),
         tuple(str(trees[name] / "usr/share/lua/5.1/?.lua") for name in names[2:]),
-        {**os.environ, "LD_LIBRARY_PATH": str(library)},
+        {**os.environ, "LD_LIBRARY_PATH": ":".join(_libraries())},
     )
 
 

@@ -8,10 +8,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
-from test_limits import open_stream
-
 from tests.component.gateway.counting_engine import Engine
 from tests.component.gateway.nginx_host import MODEL, Gateway, Start, chat, key, wait_until
+from tests.component.gateway.test_limits import open_stream
 
 COUNT, THREADS, ABORTED = 3000, 24, 0.01
 

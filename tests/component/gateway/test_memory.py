@@ -8,10 +8,10 @@ import threading
 import time
 
 import pytest
-from test_limits import open_stream
 
 from tests.component.gateway.counting_engine import Engine
 from tests.component.gateway.nginx_host import MODEL, Gateway, Start, chat, key, wait_until
+from tests.component.gateway.test_limits import open_stream
 
 
 def memory_kib(gateway: Gateway) -> int:

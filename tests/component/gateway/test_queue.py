@@ -7,10 +7,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from test_limits import open_stream
-
 from tests.component.gateway.counting_engine import Engine
 from tests.component.gateway.nginx_host import Answer, Gateway, Start, key, wait_until
+from tests.component.gateway.test_limits import open_stream
 
 
 class Crowd:

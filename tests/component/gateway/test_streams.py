@@ -7,10 +7,10 @@ import time
 from typing import Any
 
 import pytest
-from test_limits import open_stream
 
 from tests.component.gateway.counting_engine import Engine
 from tests.component.gateway.nginx_host import MODEL, Gateway, Start, chat, key, wait_until
+from tests.component.gateway.test_limits import open_stream
 
 PLAIN = {"tokens_in_estimated": 0}
 

@@ -18,7 +18,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._fetch import (
     downloader,
     http_client,
     huggingface,
-    transfer,
+    resumable_transfer,
 )
 from ansible_collections.mistralrs.stack.plugins.module_utils._fetch.model_source import parse_source
 from ansible_collections.mistralrs.stack.plugins.module_utils._store.access_options import Access
@@ -74,7 +74,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, P
 
 def interrupted(store: Store, source: str, monkeypatch: pytest.MonkeyPatch, **settings: object) -> int:
     """Have a fetch end after two buffers, as a kill does; the bytes that have arrived."""
-    write_all, written = transfer.write_all, []
+    write_all, written = resumable_transfer.write_all, []
 
     def failing(descriptor: int, data: memoryview) -> None:
         if len(written) == 2:
@@ -83,7 +83,7 @@ def interrupted(store: Store, source: str, monkeypatch: pytest.MonkeyPatch, **se
         write_all(descriptor, data)
 
     with monkeypatch.context() as patch:
-        patch.setattr(transfer, "write_all", failing)
+        patch.setattr(resumable_transfer, "write_all", failing)
         with pytest.raises(StackError, match="store_unusable"):
             store.fetch(source, limits=http_client.Limits(buffer=1 << 20), **settings)
     assert store.part.stat().st_size == sum(written) < SIZE

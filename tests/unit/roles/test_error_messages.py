@@ -68,7 +68,10 @@ def test_the_message_is_one_of_the_registry(text: str) -> None:
         return
     fault = FAULTS[call["id"]]
     needed = {
-        name for part in (fault.sentence, fault.remedy) for _, name, _, _ in string.Formatter().parse(part) if name
+        name
+        for part in (fault.sentence, fault.remedy)
+        for _text, name, _form, _conversion in string.Formatter().parse(part)
+        if name
     }
     assert set(re.findall(r"(?:^|[\s(])(\w+)=(?!=)", call["values"])) - {"where", "attribute"} == needed
 

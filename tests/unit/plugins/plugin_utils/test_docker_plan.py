@@ -21,7 +21,7 @@ from ansible_collections.mistralrs.stack.plugins.plugin_utils._docker_plan impor
     upstream,
 )
 
-TABLE = {name: one for name in supported("docker_engine") if (one := row(name, "docker_engine"))}
+TABLE = {name: row(name, "docker_engine") for name in supported("docker_engine")}
 DEBIAN_13 = {**TABLE["Debian-13"]["distribution"], "repository": "present"}
 VALUES: dict[str, Any] = {
     "address_pools": [],

@@ -117,13 +117,13 @@ def test_no_file_is_long() -> None:
 def value(source: random.Random, depth: int) -> Any:
     kind = source.randrange(9 if depth else 7)
     if kind == 0:
-        return "".join(source.choice('ab"\\/\n\t{}[],:é😀\x7f') for _ in range(source.randrange(80)))
+        return "".join(source.choice('ab"\\/\n\t{}[],:é😀\x7f') for _each in range(source.randrange(80)))
     if kind == 1:
         return source.choice([0, -1, 10**20, 1.5, -2.5e-10, 1e300])
     if kind < 7:
         return [None, True, False, "", 7][kind - 2]
     if kind == 7:
-        return [value(source, depth - 1) for _ in range(source.randrange(5))]
+        return [value(source, depth - 1) for _each in range(source.randrange(5))]
     return {
         str(number) + source.choice(["", "é", "name"]): value(source, depth - 1)
         for number in range(source.randrange(5))
@@ -133,7 +133,7 @@ def value(source: random.Random, depth: int) -> Any:
 def texts() -> Iterator[bytes]:
     """JSON as clients write it, and the same with a byte or two changed, left out or put in."""
     source = random.Random(18)
-    for _ in range(1500):
+    for _text in range(1500):
         whole = json.dumps(
             value(source, 4),
             ensure_ascii=source.random() < 0.5,
@@ -141,9 +141,9 @@ def texts() -> Iterator[bytes]:
             separators=source.choice([None, (",", ":")]),
         ).encode()
         yield whole
-        for _ in range(4):
+        for _copy in range(4):
             broken = bytearray(whole)
-            for _ in range(source.randrange(1, 3)):
+            for _change in range(source.randrange(1, 3)):
                 at = source.randrange(len(broken) + 1)
                 byte = source.choice(b'{}[],:"\\ 019-+.eEtfnul\x00\x1f/')
                 broken[at : at + source.randrange(2)] = bytes([byte]) if source.random() < 0.7 else b""

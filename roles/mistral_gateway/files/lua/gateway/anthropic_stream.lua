@@ -89,7 +89,7 @@ end
 
 function M.answer(request, text, id)
   local made = read(text, 'message')
-  if not made then return nil, errors.problem(502, 'The model server’s answer could not be read.', 'engine_error') end
+  if not made then return nil, errors.problem(502, "The model server's answer could not be read.", 'engine_error') end
   local content = {}
   if made.thinking then content[1] = '{"type":"thinking","thinking":' .. made.thinking .. ',"signature":""}' end
   if made.content then content[#content + 1] = '{"type":"text","text":' .. made.content .. '}' end

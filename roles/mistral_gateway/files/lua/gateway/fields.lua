@@ -107,7 +107,7 @@ local function check_top_k(work, field)
   if value < 1 then return REMOVE end
 end
 
--- The engine’s scale begins with "low".
+-- The engine's scale begins with "low".
 local function check_effort(work, field)
   if field.kind == 'null' then return nil end
   if field.kind ~= 'string' then return wrong('reasoning_effort must be a text.', 'reasoning_effort') end

@@ -110,7 +110,7 @@ local function check_parts(work, content, role, message)
     texts[k] = text
   end
   if not is_text and role ~= 'user' then
-    return wrong(place(message) .. '.content: only the user’s messages can have images.', place(message) .. '.content')
+    return wrong(place(message) .. ".content: only the user's messages can have images.", place(message) .. '.content')
   end
   if is_text and not (work.model.images and role == 'user') then join(work, content, texts) end
 end

@@ -37,7 +37,7 @@ local REFUSED = {
 }
 
 function ollama.refusal(call)
-  return errors.problem(501, REFUSED[call] or 'This part of Ollama’s API is not here.', 'not_implemented')
+  return errors.problem(501, REFUSED[call] or "This part of Ollama's API is not here.", 'not_implemented')
 end
 
 -- Options: Ollama's name, the engine's. All others (num_ctx, mirostat, ...) mean nothing to this engine.
@@ -331,7 +331,7 @@ local function embedding_answer(request, text, at)
   return json.build(text, out)
 end
 
-local UNREADABLE = 'The model server’s answer could not be read.'
+local UNREADABLE = "The model server's answer could not be read."
 
 function ollama.answer(request, text, now)
   local choice, at = read_choice(text)

@@ -71,7 +71,7 @@ function M.check_choice(work, field)
     if choice == 'required' then
       work.must_call = true
       if not work.rules.features.tool_required then
-        return wrong('This engine can’t be made to call any one of the tools: name the tool in tool_choice, or leave it out.',
+        return wrong("This engine can't be made to call any one of the tools: name the tool in tool_choice, or leave it out.",
           'tool_choice', 'unsupported_value')
       end
     end

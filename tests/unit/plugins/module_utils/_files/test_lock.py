@@ -131,8 +131,8 @@ def test_who_waits_gets_the_lock_that_others_see(path: str, timeout: float | Non
         first.__exit__()
 
     timer = threading.Timer(0.1, give_back)
-    timer.start()
     began = time.monotonic()
+    timer.start()
     with FileLock(path, timeout=timeout) as descriptor:
         assert time.monotonic() - began >= 0.09
         assert os.fstat(descriptor).st_ino == os.stat(path).st_ino

@@ -28,7 +28,7 @@ local function messages_of(list, more)
   return (prepared(messages(list, more)):match '"messages":%[(.*)%]}$')
 end
 
-describe('a request of Anthropic’s API', function()
+describe("a request of Anthropic's API", function()
   it('is a chat', function()
     local text = messages('{"role":"user","content":"Hi \\u00e9"}', ',"system":"Be brief.","stop_sequences":["a"],"temperature":0.50,"top_k":5,"stream":true,'
       .. '"thinking":{"type":"enabled","budget_tokens":1024},"metadata":{"user_id":"u"}')
@@ -92,7 +92,7 @@ end)
 
 local REQUEST = {asked = '"claude-3"'}
 
-describe('an answer of Anthropic’s API', function()
+describe("an answer of Anthropic's API", function()
   it('has its fields', function()
     assert.equal('{"id":"msg_r1","type":"message","role":"assistant","content":[{"type":"thinking","thinking":"hm","signature":""},{"type":"text","text":"a\\n"}],'
       .. '"model":"claude-3","stop_reason":"max_tokens","stop_sequence":null,"usage":{"input_tokens":43,"output_tokens":8}}\n',
@@ -112,7 +112,7 @@ describe('an answer of Anthropic’s API', function()
   end)
 end)
 
-describe('a stream of Anthropic’s API', function()
+describe("a stream of Anthropic's API", function()
   local function fed(text)
     local translator, out, done = anthropic.stream(REQUEST, 'r1'), {}, false
     for line in text:gmatch '([^\n]*)\n' do
@@ -139,7 +139,7 @@ describe('a stream of Anthropic’s API', function()
   for _, folder in ipairs {'mistralrs-0.8.1', 'mistralrs-0.9.2+7'} do
     for name, recording in pairs(recordings.all(folder)) do
       if recording.events and name:match '^chat' then
-        it('is made of the engine’s: ' .. folder .. ' ' .. name, function()
+        it("is made of the engine's: " .. folder .. ' ' .. name, function()
           local events = fed(table.concat(recording.events))
           if events[1].type == 'error' then
             assert.equal(1, #events)

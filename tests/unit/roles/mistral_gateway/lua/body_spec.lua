@@ -180,7 +180,7 @@ describe('fields', function()
     end
   end)
 
-  it('have OpenAI’s ranges', function()
+  it("have OpenAI's ranges", function()
     local wrong = {
       temperature = {'-0.1', '2.1', '"1"', '1e9', 'true', '[]'}, top_p = {'-1', '1.01', '{}'}, n = {'0', '-1', '129', '1.5', '"1"', '33'},
       max_tokens = {'0', '-1', '1.5', '"8"', '[]', 'true', '99999999999999999999'}, max_completion_tokens = {'0', '"x"'},
@@ -311,7 +311,7 @@ describe('messages', function()
     end
   end)
 
-  it('of Anthropic’s API keep to blocks without addresses', function()
+  it("of Anthropic's API keep to blocks without addresses", function()
     local function messages(block, model)
       return '{"model":"' .. (model or 'pictures') .. '","messages":[{"role":"user","content":[' .. block .. ']}],"max_tokens":9}'
     end

@@ -3,7 +3,7 @@ local errors = require 'gateway.errors'
 local recordings = require 'recordings'
 
 describe('errors', function()
-  it('have each client’s shape', function()
+  it("have each client's shape", function()
     local problem = errors.problem(429, 'Too "many".', nil, 'n')
     assert.equal('{"error":{"message":"Too \\"many\\".","type":"rate_limit_error","param":"n","code":"rate_limit_exceeded"},"request_id":"r1"}\n',
       errors.body('openai', problem, 'r1'))
@@ -36,7 +36,7 @@ describe('errors', function()
   end)
 end)
 
-describe('the engine’s errors', function()
+describe("the engine's errors", function()
   it('keep their first line', function()
     local problem, rest = errors.of_engine(500, '{"message":"It broke.\\n   0: <unknown>\\n   1: main\\n","partial_response":{"id":"1"}}')
     assert.equal('It broke.', problem.message)
@@ -91,7 +91,7 @@ describe('the engine’s errors', function()
 end)
 
 describe('errors in a stream', function()
-  it('become events of the client’s API', function()
+  it("become events of the client's API", function()
     local ctx = {id = 'r1'}
     assert.equal('data: {"error":{"message":"Broken.","type":"server_error","param":null,"code":"engine_error"},"request_id":"r1"}\n\n',
       errors.stream('openai', 'Broken.\ndata:    0: <unknown>\ndata:    1: main', ctx))

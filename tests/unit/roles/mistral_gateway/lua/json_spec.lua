@@ -176,7 +176,7 @@ describe('json.items', function()
 end)
 
 describe('json.string and json.quote', function()
-  it('are each other’s reverse', function()
+  it("are each other's reverse", function()
     local bytes = {}
     for code = 0, 255 do bytes[#bytes + 1] = string.char(code) end
     local all = table.concat(bytes)

@@ -31,7 +31,7 @@ local function messages_of(messages, model)
 end
 
 describe('a request of /api/chat', function()
-  it('is the engine’s chat', function()
+  it("is the engine's chat", function()
     local out, request = prepared('chat', '{ "messages" : [{"role":"user","content":"Hi \\u00e9"}], "model":"tiny:1b" }')
     assert.equal('{"model":"tiny","stream":true,"messages":[{"role":"user","content":"Hi \\u00e9"}]}', out)
     assert.equal('chat/completions', request.kind)
@@ -52,7 +52,7 @@ describe('a request of /api/chat', function()
     for _, none in ipairs {'', '{}', '{"name":1}', '[]', '{"name"'} do assert.is_nil(ollama.name(none)) end
   end)
 
-  it('has Ollama’s options under the engine’s names', function()
+  it("has Ollama's options under the engine's names", function()
     local out = prepared('chat', chat(',"options":{"temperature":0.10,"top_k":40,"top_p":0.9,"min_p":0.05,"repeat_penalty":1.1,"num_predict":5,"num_ctx":4096,'
       .. '"seed":9007199254740993,"stop":["a"],"presence_penalty":0,"frequency_penalty":0.5,"mirostat":1,"num_gpu":null}'))
     assert.equal('{"model":"tiny","stream":true,"temperature":0.10,"top_k":40,"top_p":0.9,"min_p":0.05,"repetition_penalty":1.1,"max_tokens":5,'
@@ -179,7 +179,7 @@ describe('an answer', function()
   local CHAT = {call = 'chat', kind = 'chat/completions', asked = '"tiny:1b"'}
   local GENERATE = {call = 'generate', kind = 'chat/completions', asked = '"tiny:1b"'}
 
-  it('has Ollama’s fields', function()
+  it("has Ollama's fields", function()
     local text = '{"id":"1","choices":[{"finish_reason":"length","index":0,"message":{"content":"a\\n\\"b","role":"assistant","tool_calls":null,"reasoning_content":"hm"},'
       .. '"logprobs":null}],"usage":{"completion_tokens":8,"prompt_tokens":43,"total_tokens":51,"total_time_sec":9.091,"total_prompt_time_sec":7.477,'
       .. '"total_completion_time_sec":1.612}}'
@@ -215,7 +215,7 @@ describe('an answer', function()
     assert.equal('{"embedding":[0.10,-2e-5]}\n', ollama.answer({call = 'embeddings', kind = 'embeddings', asked = '"m"'}, text, NOW))
   end)
 
-  it('that can’t be read is the engine’s fault', function()
+  it("that can't be read is the engine's fault", function()
     for _, text in ipairs {'', 'x', '{}', '{"choices":[]}', '{"choices":[1]}', '[]'} do
       local out, problem = ollama.answer(CHAT, text, NOW)
       assert.is_nil(out)

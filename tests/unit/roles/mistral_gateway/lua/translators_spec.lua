@@ -45,7 +45,7 @@ for _, folder in ipairs {'mistralrs-0.8.1', 'mistralrs-0.9.2+7'} do
           end
         end)
 
-        it('ends ' .. shape .. '’s stream of ' .. folder .. ' ' .. name .. ' wherever the engine stops', function()
+        it('ends ' .. shape .. "'s stream of " .. folder .. ' ' .. name .. ' wherever the engine stops', function()
           local text = table.concat(recording.events)
           for at = 1, math.min(#text - 20, 2000), 13 do
             local out, ctx = filtered(shape, {text:sub(1, at), ''})
