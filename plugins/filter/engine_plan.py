@@ -156,7 +156,10 @@ _value:
           description: Values of C(temperature), C(top_p) and C(max_tokens) for requests without them.
           type: dict
         models:
-          description: For each model, its C(id) and the names (C(aliases)) that clients may use for it.
+          description:
+            - For each model, its C(id) and the names (C(aliases)) that clients may use for it.
+            - As far as they are known, also C(digest) (SHA-256), C(size) in bytes, C(quantization), C(family) (the
+              architecture), C(parameters), such as V(134.52M), and C(embedding_length).
           type: list
           elements: dict
         default_model:

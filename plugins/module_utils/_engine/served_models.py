@@ -134,6 +134,7 @@ def check_models(
                 # A check mode's result names the path before the model is there.
                 "stored": bool(model.get("path")) and model.get("verified_by") != "none",
                 "size": model.get("size") or 0,
+                "sha256": str(model.get("sha256") or ""),
                 "gguf": model.get("gguf") or {},
                 "tokenizer": str(model.get("tokenizer") or ""),
                 "tokenizer_config": str(model.get("tokenizer_config") or ""),
@@ -196,6 +197,28 @@ def gateway_models(entries: list[dict[str, Any]], default_id: str) -> list[dict[
         {
             "id": entry["id"],
             "aliases": [name for name in dict.fromkeys([entry["id"], *entry["aliases"]]) if owner[name] == entry["id"]],
+            **_details(entry),
         }
         for entry in entries
     ]
+
+
+def _details(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """What clients are told about a model, as far as it is known: before it is in the store most of it is not."""
+    gguf = entry["gguf"]
+    known = {
+        "digest": entry["sha256"],
+        "size": entry["size"],
+        "quantization": gguf.get("quantization") or entry["quantization"].upper(),
+        "family": gguf.get("architecture"),
+        "parameters": _parameters(int(gguf.get("parameters") or 0)),
+        "embedding_length": gguf.get("embedding_length"),
+    }
+    return {name: value for name, value in known.items() if value}
+
+
+def _parameters(count: int) -> str:
+    """A number of parameters as Ollama shows it: 134.52M, 7.2B."""
+    if count >= 10**9:
+        return f"{count / 10**9:.1f}B"
+    return f"{count / 10**6:.2f}M" if count else ""

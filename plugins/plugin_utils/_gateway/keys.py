@@ -103,7 +103,7 @@ def problems(
     if not entries:
         return [StackError(NO_KEYS)]
     errors: list[StackError] = []
-    known = [name for model in models for name in (model["id"], *(model.get("aliases") or []))]
+    known = list(ids_by_name(models))
     owners: dict[str, list[str]] = {}
     names = Counter(str(entry.get("name")) for entry in entries)
     for entry in entries:
@@ -191,6 +191,11 @@ def digest(key: str, chosen: bool, secret: str) -> tuple[str, str]:
     return "sha256", hashlib.sha256(key.encode()).hexdigest()
 
 
+def ids_by_name(models: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The id of the model that each name means."""
+    return {name: model["id"] for model in models for name in (model["id"], *(model.get("aliases") or []))}
+
+
 def plan_keys(
     entries: Sequence[Mapping[str, Any]],
     generated: Mapping[str, str],
@@ -202,7 +207,7 @@ def plan_keys(
 
     A key that is yet to be made, in check mode, counts as an unknown one.
     """
-    ids = {name: model["id"] for model in models for name in (model["id"], *(model.get("aliases") or []))}
+    ids = ids_by_name(models)
     found = []
     for entry in entries:
         name, key = entry["name"], _key(entry, generated)

@@ -42,6 +42,12 @@ API_MISSING = Fault(
     "Leave it out, or use a version from {since} on (mistral_image_mistralrs_version).",
 )
 
+IMAGES = Fault(
+    "gateway.image_model_unknown",
+    "'mistral_gateway_image_models' holds {model!r}, which is no model here.",
+    "Give the name or id of one of these: {known}.",
+)
+
 VERSION = 1
 MOST_LEEWAY = 3600
 # By the version from which the engine has them; what is always there first.
@@ -74,6 +80,12 @@ def problems(given: Mapping[str, Any]) -> list[StackError]:
             errors.append(StackError(ORIGIN, value=value))
     firewall.networks("ollama_open_networks", given.get("ollama_open_networks") or [], errors)
     _api_problems(given.get("apis"), str(engine.get("version") or ""), errors)
+    known = keys.ids_by_name(models)
+    errors += [
+        StackError(IMAGES, model=name, known=", ".join(known))
+        for name in given.get("image_models") or []
+        if known and name not in known
+    ]
     jwt = given.get("jwt") or {}
     if jwt:
         errors += [StackError(JWT_FIELD, field=field) for field in ("issuer", "audience", "jwks") if not jwt.get(field)]
@@ -114,7 +126,7 @@ def gateway_plan(given: Mapping[str, Any]) -> dict[str, Any]:
         "server_names": given.get("names"),
         "context_length": engine.get("context_length"),
         "line": version or None,
-        "models": [_model(model, upstreams, engine) for model in engine["models"]],
+        "models": [_model(model, upstreams, engine, given.get("image_models") or []) for model in engine["models"]],
         "default_model": engine["default_model"],
         "keys": keys.plan_keys(
             [_with_default(entry, given.get("requests_per_minute")) for entry in given.get("api_keys") or []],
@@ -152,11 +164,15 @@ def _with_default(entry: Mapping[str, Any], per_minute: Any) -> dict[str, Any]:
     return {**({"requests_per_minute": number} if number else {}), **entry}
 
 
-def _model(model: Mapping[str, Any], upstreams: list[str], engine: Mapping[str, Any]) -> dict[str, Any]:
-    details = ("digest", "size", "quantization", "family", "modified", "parameters", "images", "tools", "thinking")
+def _model(
+    model: Mapping[str, Any], upstreams: list[str], engine: Mapping[str, Any], image_models: Sequence[str]
+) -> dict[str, Any]:
+    details = ("digest", "size", "quantization", "family", "parameters", "embedding_length")
+    names = list(model.get("aliases") or [])
     return {
         "id": model["id"],
-        "names": list(model.get("aliases") or []),
+        "names": names,
+        "images": not {model["id"], *names}.isdisjoint(image_models) or None,
         "upstreams": list(model.get("upstreams") or upstreams),
         "context_length": model.get("context_length") or engine.get("context_length"),
         **{name: model.get(name) for name in details},

@@ -76,6 +76,11 @@ LIST = Fault(
     "'{name}' is {value!r}, which is not a list of texts.",
     "Write a list, an entry a line, each after a dash.",
 )
+CLIENT_NAMES = Fault(
+    "gateway.client_certificates_incomplete",
+    "'{given}' is given and '{missing}' is not, so no client certificate would be accepted.",
+    "Give both, or neither.",
+)
 MEMORY = Fault(
     "gateway.memory_limit_invalid",
     "'mistral_gateway_memory_limit' is {value!r}, which is not an amount of memory of at least 64M.",
@@ -136,6 +141,10 @@ def settings(given: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("credentials_path", "certificate", "private_key"):
         _path(name, given.get(name), name != "credentials_path", errors)
     _path("client_ca", given.get("client_ca", ""), True, errors)
+    both = ("mistral_gateway_client_ca", "mistral_gateway_client_names")
+    if bool(given.get("client_ca")) != bool(given.get("client_names")):
+        present, missing = both if given.get("client_ca") else both[::-1]
+        errors.append(StackError(CLIENT_NAMES, given=present, missing=missing))
     _path("jwt.jwks", given.get("jwks", ""), True, errors)
     addresses = _listen("listen_address", given.get("listen_address"), given, errors)
     result["listen"] = addresses

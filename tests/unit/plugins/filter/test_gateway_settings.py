@@ -252,5 +252,11 @@ def test_the_firewall_guards_ollamas_port_too() -> None:
 
 @pytest.mark.parametrize("name", ["client_ca", "jwks"])
 def test_files_that_are_no_paths(name: str) -> None:
-    (error,) = settings(**{name: "a\nb"})["errors"]
+    (error,) = settings(**{name: "a\nb", "client_names": ["alice"] if name == "client_ca" else []})["errors"]
     assert "[gateway.path_invalid]" in error
+
+
+@pytest.mark.parametrize("given", [{"client_ca": "ca.pem"}, {"client_names": ["alice"]}])
+def test_client_certificates_need_an_authority_and_names(given: dict[str, Any]) -> None:
+    (error,) = settings(**given)["errors"]
+    assert error.endswith("[gateway.client_certificates_incomplete]")

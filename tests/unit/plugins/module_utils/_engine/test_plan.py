@@ -301,7 +301,7 @@ def test_the_seed_on_the_cpu() -> None:
     assert plan["gateway"] == {
         "version": "0.9.5",
         "defaults": {"temperature": 0.7, "top_p": 0.9, "max_tokens": 2048},
-        "models": [{"id": "gemma-270m-q4_k_m", "aliases": STORED["aliases"]}],
+        "models": [{"id": "gemma-270m-q4_k_m", "aliases": STORED["aliases"], "quantization": "Q4_K_M"}],
         "default_model": "gemma-270m-q4_k_m",
         "context_length": 8192,
         "max_tokens": 8192,
@@ -309,6 +309,22 @@ def test_the_seed_on_the_cpu() -> None:
     }
     (warning,) = plan["warnings"]
     assert "no authentication" in warning
+
+
+def test_what_clients_are_told_about_a_model() -> None:
+    header = {"quantization": "Q4_K_M", "architecture": "gemma3", "parameters": 268_098_176, "embedding_length": 640}
+    stored = {**STORED, "sha256": "a" * 64, "size": 253_114_624, "gguf": header}
+    (told,) = engine_plan(SEED, "0.9.5", [], [stored])["gateway"]["models"]
+    assert told == {
+        "id": STORED["id"],
+        "aliases": STORED["aliases"],
+        "digest": "a" * 64,
+        "size": 253_114_624,
+        "quantization": "Q4_K_M",
+        "family": "gemma3",
+        "parameters": "268.10M",
+        "embedding_length": 640,
+    }
 
 
 def test_v060_is_flags() -> None:

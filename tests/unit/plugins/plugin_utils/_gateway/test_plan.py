@@ -57,6 +57,15 @@ def test_a_plan() -> None:
     assert not {"jwt", "mtls", "cors", "ollama_open", "digest_secret"} & set(found)
 
 
+def test_what_clients_are_told_about_a_model() -> None:
+    details = {"digest": "a" * 64, "size": 7, "quantization": "Q4_K_M", "family": "llama", "parameters": "1.2B"}
+    engine = {**GIVEN["engine"], "models": [{"id": "tiny-q4", "aliases": ["tiny:1b"], **details}, {"id": "other-q8"}]}
+    tiny, other = planned(engine=engine, image_models=["tiny:1b"])["models"]
+    assert details.items() <= tiny.items()
+    assert tiny["images"] is True
+    assert "images" not in other
+
+
 def test_no_key_is_in_it() -> None:
     chosen = "zK4nQ8vR1xT6yB3mL9pD"
     found = planned(api_keys=[{"name": "default"}, {"name": "own", "key": chosen}], digest_secret="of this host")
@@ -103,6 +112,7 @@ def test_origins(origin: str) -> None:
         ({"jwt": {"issuer": "https://i", "audience": "a", "jwks": "x", "leeway": "long"}}, "jwt_rule_invalid"),
         ({"jwt": {"issuer": "https://i", "audience": "a", "jwks": "x", "tokens_per_day": 0}}, "jwt_rule_invalid"),
         ({"api_keys": []}, "api_keys_empty"),
+        ({"image_models": ["tiny:2b"]}, "image_model_unknown"),
     ],
 )
 def test_what_is_refused(changed: dict[str, Any], error: str) -> None:
