@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import os
 import socket
@@ -160,7 +161,8 @@ STRANGERS = [
 
 @pytest.mark.parametrize(
     ("method", "path", "header", "status", "chunked"),
-    [(*STRANGERS[0], False), (*STRANGERS[1], True), (*STRANGERS[4], False), (*STRANGERS[6], True)],
+    # How long a body in pieces is shows only when it has come, and /health needs none of it.
+    [(*STRANGERS[0], False), (*STRANGERS[1], True), (*STRANGERS[4], False), ("GET", "/health", "", "200", True)],
 )
 def test_a_request_without_a_key_is_answered_before_its_body(
     gateway: Gateway, method: str, path: str, header: str, status: str, chunked: bool
@@ -203,19 +205,19 @@ def test_the_answer_to_a_stranger_comes_at_once(gateway: Gateway) -> None:
             connection.settimeout(5)
             request = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n{header}Content-Length: 9000000\r\n\r\n"
             connection.sendall(request.encode())
-            head, _, body = connection.recv(8192).partition(b"\r\n\r\n")
-            assert head.split()[1].decode() == status, (method, path)
-            body = body or connection.recv(8192)
-            assert set(json.loads(body)["error"]) == {"message", "type", "param", "code"}
+            answer = http.client.HTTPResponse(connection)
+            answer.begin()
+            assert answer.status == int(status), (method, path)
+            assert set(json.loads(answer.read())["error"]) == {"message", "type", "param", "code"}
 
 
 def test_a_part_of_http_that_nginx_does_not_know(gateway: Gateway) -> None:
     with gateway.connect() as connection:
         connection.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip\r\n\r\n")
-        head, _, body = connection.recv(8192).partition(b"\r\n\r\n")
-        body = body or connection.recv(8192)
-    assert head.split()[1] == b"501"
-    assert json.loads(body)["error"]["code"] == "not_implemented"
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        assert answer.status == 501
+        assert json.loads(answer.read())["error"]["code"] == "not_implemented"
 
 
 def test_the_errors_of_nginx_itself(gateway: Gateway) -> None:

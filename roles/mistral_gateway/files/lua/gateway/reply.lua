@@ -69,6 +69,8 @@ function M.refuse(ctx, problem, retry)
   ctx.is_own, ctx.filter = true, nil
   local status, header = problem.status, ngx.header
   local text = errors.body(ctx.shape, problem, ctx.id)
+  -- Nginx would ask for the body before the refusal.
+  if ngx.var.http_expect then ngx.req.clear_header 'Expect' end
   ngx.status = status
   header['Content-Type'] = 'application/json; charset=utf-8'
   header['Content-Length'] = #text
