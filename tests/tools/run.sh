@@ -29,7 +29,7 @@ finish() {
 }
 
 # Alone, since some of them look at the clock.
-job unit-tests python -m pytest -n auto --dist worksteal
+job unit-tests python -m pytest -n auto --dist worksteal --durations 15
 finish
 
 # Without a registry or a compiler the real server can't be had; CI has both.
@@ -47,12 +47,14 @@ reason=$(python molecule/real_engine/ingredients.py available) || {
 slow="nvidia_driver engine_image"
 [ "$all" != --all ] || slow=
 {
-    for name in $engine $slow full_stack gpu_host; do
+    # The longest first.
+    for name in full_stack $engine $slow gpu_host; do
         echo "scenario-$name tests/tools/scenario.sh $name"
     done
     echo lint tests/tools/lint.sh
     echo sanity tests/tools/sanity.sh
-    echo real-servers python -m pytest tests/component/real_servers
+    echo gateway-role python -m pytest tests/component/real_servers/test_gateway.py
+    echo real-servers python -m pytest tests/component/real_servers --deselect tests/component/real_servers/test_gateway.py
     echo gateway-requests python -m pytest tests/component/gateway
     echo evaluation-server python -m pytest tests/component/evaluation_server
     echo scenario-gateway tests/tools/scenario.sh gateway
@@ -67,6 +69,7 @@ if [ "$all" = --all ]; then
     job scenario-cuda_build molecule test --scenario-name cuda_build
     job scenario-nvidia_driver_matrix env SLOW=1 molecule test --scenario-name nvidia_driver_matrix
     job demo tests/demo/check.sh
+    job gateway-load env REQUESTS=100000 python -m pytest tests/component/gateway/test_load.py
     job fuzzing tests/fuzz/run.sh
     finish
 fi

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 import time
@@ -12,7 +13,7 @@ from tests.component.gateway.counting_engine import Engine
 from tests.component.gateway.nginx_host import MODEL, Gateway, Start, chat, key, wait_until
 from tests.component.gateway.test_limits import open_stream
 
-COUNT, THREADS, ABORTED = 3000, 24, 0.01
+COUNT, THREADS, ABORTED = int(os.environ.get("REQUESTS", "3000")), 24, 0.01
 
 
 def one(gateway: Gateway, number: int) -> int:
