@@ -32,7 +32,7 @@ def claude(url: str, key: str) -> anthropic.Anthropic:
 
 
 def test_anthropic(claude: anthropic.Anthropic, model: str) -> None:
-    answer = claude.messages.create(model=model, messages=QUESTION, max_tokens=FEW, temperature=0)
+    answer = claude.messages.create(model=model, messages=QUESTION, max_tokens=FEW)
     assert answer.type == "message"
     assert "Paris" in answer.content[0].text
     assert answer.stop_reason in ("end_turn", "max_tokens")
@@ -41,7 +41,7 @@ def test_anthropic(claude: anthropic.Anthropic, model: str) -> None:
 
 
 def test_anthropic_streams(claude: anthropic.Anthropic, model: str) -> None:
-    with claude.messages.stream(model=model, messages=QUESTION, max_tokens=FEW, temperature=0) as stream:
+    with claude.messages.stream(model=model, messages=QUESTION, max_tokens=FEW) as stream:
         pieces = list(stream.text_stream)
         whole = stream.get_final_message()
     assert len(pieces) > 3
