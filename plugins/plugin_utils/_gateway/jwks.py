@@ -15,9 +15,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicNumbers
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 INVALID = Fault(
     "gateway.jwks_invalid",
@@ -56,6 +53,11 @@ def public_keys(text: str, where: str) -> list[dict[str, str]]:
 
 
 def _public_key(entry: Mapping[str, Any]) -> dict[str, str] | None:
+    # Ansible's own requirement on a controller, and not there where plugins are only listed.
+    from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicNumbers
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
     if entry.get("use", "sig") != "sig":
         return None
     kind, algorithm = entry.get("kty"), entry.get("alg")
