@@ -39,17 +39,12 @@ def test_checksum_wrong(on_host: HostCommand) -> None:
     assert "other" not in on_host("find", "/var/lib/mistral/models")
 
 
-@pytest.mark.parametrize(
-    ("config", "error_id", "words"),
-    [
-        ({"inference": {"temprature": 0.5}}, "config.unknown_key", ["inference.temprature", "temperature"]),
-        ({"inference": {"temperature": "hot"}}, "config.wrong_type", ["inference.temperature", "hot"]),
-        ({"inference": {"temperature": 9}}, "config.out_of_range", ["inference.temperature"]),
-        ({"gpu": {"memory_fraction": 0.9}}, "config.key_unsupported", ["gpu.memory_fraction"]),
-    ],
-)
-def test_engine_settings(config: dict[str, Any], error_id: str, words: list[str]) -> None:
-    refused({"mistral_server_config": config}, error_id, *words)
+def test_all_that_is_wrong_with_the_engines_settings_is_said_at_once() -> None:
+    inference = {"temprature": 0.5, "temperature": "hot", "top_p": 9}
+    config = {"inference": inference, "gpu": {"memory_fraction": 0.9}}
+    words = ["inference.temprature", "hot", "[config.wrong_type]", "inference.top_p", "[config.out_of_range]"]
+    words += ["gpu.memory_fraction", "[config.key_unsupported]"]
+    refused({"mistral_server_config": config}, "config.unknown_key", *words)
 
 
 def test_memory_limit_above_the_host() -> None:

@@ -122,14 +122,14 @@ def test_an_engine_of_an_earlier_release_and_a_flushed_firewall(
     on_host("iptables", "--table", "mangle", "--flush", "PREROUTING")
     assert reached(on_host, "mistral-engine", targets) >= {f"{METADATA}:{PORT}", f"{ELSEWHERE}:{PORT}"}
 
-    Playbook("mistralrs.stack.site").works()
+    Playbook("mistralrs.stack.serve").works()
     assert reached(on_host, "mistral-engine", targets) == set()
     assert "mistral_default" not in on_host("docker", "network", "ls", "--format", "{{.Name}}").split()
     assert on_host("systemctl", "is-enabled", "mistral-egress").strip() == "enabled"
 
     on_host("iptables", "--table", "mangle", "--flush", "PREROUTING")
     assert reached(on_host, "mistral-engine", targets) != set()
-    Playbook("mistralrs.stack.site").works()
+    Playbook("mistralrs.stack.serve").works()
     assert reached(on_host, "mistral-engine", targets) == set()
     assert client.completions.create(model=model, prompt="Hello", max_tokens=1).choices
 
