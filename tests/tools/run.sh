@@ -23,6 +23,11 @@ pool() {
 
 finish() {
     if [ -s "$failures" ]; then
+        # Whoever sees only the end of the output sees what to look at.
+        while read -r part; do
+            echo "--- $part"
+            grep -aE '^(FAILED|ERROR|error:)|fatal:|(FAILED|ERROR) tests/' ".cache/logs/$part.log" | cut -c 1-200 | tail -n 12
+        done <"$failures"
         echo "FAILED after $(($(date +%s) - begin)) s: $(tr '\n' ' ' <"$failures")"
         exit 1
     fi

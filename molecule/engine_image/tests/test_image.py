@@ -185,7 +185,7 @@ def test_a_model_answers_before_the_image_gets_its_name(role: Any, on_host: On, 
     assert record["proof"]["completion"]["answer"] == "Paris.\n\nThe United States has"
     assert record["bases"]["DEVEL_IMAGE"] == "stand-in/cuda:devel"
     # What was compiled the first time was taken, and nothing is left of the engine that was asked.
-    assert on_host("sh", "-c", f"ls /var/lib/mistral/builds/{name}").split() == ["lock", "log"]
+    assert on_host("sh", "-c", f"ls /var/lib/mistral/builds/{name}").split() == ["log"]
     assert on_host("docker", "ps", "--all", "--quiet") == ""
 
 
@@ -215,7 +215,7 @@ def test_a_lost_controller_is_nobodys_loss(role: Any, on_host: On, until: Any) -
     assert again.code == 0, again.text[-3000:]
     assert again.changed == 1
     # It was not started again.
-    assert on_host("sh", "-c", f"ls $(ls -td {LOGS}/*/ | head -n 1)").split() == ["lock", "log"]
+    assert on_host("sh", "-c", f"ls $(ls -td {LOGS}/*/ | head -n 1)").split() == ["log"]
 
 
 def test_ctrl_c_ends_the_build(role: Any, on_host: On, until: Any) -> None:

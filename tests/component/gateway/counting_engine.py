@@ -216,8 +216,9 @@ class Answering:
             await self.stream(tokens, pause, asked)
         else:
             await self.sleep(tokens * pause)
-            await self.whole(200, *self.document(tokens))
+            # Counted first: whoever has read the answer finds it counted.
             self.engine.tokens_out += tokens
+            await self.whole(200, *self.document(tokens))
 
     def usage(self, tokens: int) -> dict[str, Any]:
         prompt = len(self.request.words)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import socket
@@ -31,15 +32,17 @@ class Served(NamedTuple):
 
 
 def unpacked(package: str) -> Path:
-    """The files of one of the distribution's packages."""
+    """The files of one of the distribution's packages. Tests that run side by side fetch it once."""
     tree = CACHE / package
-    if not tree.exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=CACHE) as folder:
-            subprocess.run(["apt-get", "download", "--quiet", package], cwd=folder, check=True, capture_output=True)
-            (archive,) = Path(folder).glob(f"{package}_*.deb")
-            subprocess.run(["dpkg-deb", "--extract", archive, Path(folder) / "tree"], check=True)
-            (Path(folder) / "tree").rename(tree)
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / f"{package}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not tree.exists():
+            with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+                subprocess.run(["apt-get", "download", "--quiet", package], cwd=folder, check=True, capture_output=True)
+                (archive,) = Path(folder).glob(f"{package}_*.deb")
+                subprocess.run(["dpkg-deb", "--extract", archive, Path(folder) / "tree"], check=True)
+                (Path(folder) / "tree").rename(tree)
     return tree
 
 

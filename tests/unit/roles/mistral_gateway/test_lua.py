@@ -6,7 +6,6 @@ What is not installed comes out of Debian's packages, into .cache/packages.
 from __future__ import annotations
 
 import base64
-import fcntl
 import json
 import os
 import random
@@ -36,18 +35,10 @@ BUSTED = [
 LUACHECK = ["lua-check", "lua-argparse", "lua-filesystem"]
 
 
-def tree_of(name: str) -> Path:
-    """The files of a package. Tests that run side by side fetch it once."""
-    packages.CACHE.mkdir(parents=True, exist_ok=True)
-    with (packages.CACHE / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        return packages.unpacked(name)
-
-
 def unpacked(names: list[str]) -> list[Path]:
     """The trees of packages; the test is skipped where they can't be had, which is a failure in CI."""
     try:
-        return [tree_of(name) for name in names]
+        return [packages.unpacked(name) for name in names]
     except (OSError, subprocess.CalledProcessError) as error:
         why = f"{' '.join(names)} cannot be fetched with apt-get: {error}"
         if os.environ.get("CI") == "true":
@@ -63,7 +54,7 @@ def library() -> str:
             return str(found)
     for name in LIBRARIES:
         try:
-            tree = tree_of(name)
+            tree = packages.unpacked(name)
         except (OSError, subprocess.CalledProcessError, ValueError):
             continue
         for found in tree.rglob("libluajit-5.1.so.2*"):
