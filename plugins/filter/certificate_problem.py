@@ -64,7 +64,6 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
-from ansible_collections.mistralrs.stack.plugins.module_utils._trust.x509 import check
 
 
 def certificate_problem(
@@ -74,6 +73,8 @@ def certificate_problem(
     days: int = 0,
     where: str = "The certificate",
 ) -> str:
+    from ansible_collections.mistralrs.stack.plugins.module_utils._trust.x509 import check
+
     try:
         check(certificate, private_key, names, days, where)
     except StackError as error:

@@ -60,11 +60,12 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
-from ansible_collections.mistralrs.stack.plugins.plugin_utils import _distributions
-from ansible_collections.mistralrs.stack.plugins.plugin_utils._faults.distribution import UNSUPPORTED
 
 
 def distribution(facts: Any, role: str, host: str) -> dict[str, Any]:
+    from ansible_collections.mistralrs.stack.plugins.plugin_utils import _distributions
+    from ansible_collections.mistralrs.stack.plugins.plugin_utils._faults.distribution import UNSUPPORTED
+
     keys = ("distribution", "distribution_version", "distribution_major_version")
     if not isinstance(facts, Mapping) or any(key not in facts for key in keys):
         raise AnsibleFilterError(f"distribution: the input has to be the host's facts with {', '.join(keys)}.")

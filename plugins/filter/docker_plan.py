@@ -67,9 +67,16 @@ _value:
       elements: str
 """
 
-from typing import Any, Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from ansible_collections.mistralrs.stack.plugins.plugin_utils._docker_plan import docker_plan
+
+def docker_plan(
+    values: Mapping[str, Any], found: Mapping[str, Any], former: Mapping[str, Any], offer: Mapping[str, Any]
+) -> dict[str, Any]:
+    from ansible_collections.mistralrs.stack.plugins.plugin_utils import _docker_plan
+
+    return _docker_plan.docker_plan(values, found, former, offer)
 
 
 class FilterModule:

@@ -150,12 +150,6 @@ from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
-from ansible_collections.mistralrs.stack.plugins.plugin_utils._driver.choice import (
-    Wanted,
-    driver_choice,
-    gpus_named,
-    gpus_of,
-)
 
 
 def _filter(
@@ -168,6 +162,13 @@ def _filter(
     modules: str = "auto",
     fabric_manager: bool = False,
 ) -> dict[str, Any]:
+    from ansible_collections.mistralrs.stack.plugins.plugin_utils._driver.choice import (
+        Wanted,
+        driver_choice,
+        gpus_named,
+        gpus_of,
+    )
+
     keys = ("distribution", "distribution_version", "distribution_major_version", "architecture")
     if not isinstance(facts, Mapping) or any(key not in facts for key in keys):
         raise AnsibleFilterError(f"driver_choice: the input has to be the host's facts with {', '.join(keys)}.")

@@ -45,10 +45,10 @@ _value:
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ansible_collections.mistralrs.stack.plugins.plugin_utils._engine_addresses import engine_address
-
 
 def engine_addresses(hosts: Iterable[Mapping[str, Any]], gateway: str) -> list[str]:
+    from ansible_collections.mistralrs.stack.plugins.plugin_utils._engine_addresses import engine_address
+
     return [engine_address(host, gateway) for host in hosts]
 
 

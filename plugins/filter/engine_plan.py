@@ -189,13 +189,14 @@ _value:
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.mistralrs.stack.plugins.module_utils._engine.plan import engine_plan
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
 
 
 def _filter(
     config: Any, version: Any, gpus: Any, models: Any, fail: bool = True, default_model: Any = "", **variables: Any
 ) -> dict[str, Any]:
+    from ansible_collections.mistralrs.stack.plugins.module_utils._engine.plan import engine_plan
+
     if not isinstance(config, dict):
         raise AnsibleFilterError(f"engine_plan needs the settings as a dictionary, not as {type(config).__name__}")
     try:

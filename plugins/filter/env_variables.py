@@ -45,10 +45,11 @@ from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
-from ansible_collections.mistralrs.stack.plugins.plugin_utils._env_file import parse
 
 
 def _filter(text: Any, path: str = ".env") -> dict[str, str | int]:
+    from ansible_collections.mistralrs.stack.plugins.plugin_utils._env_file import parse
+
     try:
         return parse(str(text), str(path))
     except StackError as error:

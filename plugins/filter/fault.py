@@ -41,10 +41,11 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.mistralrs.stack.plugins.plugin_utils._faults import registry
 
 
 def fault(error_id: str, **values: Any) -> str:
+    from ansible_collections.mistralrs.stack.plugins.plugin_utils._faults import registry
+
     if error_id not in registry.FAULTS:
         raise AnsibleFilterError(f"fault: there is no error {error_id!r}.")
     try:

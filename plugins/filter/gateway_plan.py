@@ -43,10 +43,10 @@ _value:
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.mistralrs.stack.plugins.plugin_utils._gateway import plan
-
 
 def gateway_plan(given: dict[str, Any]) -> dict[str, Any]:
+    from ansible_collections.mistralrs.stack.plugins.plugin_utils._gateway import plan
+
     errors = [str(error) for error in plan.problems(given)]
     return {"errors": errors, "plan": {} if errors or not given.get("engine") else plan.gateway_plan(given)}
 

@@ -43,10 +43,10 @@ _value:
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.mistralrs.stack.plugins.plugin_utils._gateway.settings import settings
-
 
 def gateway_settings(given: dict[str, Any]) -> dict[str, Any]:
+    from ansible_collections.mistralrs.stack.plugins.plugin_utils._gateway.settings import settings
+
     return settings(given)
 
 

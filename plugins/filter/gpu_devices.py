@@ -60,10 +60,11 @@ from collections.abc import Mapping
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.mistralrs.stack.plugins.plugin_utils._gpu_devices import devices
 
 
 def _filter(gpu_info: Any) -> list[dict[str, Any]]:
+    from ansible_collections.mistralrs.stack.plugins.plugin_utils._gpu_devices import devices
+
     if not isinstance(gpu_info, Mapping) or not isinstance(gpu_info.get("gpus"), list):
         raise AnsibleFilterError("gpu_devices: the input has to be the gpu_info that the module gpu_info returns.")
     return devices(gpu_info)

@@ -49,12 +49,13 @@ from collections.abc import Mapping
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.mistralrs.stack.plugins.plugin_utils._gpu_devices import devices
 
 UNITS = {"B": 1, "MiB": 1 << 20}
 
 
 def _filter(gpu_info: Any, unit: str = "B") -> list[int]:
+    from ansible_collections.mistralrs.stack.plugins.plugin_utils._gpu_devices import devices
+
     if not isinstance(gpu_info, Mapping) or not isinstance(gpu_info.get("gpus"), list):
         raise AnsibleFilterError("gpu_memory: the input has to be the gpu_info that the module gpu_info returns.")
     if unit not in UNITS:

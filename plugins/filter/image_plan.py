@@ -72,10 +72,11 @@ from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
-from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.plan import image_errors, image_plan
 
 
 def _filter(settings: Any, source: str) -> dict[str, Any]:
+    from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.plan import image_errors, image_plan
+
     if not isinstance(settings, Mapping) or source not in ("build", "pull", "load", "evaluation"):
         raise AnsibleFilterError(
             "image_plan: give a dictionary of settings, and build, pull, load or evaluation as the source."

@@ -68,10 +68,11 @@ from collections.abc import Mapping
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.result import image_result
 
 
 def _filter(inspected: Any, reference: str) -> dict[str, Any]:
+    from ansible_collections.mistralrs.stack.plugins.plugin_utils._image.result import image_result
+
     try:
         found = json.loads(inspected) if isinstance(inspected, str) else inspected
     except ValueError as error:

@@ -76,15 +76,16 @@ from pathlib import Path
 from typing import Any, Callable
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
-from ansible_collections.mistralrs.stack.plugins.module_utils._store.chat_template import (
-    TEMPLATE_INVALID,
-    template_problem,
-)
-from ansible_collections.mistralrs.stack.plugins.plugin_utils._models.entries import TEMPLATE_MISSING, model_entries
 
 
 def _read_template(entry: Mapping[str, Any], directory: str) -> str:
     """The text of an entry's chat template."""
+    from ansible_collections.mistralrs.stack.plugins.module_utils._store.chat_template import (
+        TEMPLATE_INVALID,
+        template_problem,
+    )
+    from ansible_collections.mistralrs.stack.plugins.plugin_utils._models.entries import TEMPLATE_MISSING
+
     if not entry["chat_template"]:
         return ""
     path = Path(directory) / Path(entry["chat_template"]).expanduser()
@@ -104,6 +105,8 @@ _MODULE_KEYS = ("name", "quantization", "source", "revision", "sha256", "chat_te
 
 
 def _filter(models: Any, directory: str = ".", catalog_extra: Any = (), stored: bool = False) -> dict[str, Any]:
+    from ansible_collections.mistralrs.stack.plugins.plugin_utils._models.entries import model_entries
+
     entries, errors = model_entries(models, catalog_extra, stored)
     complete = []
     for entry in entries:

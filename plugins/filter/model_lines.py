@@ -55,7 +55,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.mistralrs.stack.plugins.plugin_utils._models import report
 
 
 def model_lines(
@@ -65,6 +64,8 @@ def model_lines(
     endpoint: str = "",
     query: str = "",
 ) -> list[str]:
+    from ansible_collections.mistralrs.stack.plugins.plugin_utils._models import report
+
     if wanted is not None:
         return report.chosen(result["models"], wanted)
     if path:

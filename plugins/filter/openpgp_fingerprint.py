@@ -51,10 +51,11 @@ from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
-from ansible_collections.mistralrs.stack.plugins.module_utils._trust.openpgp import fingerprints
 
 
 def _filter(key: Any, where: str = "The file") -> str:
+    from ansible_collections.mistralrs.stack.plugins.module_utils._trust.openpgp import fingerprints
+
     data = str(key).encode()
     if b"-----BEGIN PGP " not in data:
         try:

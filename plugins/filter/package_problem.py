@@ -42,10 +42,10 @@ _value:
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.mistralrs.stack.plugins.module_utils._host.package_lock import busy
-
 
 def package_problem(text: str, where: str) -> str:
+    from ansible_collections.mistralrs.stack.plugins.module_utils._host.package_lock import busy
+
     error = busy(text, where)
     return "" if error is None else str(error)
 

@@ -73,12 +73,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.mistralrs.stack.plugins.module_utils._model import fitting
 
 
 def _filter(
     model: Any, gpu_memory: Sequence[int] = (), context_length: int = 0, batch_size: int = 1
 ) -> list[dict[str, Any]]:
+    from ansible_collections.mistralrs.stack.plugins.module_utils._model import fitting
+
     parameters = model.get("parameters") if isinstance(model, Mapping) else None
     if not isinstance(parameters, int) or isinstance(parameters, bool) or parameters <= 0:
         raise AnsibleFilterError(

@@ -36,10 +36,11 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.mistralrs.stack.plugins.plugin_utils._toolkit_advisories import open_advisories
 
 
 def toolkit_advisories(version: str) -> list[dict[str, str]]:
+    from ansible_collections.mistralrs.stack.plugins.plugin_utils._toolkit_advisories import open_advisories
+
     try:
         return [dict(advisory._asdict()) for advisory in open_advisories(str(version))]
     except ValueError as error:

@@ -41,10 +41,10 @@ _value:
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.mistralrs.stack.plugins.module_utils._toolkit.diagnose import explained
-
 
 def toolkit_problem(text: str, where: str) -> str:
+    from ansible_collections.mistralrs.stack.plugins.module_utils._toolkit.diagnose import explained
+
     return str(explained(text, where))
 
 

@@ -36,10 +36,10 @@ _value:
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.mistralrs.stack.plugins.plugin_utils._gateway.usage import as_csv, as_table, sums
-
 
 def usage_report(entries: list[dict[str, Any]]) -> dict[str, Any]:
+    from ansible_collections.mistralrs.stack.plugins.plugin_utils._gateway.usage import as_csv, as_table, sums
+
     rows = sums(entries)
     return {"rows": rows, "table": as_table(rows), "csv": as_csv(rows)}
 

@@ -47,10 +47,10 @@ _value:
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.mistralrs.stack.plugins.plugin_utils._values import problems
-
 
 def value_problems(kinds: Mapping[str, str], values: Sequence[Any]) -> list[str]:
+    from ansible_collections.mistralrs.stack.plugins.plugin_utils._values import problems
+
     return problems(dict(zip(kinds, values)), kinds)
 
 

@@ -18,17 +18,13 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fau
 from ansible_collections.mistralrs.stack.plugins.module_utils._image import build_log, smoke_test
 from ansible_collections.mistralrs.stack.plugins.module_utils._image.bases import Bases
 from ansible_collections.mistralrs.stack.plugins.module_utils._image.build_options import BuildOptions, Run
+from ansible_collections.mistralrs.stack.plugins.module_utils._image.host_faults import DISK_FULL
 from ansible_collections.mistralrs.stack.plugins.module_utils._image.network import Network, check_git, check_reach
 
 NO_DOCKER = Fault(
     "image.docker_not_answering",
     "Docker on {host} does not answer: {why}.",
     "Run the role docker_engine first, or see 'journalctl -u docker' on the host.",
-)
-DISK_FULL = Fault(
-    "image.disk_full",
-    "The engine image needs {needed} MB on {place} of {host}, but only {free} MB are free.",
-    "Free some space or move Docker's data-root to a bigger disk.",
 )
 BUILDKIT_MISSING = Fault(
     "image.buildkit_missing",

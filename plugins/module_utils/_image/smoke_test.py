@@ -25,13 +25,9 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._engine.plan impor
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine_versions.table import engine_of
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError, StackErrors
 from ansible_collections.mistralrs.stack.plugins.module_utils._image.build_options import Run
+from ansible_collections.mistralrs.stack.plugins.module_utils._image.host_faults import MODEL_UNUSABLE
 from ansible_collections.mistralrs.stack.plugins.module_utils._model.naming import MADE, model_id
 
-MODEL_UNUSABLE = Fault(
-    "image.proof_model_unusable",
-    "'mistral_image_proof_model' is {path}, which on {host} {why}.",
-    "Give the path of a GGUF file there, or leave it empty to skip the completion of the smoke test.",
-)
 NO_ANSWER = Fault(
     "image.proof_without_answer",
     "The engine that was built does not answer on {host} with the model {model}: {why}.",

@@ -9,8 +9,7 @@ Note that this plugin util is **PRIVATE** to the collection. It can have breakin
 from __future__ import annotations
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault
-from ansible_collections.mistralrs.stack.plugins.module_utils._image.preflight import DISK_FULL
-from ansible_collections.mistralrs.stack.plugins.module_utils._image.smoke_test import MODEL_UNUSABLE
+from ansible_collections.mistralrs.stack.plugins.module_utils._image.host_faults import DISK_FULL, MODEL_UNUSABLE
 
 FAULTS = (
     Fault(
