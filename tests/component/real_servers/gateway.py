@@ -216,6 +216,21 @@ class Gateway:
         (folder / "names").write_text("subjectAltName=DNS:localhost\nextendedKeyUsage=serverAuth\n")
         openssl("x509 -req -in leaf.csr -CA issuer.pem -CAkey issuer.key -days 20 -extfile names -out leaf.pem")
 
+    def client_certificate(self, folder: Path, name: str, issuer: str = "issuer") -> tuple[str, str]:
+        """A client's certificate and its key, signed by an authority of the folder, which is made if it is missing."""
+
+        def openssl(words: str) -> None:
+            subprocess.run(["openssl", *words.split()], cwd=folder, check=True, capture_output=True)
+
+        new = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes"
+        if not (folder / f"{issuer}.pem").exists():
+            openssl(f"req -x509 {new} -keyout {issuer}.key -out {issuer}.pem -subj /CN={issuer} -days 30")
+        openssl(f"req {new} -keyout {name}.key -out {name}.csr -subj /CN={name}")
+        openssl(
+            f"x509 -req -in {name}.csr -CA {issuer}.pem -CAkey {issuer}.key -CAcreateserial -days 20 -out {name}.pem"
+        )
+        return str(folder / f"{name}.pem"), str(folder / f"{name}.key")
+
     def new_key(self) -> str:
         """A private key that belongs to no certificate."""
         command = ["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout"]

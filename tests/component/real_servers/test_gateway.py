@@ -630,6 +630,25 @@ def test_who_signs_tokens_is_read_below_the_home_folder(gateway: Gateway) -> Non
     assert status(gateway, token_of(private, **claims)) == 401
 
 
+def test_a_client_may_have_a_certificate_instead_of_a_key(gateway: Gateway, tmp_path: Path) -> None:
+    def ask(certificate: tuple[str, str] | None) -> httpx.Response:
+        trust = gateway.trust()
+        if certificate:
+            trust.load_cert_chain(*certificate)
+        url = f"https://localhost:{gateway.port}/v1/models"
+        return httpx.get(url, verify=trust, timeout=30, trust_env=False)
+
+    known, unknown = (gateway.client_certificate(tmp_path, name) for name in ("nightly", "somebody"))
+    foreign = gateway.client_certificate(tmp_path, "foreign", issuer="other")
+    gateway.apply(client_ca=str(tmp_path / "issuer.pem"), client_names=["nightly"])
+    assert ask(known).status_code == 200
+    error_of(ask(unknown), 401, "invalid_api_key")
+    error_of(ask(None), 401, "invalid_api_key")
+    error_of(ask(foreign), 400, "bad_request")
+    gateway.apply()
+    error_of(ask(known), 401, "invalid_api_key")
+
+
 def test_ollamas_clients_have_an_address_of_their_own(gateway: Gateway) -> None:
     port = free_port()
     tags = f"http://127.0.0.1:{port}/api/tags"
