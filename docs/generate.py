@@ -1,6 +1,7 @@
 """Writes the pages that are made from the code: README.md of each role (from its argument_specs), docs/errors.md
 (from the faults of the plugins, of which plugin_utils/_faults has those of roles and playbooks, and the messages in
-scripts), docs/engine-versions.md (from the tables of engine and CUDA versions) and docs/catalog.md.
+scripts), docs/engine-versions.md (from the tables of engine and CUDA versions), docs/engine-settings.md (from what the
+engine's plan says for two values of each setting) and docs/catalog.md.
 
 Usage: generate.py [--check]; with --check nothing is written and stale pages are named with exit code 1.
 """
@@ -298,6 +299,116 @@ def engine_versions_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+# Two values of each setting; the page says what of a plan differs between them.
+SETTINGS: dict[str, tuple[Any, Any]] = {
+    "models.path": ("/models", "/srv/models"),
+    "models.quantization": ("Q4_K_M", "Q8_0"),
+    "models.context_length": (4096, 8192),
+    "server.host": ("127.0.0.1", "192.0.2.1"),
+    "server.port": (11434, 8080),
+    "server.num_threads": (4, 8),
+    "inference.temperature": (0.7, 1),
+    "inference.top_p": (0.9, 1.0),
+    "inference.max_tokens": (256, 512),
+    "inference.batch_size": (4, 8),
+    "gpu.memory_fraction": (0.5, 0.8),
+    "gpu.allow_growth": (False, True),
+    "gpu.devices": ([0], [1]),
+    "gpu.tensor_parallel": (1, 2),
+}
+
+
+def differences(first: Any, second: Any, path: str = "") -> list[str]:
+    """The paths at which two documents differ; the elements of lists count as one."""
+    if isinstance(first, dict) and isinstance(second, dict):
+        names = sorted({*first, *second})
+        return [
+            found
+            for name in names
+            for found in differences(first.get(name), second.get(name), f"{path}.{name}" if path else name)
+        ]
+    if isinstance(first, list) and isinstance(second, list) and len(first) == len(second):
+        found = [each for one, other in zip(first, second) for each in differences(one, other, f"{path}[]")]
+        return list(dict.fromkeys(found))
+    return [] if first == second else [path]
+
+
+def flags(first: list[str], second: list[str]) -> list[str]:
+    """The flags of which one command line has another value, or which only one has."""
+    known = {word for word in (*first, *second) if word.startswith("-")}
+    given = [
+        {word: line[place + 1 : place + 2] for place, word in enumerate(line) if word in known}
+        for line in (first, second)
+    ]
+    return sorted(word for word in known if given[0].get(word) != given[1].get(word))
+
+
+def how_it_acts(name: str, version: str) -> str:
+    """What a setting changes in what that version is started with and what the gateway does."""
+    plan = plugin("module_utils._engine.plan").engine_plan
+    refusal = plugin("module_utils._errors").StackErrors
+    section, key = name.split(".")
+    models = [{"name": "mistral:7b", "quantization": "q4_k_m"}, {"name": "mistral:7b", "quantization": "q8_0"}]
+    several = models if name == "models.quantization" and version != "0.6.0" else models[:1]
+    gpus = [{"index": 0, "uuid": "GPU-a"}, {"index": 1, "uuid": "GPU-b"}]
+    try:
+        first, second = (plan({section: {key: value}}, version, gpus, several) for value in SETTINGS[name])
+    except refusal:
+        return "refused"
+    if first["settings"]["server"]["host"] != second["settings"]["server"]["host"]:
+        return "the address at which the container is published"
+    found = [f"`{flag}`" for flag in flags(first["argv"], second["argv"])]
+    found += [f"`{path}`" for path in differences(first["configuration"], second["configuration"])]
+    found += [f"`{variable}`" for variable in differences(first["environment"], second["environment"])]
+    gateway = [f"`{path}`" for path in differences(first["gateway"], second["gateway"])]
+    if gateway:
+        found.append(f"the gateway ({', '.join(gateway)})")
+    if first["working_directory"] != second["working_directory"]:
+        found.append("where the container has the models")
+    if not found:
+        raise SystemExit(f"error: nothing of the plan for {version} differs between two values of {name}")
+    return ", ".join(found)
+
+
+def engine_settings_page() -> str:
+    rows = plugin("module_utils._engine_versions.table").ROWS
+    engine = plugin("plugin_utils._image.engine")
+    schema = plugin("module_utils._engine.settings").SCHEMA
+    names = [f"{section}.{key}" for section, keys in schema.items() for key in keys]
+    if set(names) != set(SETTINGS):
+        raise SystemExit(f"error: SETTINGS in docs/generate.py and the settings differ: {set(names) ^ set(SETTINGS)}")
+    versions = [release.version for row in rows for release in row.releases]
+    lines = [
+        "# What each setting does",
+        "",
+        made_from("plugins/module_utils/_engine/settings.py", "plugins/module_utils/_engine/plan.py"),
+        "",
+        "`mistral_server_config` has four sections. The engine ignores what it does not know, so each key either",
+        "changes what is named here, or is refused before anything is changed. `--words` are flags of the engine,",
+        "WORDS its environment, other words keys of its configuration file. On a host without a GPU the section",
+        "`gpu` is refused.",
+        "",
+        "| key | what it must be | versions | what it changes |",
+        "|---|---|---|---|",
+    ]
+    for name in names:
+        section, key = name.split(".")
+        alike: dict[str, list[str]] = {}
+        for version in versions:
+            alike.setdefault(how_it_acts(name, version), []).append(version)
+        for place, (how, those) in enumerate(alike.items()):
+            begin = f"| `{name}` | {schema[section][key].expected} |" if place == 0 else "| | |"
+            lines.append(f"{begin} {'all' if len(alike) == 1 else engine.ranges(those)} | {how} |")
+    lines += [
+        "",
+        "`models.context_length` does not bound prompt and answer together: the engine plans its memory with it and",
+        "refuses only prompts that exceed the model's own context, and the gateway lets no request ask for a longer",
+        "answer. `gpu.tensor_parallel` above 1 is refused, because a GGUF model is never split that way: its layers",
+        "are spread over the GPUs.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def catalog_page() -> str:
     lines = [
         "# Models that are known by name",
@@ -322,6 +433,7 @@ def pages() -> dict[Path, str]:
         **{role / "README.md": role_readme(role) for role in roles},
         ROOT / "docs" / "errors.md": errors_page(),
         ROOT / "docs" / "engine-versions.md": engine_versions_page(),
+        ROOT / "docs" / "engine-settings.md": engine_settings_page(),
         ROOT / "docs" / "catalog.md": catalog_page(),
     }
 
