@@ -405,6 +405,9 @@ def engine_settings_page() -> str:
         "refuses only prompts that exceed the model's own context, and the gateway lets no request ask for a longer",
         "answer. `gpu.tensor_parallel` above 1 is refused, because a GGUF model is never split that way: its layers",
         "are spread over the GPUs.",
+        "",
+        "For what is not here there are `mistral_server_extra_environment` and `mistral_server_extra_toml`. What they",
+        "hold reaches the engine unchecked; what the collection sets itself is refused in them.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -25,7 +25,7 @@ options:
       - The settings, in the sections V(models), V(server), V(inference) and V(gpu); all sections and keys are optional.
       - V(models.path) is the directory of the models in the container (V(/models)); V(models.quantization) chooses the
         default model among several quantizations; V(models.context_length) is the maximum number of tokens, prompt and
-        answer together, that the gateway allows for a request and that the engine plans its memory for.
+        answer together, that the engine plans its memory for; the gateway lets no request ask for a longer answer.
       - V(server.host) and V(server.port) are the address and port of the engine on the host (V(127.0.0.1), V(11434));
         V(server.num_threads) is the number of threads for computing on the CPU.
       - V(inference.temperature), V(inference.top_p) and V(inference.max_tokens) (V(2048)) are the values that the
@@ -80,6 +80,14 @@ options:
   model_path:
     description: The value of C(mistral_server_model_path); it must not contradict V(models.path).
     type: str
+  extra_environment:
+    description: Further variables of the engine's environment. What the plan sets itself is refused.
+    type: dict
+  extra_toml:
+    description:
+      - Further keys of the configuration file, in its sections; those below C(models) are for each of the models. What
+        the plan sets itself is refused, and so are all of them for version 0.6.0, which has no such file.
+    type: dict
 """
 
 EXAMPLES = r"""
@@ -166,7 +174,7 @@ _value:
           description: The id of the default model.
           type: str
         context_length:
-          description: The maximum number of tokens of a request's prompt and answer together; null means no limit.
+          description: What V(models.context_length) is; null means no limit.
           type: int
         max_tokens:
           description: The maximum number of tokens that a request may ask for; null means no limit.

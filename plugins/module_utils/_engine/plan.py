@@ -15,7 +15,7 @@ import ipaddress
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.mistralrs.stack.plugins.module_utils._engine import gpu_share
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine import extras, gpu_share
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine.served_models import (
     Model,
     check_models,
@@ -239,6 +239,8 @@ def engine_plan(
     host: str | None = None,
     port: int | None = None,
     model_path: str | None = None,
+    extra_environment: Mapping[str, Any] | None = None,
+    extra_toml: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What the engine of that version is started with and what the gateway does instead; see the filter's pages."""
     errors: list[StackError] = []
@@ -274,13 +276,20 @@ def engine_plan(
     fill_in(settings, cpu)
     memory_each = _memory_each(version, engine, entries, settings, gpus)
     configuration = _configuration(engine, entries, default["id"], settings, cpu, memory_each) if engine.toml else {}
+    if extra_toml and engine.toml:
+        configuration = extras.with_toml(configuration, extra_toml, errors)
+    elif extra_toml:
+        errors.append(StackError(extras.NO_FILE, version=version))
+    environment = extras.with_environment(_environment(engine, settings), extra_environment or {}, errors)
+    if errors:
+        raise StackErrors(errors)
     links: dict[str, str] = {}
     for entry in entries:
         links.update(_links(engine, entry))
     return {
         "version": version,
         "argv": ["from-config", "-f", CONFIGURATION_PATH] if engine.toml else _flags(engine, default, settings, cpu),
-        "environment": _environment(engine, settings),
+        "environment": environment,
         "toml": dumps(configuration) if engine.toml else "",
         "configuration": configuration,
         "working_directory": settings["models"]["path"],
