@@ -118,18 +118,19 @@ class Gateway:
     def rotate(self, name: str, ends: bool = False) -> subprocess.CompletedProcess[str]:
         """What the playbook rotate does after its preflight."""
         self.variables.update(__mistral_gateway_rotated=name, __mistral_gateway_rotation_ends=ends)
-        return self.run(before={"tasks_from": "rotate.yml"})
+        return self.run(before={"tasks_from": "rotate.yml"}, checks=False)
 
-    def apply(self, *arguments: str, **changed: Any) -> str:
-        """Run the role; what Ansible says. Raises AssertionError if it fails."""
-        done = self.run(*arguments, **changed)
+    def apply(self, *arguments: str, checks: bool = False, **changed: Any) -> str:
+        """Run the role, with its preflight if C(checks); what Ansible says. Raises AssertionError if it fails."""
+        done = self.run(*arguments, checks=checks, **changed)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
     def run(
-        self, *arguments: str, before: dict[str, str] | None = None, **changed: Any
+        self, *arguments: str, before: dict[str, str] | None = None, checks: bool = True, **changed: Any
     ) -> subprocess.CompletedProcess[str]:
         variables = {**self.variables, **{f"mistral_gateway_{name}": value for name, value in changed.items()}}
+        variables["mistral_preflight_passed"] = not checks
         play: dict[str, Any] = {
             "hosts": "localhost",
             "gather_facts": True,

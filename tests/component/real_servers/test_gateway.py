@@ -44,7 +44,7 @@ def engine() -> Iterator[int]:
 def gateway(tmp_path_factory: pytest.TempPathFactory, engine: int) -> Iterator[Gateway]:
     find_or_skip()
     found = Gateway(tmp_path_factory.mktemp("gateway"), engine)
-    found.apply()
+    found.apply(checks=True)
     assert found.calls() == ["start nginx"]
     yield found
     found.stop()
@@ -282,7 +282,7 @@ def settled(gateway: Gateway) -> Gateway:
 def test_a_second_run_changes_nothing(gateway: Gateway) -> None:
     gateway.apply()
     gateway.calls()
-    assert "changed=0" in gateway.apply()
+    assert "changed=0" in gateway.apply(checks=True)
     assert gateway.calls() == []
 
 
