@@ -27,6 +27,11 @@ INVALID = Fault(
     "'{variable}' has {name}, which is {found}, but must be {expected}.",
     "Correct it, or remove it.",
 )
+NO_MAPPING = Fault(
+    "config.extra_not_a_mapping",
+    "'{variable}' is {found}, not a mapping of names to values.",
+    "Write a name and its value on each line, or leave it empty.",
+)
 NO_FILE = Fault(
     "config.extra_toml_without_file",
     "'mistral_server_extra_toml' is given, but mistral.rs {version} reads no configuration file.",
@@ -39,11 +44,12 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _RESERVED = ("HOME", "RUST_LOG", "NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES")
 
 
-def with_environment(
-    environment: Mapping[str, str], extra: Mapping[str, Any], errors: list[StackError]
-) -> dict[str, str]:
+def with_environment(environment: Mapping[str, str], extra: Any, errors: list[StackError]) -> dict[str, str]:
     """The environment with the operator's variables; what is wrong with them is added to C(errors)."""
     result = dict(environment)
+    if not isinstance(extra, Mapping):
+        errors.append(StackError(NO_MAPPING, variable=ENVIRONMENT, found=_kind(extra)))
+        return result
     for name, value in extra.items():
         name = str(name)
         if not _NAME.match(name):
@@ -59,9 +65,12 @@ def with_environment(
     return result
 
 
-def with_toml(configuration: Mapping[str, Any], extra: Mapping[str, Any], errors: list[StackError]) -> dict[str, Any]:
+def with_toml(configuration: Mapping[str, Any], extra: Any, errors: list[StackError]) -> dict[str, Any]:
     """The configuration with the operator's keys; those below C(models) are for each of the models."""
     result = copy.deepcopy(dict(configuration))
+    if not isinstance(extra, Mapping):
+        errors.append(StackError(NO_MAPPING, variable=TOML, found=_kind(extra)))
+        return result
     for name, value in extra.items():
         if str(name) == "models":
             if not isinstance(value, Mapping):

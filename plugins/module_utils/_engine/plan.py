@@ -239,8 +239,8 @@ def engine_plan(
     host: str | None = None,
     port: int | None = None,
     model_path: str | None = None,
-    extra_environment: Mapping[str, Any] | None = None,
-    extra_toml: Mapping[str, Any] | None = None,
+    extra_environment: Any = None,
+    extra_toml: Any = None,
 ) -> dict[str, Any]:
     """What the engine of that version is started with and what the gateway does instead; see the filter's pages."""
     errors: list[StackError] = []

@@ -27,6 +27,8 @@ ELSEWHERE = {
     "mistral_server_host": "config.wrong_type",
     "mistral_server_model_path": "config.wrong_type",
     "mistral_server_default_model": "config.unknown_default_model",
+    "mistral_server_extra_environment": "config.extra_invalid",
+    "mistral_server_extra_toml": "config.extra_invalid",
     "mistral_server_memory_limit": "server.size_invalid",
     "mistral_server_memory_reservation": "server.size_invalid",
     "mistral_server_tmp_size": "server.size_invalid",

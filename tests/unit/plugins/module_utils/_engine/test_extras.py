@@ -55,6 +55,8 @@ def test_without_extras_nothing_differs() -> None:
         ({"extra_environment": {"A": True}}, "config.extra_invalid: .*A, which is true or false"),
         ({"extra_environment": {"A": None}}, "config.extra_invalid: .*A, which is empty"),
         ({"extra_environment": {"A": "x\ny"}}, "config.extra_invalid: .*one line"),
+        ({"extra_environment": "A=1"}, "config.extra_not_a_mapping: .*environment' is a text"),
+        ({"extra_toml": ["a"]}, "config.extra_not_a_mapping: .*toml' is a list"),
         ({"extra_toml": {"runtime": {"max_seqs": 4}}}, "config.extra_taken: .*runtime.max_seqs"),
         ({"extra_toml": {"server": 5}}, "config.extra_taken: .*server"),
         ({"extra_toml": {"models": {"model_id": "x"}}}, "config.extra_taken: .*models.model_id"),
