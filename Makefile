@@ -10,6 +10,8 @@ export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.cache/collections
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.cache/pycache
+# Where byte code may not be written, each module of each task compiles the standard library anew.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help
 help: ## Show this list

@@ -21,12 +21,19 @@ pool() {
     xargs -L 1 -P "$((cores < 5 ? cores + 1 : 6))" tests/tools/job.sh "$failures"
 }
 
+# The few lines of a log that say what failed, without the frame and the line breaks that Ansible puts around a test's output.
+what_failed() {
+    sed -E 's/\x1b\[[0-9;]*m//g; s/^[ │]+//' "$1" |
+        sed -E '/^FAILED *$/ { N; s/\n/ / }' |
+        grep -aE '^(FAILED|ERROR|error:|E  |fatal:)' | grep -av 'Use -v to\|return code\|Molecule executed' | cut -c 1-160 | tail -n 10
+}
+
 finish() {
     if [ -s "$failures" ]; then
         # Whoever sees only the end of the output sees what to look at.
         while read -r part; do
             echo "--- $part"
-            grep -aE '^(FAILED|ERROR|error:)|fatal:|(FAILED|ERROR) tests/' ".cache/logs/$part.log" | cut -c 1-200 | tail -n 12
+            what_failed ".cache/logs/$part.log"
         done <"$failures"
         echo "FAILED after $(($(date +%s) - begin)) s: $(tr '\n' ' ' <"$failures")"
         exit 1
