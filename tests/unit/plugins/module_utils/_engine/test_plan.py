@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import re
+import runpy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -44,22 +46,12 @@ VERSIONS = [
     *("0.9.0", "0.9.1", "0.9.2", "0.9.2+7", "0.9.5"),
 ]
 
-# Two values for each key, of which at least one differs from the default.
-TWO_VALUES: dict[str, tuple[Any, Any]] = {
-    "models.path": ("/models", "/srv/models"),
-    "models.quantization": ("Q4_K_M", "Q8_0"),
-    "models.context_length": (4096, 8192),
-    "server.host": ("127.0.0.1", "10.0.0.1"),
-    "server.port": (11434, 8080),
-    "server.num_threads": (4, 8),
-    "inference.temperature": (0.7, 1),
-    "inference.top_p": (0.9, 1.0),
-    "inference.max_tokens": (256, 512),
-    "inference.batch_size": (4, 8),
-    "gpu.memory_fraction": (0.5, 0.8),
-    "gpu.allow_growth": (False, True),
-    "gpu.devices": ([0], ["GPU-b"]),
-}
+# Two values for each key, of which at least one differs from the default: the same as in docs/engine-settings.md.
+SETTINGS: dict[str, tuple[Any, Any]] = runpy.run_path(
+    str(Path(__file__).resolve().parents[5] / "docs" / "generate.py")
+)["SETTINGS"]
+# One GPU-wide value only: see test_tensor_parallel.
+ONE_BY_ONE = sorted(set(SETTINGS) - {"gpu.tensor_parallel"})
 TWO_MODELS = [MISTRAL, {"name": "mistral:7b", "quantization": "q8_0"}]
 
 
@@ -81,12 +73,11 @@ def errors_of(config: Any, version: str = "0.9.5", gpus: Any = (), models: Any =
 
 def test_every_key_is_in_the_table() -> None:
     every = {f"{section}.{key}" for section, keys in SCHEMA.items() for key in keys}
-    # One GPU-wide value only: see test_tensor_parallel.
-    assert every == {*TWO_VALUES, "gpu.tensor_parallel"}
+    assert every == set(SETTINGS)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("name", sorted(TWO_VALUES))
+@pytest.mark.parametrize("name", ONE_BY_ONE)
 def test_each_accepted_key_acts(name: str, version: str) -> None:
     models = [MISTRAL]
     if name == "models.quantization":
@@ -95,7 +86,7 @@ def test_each_accepted_key_acts(name: str, version: str) -> None:
             assert "config.unknown_default_model" in errors_of(config_of(name, "Q8_0"), version)[0]
             return
         models = TWO_MODELS
-    first, second = (engine_plan(config_of(name, value), version, GPUS, models) for value in TWO_VALUES[name])
+    first, second = (engine_plan(config_of(name, value), version, GPUS, models) for value in SETTINGS[name])
     if name == "server.host":
         # The engine always listens on all of the container's addresses: the container is what is published there.
         assert first["settings"] != second["settings"]
