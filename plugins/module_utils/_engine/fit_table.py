@@ -168,7 +168,7 @@ def table(found: Fit) -> list[str]:
 
 def mebibytes(count: int) -> str:
     """A size for people, in MiB."""
-    return f"{-(-count // gpu_share.MIB):,} MiB"
+    return f"{(count + gpu_share.MIB // 2) // gpu_share.MIB:,} MiB"
 
 
 def fits_of(
