@@ -184,6 +184,12 @@ _value:
             - How many requests the engine may be given at the same time; V(0) means any number.
             - V(1) for versions up to 0.8.23 on the CPU, which mix up the answers to concurrent requests.
           type: int
+    fit:
+      description:
+        - For each model's id, what of it would fit the GPUs, as C(sentence) and as C(table), the lines of a table of
+          its quantizations.
+        - Estimated from C(size) and C(gguf) of the models; a model is left out where these are not known.
+      type: dict
     warnings:
       description: What the operator should know, one sentence each.
       type: list

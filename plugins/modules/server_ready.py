@@ -76,6 +76,23 @@ options:
     type: path
     default: ""
     version_added: 0.2.0
+  fit:
+    description:
+      - What of the model would fit the host's GPUs; the model's entry in C(fit) of the result of
+        P(mistralrs.stack.engine_plan#filter).
+      - Shown if the engine ends, or a completion fails, because the GPUs' memory is not enough.
+    type: dict
+    version_added: 0.2.0
+    suboptions:
+      sentence:
+        description: The sentence for the message.
+        type: str
+        required: true
+      table:
+        description: The lines of the table.
+        type: list
+        elements: str
+        required: true
   timeout:
     description: The maximum time in seconds to wait until the engine is ready, and for each answer after that.
     type: int
@@ -129,6 +146,11 @@ reason:
   description: Why the engine is not ready (check mode).
   type: str
   returned: when it is not ready
+fit_table:
+  description: What O(fit.table) is.
+  type: list
+  elements: str
+  returned: failure, if the GPUs' memory was not enough and O(fit) is given
 error_id:
   description: The id of the error, see C(docs/errors.md).
   type: str
@@ -313,6 +335,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         given["container"],
         given["prompt_tokens"],
         given["chat"],
+        given["fit"],
     )
     result: dict[str, Any] = {"changed": False, "model": given["model"]}
     if module.check_mode:
@@ -346,6 +369,13 @@ def main() -> None:
             "chat": {"type": "bool", "default": True},
             "concurrent_prompts": {"type": "int", "default": 6},
             "proof_file": {"type": "path", "default": ""},
+            "fit": {
+                "type": "dict",
+                "options": {
+                    "sentence": {"type": "str", "required": True},
+                    "table": {"type": "list", "elements": "str", "required": True},
+                },
+            },
             "timeout": {"type": "int", "default": 600},
             "interval": {"type": "float", "default": 0.5},
         },

@@ -41,5 +41,12 @@ def devices(gpu_info: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _expected(gpu: Mapping[str, Any]) -> dict[str, Any]:
     shared = {key: gpu[key] for key in ("index", "bus_id", "name", "compute_capability")}
     nominal = gpu["memory_nominal"]
-    # ECC keeps a sixteenth of GDDR memory for itself (a T4 of 16 GiB has 15, an L40S of 48 GiB has 45).
-    return {**shared, "uuid": "", "memory": None if nominal is None else nominal // 16 * 15}
+    return {**shared, "uuid": "", "memory": None if nominal is None else usable(nominal)}
+
+
+def usable(nominal: int) -> int:
+    """What programs can use at least of the bytes that a GPU is advertised with.
+
+    ECC keeps a sixteenth of GDDR memory for itself (a T4 of 16 GiB has 15, an L40S of 48 GiB has 45).
+    """
+    return nominal // 16 * 15

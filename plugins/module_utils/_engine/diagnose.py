@@ -34,6 +34,8 @@ EXIT_CODES = {
     139: Fault("engine.crashed", "The engine crashed.", "Try another mistral_image_mistralrs_version."),
     143: Fault("engine.stopped", "Something stopped the engine.", "See 'journalctl -b' on the host for what it was."),
 }
+# What a smaller quantization or context helps against.
+OF_GPU_MEMORY = frozenset({"engine.no_room_for_kv_cache", "engine.model_too_big", "engine.gpu_out_of_memory"})
 UNEXPLAINED = Fault("engine.ended", "The engine ended.", "Its last lines say why.")
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")

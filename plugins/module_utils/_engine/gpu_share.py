@@ -44,17 +44,17 @@ NO_ROOM = Fault(
     "gpu.allow_growth to true.",
 )
 
-_MIB = 1 << 20
+MIB = 1 << 20
 # The engine leaves so much free when it decides where layers go (auto_device_map.rs: GPU_MIN_RESERVE_BYTES and
 # GPU_RESERVE_FRACTION).
-_MIN_RESERVE = 512 * _MIB
+_MIN_RESERVE = 512 * MIB
 _RESERVE_PERCENT = 2
 # Activations of each model, and CUDA's context on each GPU; as in C(_model/fitting.py).
-_ACTIVATIONS = 512 * _MIB
-_CONTEXT = 512 * _MIB
+ACTIVATIONS = 512 * MIB
+CUDA_CONTEXT = 512 * MIB
 _USUAL_LAYERS = 32
 # What a model gets at least, if its header doesn't say what a token takes.
-_MIN_KV = 256 * _MIB
+_MIN_KV = 256 * MIB
 
 
 class Load(NamedTuple):
@@ -80,13 +80,14 @@ def load_of(engine: Engine, entry: Mapping[str, Any], context_length: int) -> Lo
         weights = size + pieces * int(summary.get("embedding_length") or 0) * 4
     tokens = fitting.context_tokens(summary, context_length)
     per_token = int(summary.get("kv_bytes_per_token") or 0)
-    kv = max(per_token * tokens, _MIB) if per_token else _MIN_KV
+    kv = max(per_token * tokens, MIB) if per_token else _MIN_KV
     return Load(str(entry["id"]), weights, kv, tokens, int(summary.get("block_count") or 0) or _USUAL_LAYERS)
 
 
-def _capacity(memory: int, fraction: float) -> int:
+def capacity(memory: int, fraction: float) -> int:
+    """The bytes of a GPU for weights, KV caches and activations, of the bytes that it has."""
     reserve = max(_MIN_RESERVE, memory * _RESERVE_PERCENT // 100)
-    return min(int(memory * fraction), memory - reserve) - _CONTEXT
+    return min(int(memory * fraction), memory - reserve) - CUDA_CONTEXT
 
 
 def _start(loads: Sequence[Load], gpus: Sequence[int], fraction: float, each: int) -> bool:
@@ -95,16 +96,16 @@ def _start(loads: Sequence[Load], gpus: Sequence[int], fraction: float, each: in
     The engine puts a model on the first GPU if it fits, else as many layers as fit on each in turn. What the KV cache
     may have is measured on the first GPU alone, so there must be room for it, whichever GPU the layers go to.
     """
-    left = [_capacity(memory, fraction) for memory in gpus]
+    left = [capacity(memory, fraction) for memory in gpus]
     for load in loads:
-        if left[0] < each + _ACTIVATIONS:
+        if left[0] < each + ACTIVATIONS:
             return False
         of_layer = -(-(load.weights + each) // load.layers)
         missing = load.layers
         for index, room in enumerate(left):
-            count = min(missing, max(0, room - _ACTIVATIONS) // of_layer)
+            count = min(missing, max(0, room - ACTIVATIONS) // of_layer)
             if count:
-                left[index] -= count * of_layer + _ACTIVATIONS
+                left[index] -= count * of_layer + ACTIVATIONS
                 missing -= count
         if missing:
             return False
@@ -113,10 +114,10 @@ def _start(loads: Sequence[Load], gpus: Sequence[int], fraction: float, each: in
 
 def megabytes_each(loads: Sequence[Load], gpus: Sequence[int], fraction: float) -> int:
     """The most MiB that each model's KV cache can have so that all start; 0 if they can't."""
-    low, high = 0, max(gpus) // _MIB
+    low, high = 0, max(gpus) // MIB
     while low < high:
         middle = (low + high + 1) // 2
-        if _start(loads, gpus, fraction, middle * _MIB):
+        if _start(loads, gpus, fraction, middle * MIB):
             low = middle
         else:
             high = middle - 1
@@ -127,27 +128,48 @@ def _way_out(loads: Sequence[Load], gpus: Sequence[int], fraction: float, each: 
     ways = ["Serve fewer or smaller models" if len(loads) > 1 else "Serve a smaller model or quantization"]
     if each:
         ways.append("set models.context_length to less")
-    if fraction < 0.98 and megabytes_each(loads, gpus, 0.98) * _MIB >= max(load.kv for load in loads):
+    if fraction < 0.98 and megabytes_each(loads, gpus, 0.98) * MIB >= max(load.kv for load in loads):
         ways.append("raise gpu.memory_fraction")
     if each:
         ways.append("set gpu.allow_growth to true")
     return (", ".join(ways[:-1]) + " or " if len(ways) > 1 else "") + ways[-1] + "."
 
 
-def _visible(gpus: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+def visible(gpus: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
     """A CUDA program sees one MIG device only, however many there are."""
-    return gpus[:1] if str(gpus[0].get("uuid") or "").startswith("MIG-") else gpus
+    return gpus[:1] if gpus and str(gpus[0].get("uuid") or "").startswith("MIG-") else gpus
+
+
+def used_gpus(gpus: Sequence[Mapping[str, Any]], devices: Sequence[Any]) -> list[Mapping[str, Any]]:
+    """The GPUs that C(gpu.devices) names, by index or UUID, in its order; all of them if it names none."""
+    named = {str(gpu.get("index", position)): gpu for position, gpu in enumerate(gpus)}
+    named.update({str(gpu["uuid"]): gpu for gpu in gpus if gpu.get("uuid")})
+    return [named[str(device)] for device in devices] if devices else list(gpus)
+
+
+def _is_larger(load: Load, memory: int, fraction: float) -> bool:
+    return load.weights + load.kv + ACTIVATIONS > capacity(memory, fraction)
 
 
 def is_larger_than_first(
     engine: Engine, entry: Mapping[str, Any], gpus: Sequence[Mapping[str, Any]], fraction: float, context_length: int
 ) -> bool:
     """Whether a fraction of the first of several GPUs, less the whole model, leaves too little for its context."""
-    visible = _visible(gpus)
+    seen = visible(gpus)
     load = load_of(engine, entry, context_length)
-    if load is None or len(visible) < 2 or not all(int(gpu.get("memory") or 0) > 0 for gpu in visible):
+    if load is None or len(seen) < 2 or not all(int(gpu.get("memory") or 0) > 0 for gpu in seen):
         return False
-    return load.weights + load.kv + _ACTIVATIONS > _capacity(int(visible[0]["memory"]), fraction)
+    return _is_larger(load, int(seen[0]["memory"]), fraction)
+
+
+def holding(loads: Sequence[Load], gpus: Sequence[int], fraction: float) -> Sequence[int]:
+    """Those of the GPUs that the engine puts something on: one model that fits the first GPU stays there."""
+    return gpus[:1] if len(loads) == 1 and not _is_larger(loads[0], gpus[0], fraction) else gpus
+
+
+def kv_room(loads: Sequence[Load], gpus: Sequence[int], fraction: float) -> int:
+    """The bytes that each model's KV cache gets, of GPUs with so many bytes each; 0 if the models don't start."""
+    return megabytes_each(loads, holding(loads, gpus, fraction), fraction) * MIB
 
 
 def shared_memory(
@@ -163,7 +185,7 @@ def shared_memory(
     Raises StackError if that can't be computed, or if there isn't enough for all.
     """
     sizes: list[int] = []
-    for position, gpu in enumerate(_visible(gpus)):
+    for position, gpu in enumerate(visible(gpus)):
         memory = int(gpu.get("memory") or 0)
         if memory <= 0:
             raise StackError(MEMORY_UNKNOWN, gpu=gpu.get("uuid") or gpu.get("index", position), count=len(entries))
@@ -176,7 +198,7 @@ def shared_memory(
         loads.append(load)
     each = megabytes_each(loads, sizes, fraction)
     largest = max(loads, key=lambda load: load.kv)
-    if each * _MIB < largest.kv:
+    if each * MIB < largest.kv:
         raise StackError(
             NO_ROOM,
             version=version,

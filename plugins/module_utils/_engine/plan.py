@@ -15,7 +15,7 @@ import ipaddress
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.mistralrs.stack.plugins.module_utils._engine import extras, gpu_share
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine import extras, fit_table, gpu_share
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine.served_models import (
     Model,
     check_models,
@@ -24,6 +24,7 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._engine.served_mod
     named_tokenizer,
 )
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine.settings import (
+    DEFAULT_MEMORY_FRACTION,
     OUT_OF_RANGE,
     Gpu,
     check,
@@ -217,17 +218,22 @@ def _memory_each(
     # Models that are not in the store can only be checked, not served, and their sizes are not known yet.
     if not all(entry["stored"] or entry["size"] for entry in entries):
         return 0
-    used = list(gpus)
-    if "devices" in settings["gpu"]:
-        named = {str(gpu.get("index", position)): gpu for position, gpu in enumerate(gpus)}
-        named.update({str(gpu["uuid"]): gpu for gpu in gpus if gpu.get("uuid")})
-        used = [named[str(device)] for device in settings["gpu"]["devices"]]
+    used = gpu_share.used_gpus(gpus, settings["gpu"].get("devices", []))
     context, fraction = settings["models"].get("context_length", 0), settings["gpu"]["memory_fraction"]
     if len(entries) == 1 and not (
         engine.fraction_of_first_gpu and gpu_share.is_larger_than_first(engine, entries[0], used, fraction, context)
     ):
         return 0
     return gpu_share.shared_memory(version, engine, entries, used, fraction, context)
+
+
+def _fit(
+    engine: Engine, entries: list[dict[str, Any]], settings: Mapping[str, Any], gpus: Sequence[Gpu]
+) -> dict[str, dict[str, Any]]:
+    """What of each model would fit the GPUs, for the error of an engine that has no memory for it."""
+    used = gpu_share.used_gpus(gpus, settings["gpu"].get("devices", []))
+    fraction = settings["gpu"].get("memory_fraction", DEFAULT_MEMORY_FRACTION)
+    return fit_table.fits_of(engine, entries, used, fraction, settings["models"].get("context_length", 0))
 
 
 def engine_plan(
@@ -312,5 +318,6 @@ def engine_plan(
             "max_tokens": context,
             "max_concurrent_requests": 1 if _one_at_a_time(engine, cpu) else 0,
         },
+        "fit": _fit(engine, entries, settings, gpus),
         "warnings": _warnings(version, engine, entries, settings["server"]["host"], cpu),
     }

@@ -12,11 +12,12 @@ or that it is dead: which of them, only its container tells.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine.answers_under_load import error_message
-from ansible_collections.mistralrs.stack.plugins.module_utils._engine.diagnose import diagnose
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine.diagnose import OF_GPU_MEMORY, diagnose
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._formats.gguf_tokenizer import PROMPT
 
@@ -173,6 +174,23 @@ class Look:
     prompt_tokens: int | None = None
 
 
+class NoRoom:
+    """What of the model would fit the GPUs, for errors about their memory; nothing if it is not known."""
+
+    def __init__(self, fit: Mapping[str, Any] | None = None) -> None:
+        self.fit = fit or {}
+
+    def explained(self, cause: StackError) -> str:
+        """The cause, and what would fit where that helps."""
+        return f"{cause} {self.fit['sentence']}" if self.fit and cause.id in OF_GPU_MEMORY else str(cause)
+
+    def with_table(self, error: StackError, cause: StackError) -> StackError:
+        """The error with the table as a key of the module's result."""
+        if self.fit and cause.id in OF_GPU_MEMORY:
+            error.details["fit_table"] = list(self.fit["table"])
+        return error
+
+
 class Watch:
     """Looks at the engine until it is ready."""
 
@@ -186,6 +204,7 @@ class Watch:
         container_name: str,
         prompt_tokens: int = 0,
         chat: bool = False,
+        fit: Mapping[str, Any] | None = None,
     ) -> None:
         self.client, self.container, self.clock = client, container, clock
         self.url, self.model, self.name = url, model, container_name
@@ -193,20 +212,22 @@ class Watch:
         self.prompt_tokens = prompt_tokens
         # Whether the model has a chat template.
         self.chat = chat
+        self.no_room = NoRoom(fit)
         self.attempts = 0
         self._first_restarts: int | None = None
         self._failed_completions = 0
 
     def _died(self, container: Container, how: str, ended: LastExit) -> StackError:
         finding = diagnose(container.log(), ended.exit_code, ended.oom_killed)
-        return StackError(
+        died = StackError(
             ENGINE_DIED,
             container=self.name,
             how=how,
             model=self.model,
-            finding=f"{finding.error}",
+            finding=self.no_room.explained(finding.error),
             quote=" | ".join(finding.quote) or "(none)",
         )
+        return self.no_room.with_table(died, finding.error)
 
     def _look_at_container(self) -> str:
         if self.container is None:
@@ -245,9 +266,12 @@ class Watch:
         self._failed_completions += 1
         message = error_message(answer.body)
         if self._failed_completions >= _COMPLETION_TRIES:
-            error = diagnose(message).error
-            remedy = "Read the engine's log." if error.id == "engine.ended" else str(error)
-            raise StackError(COMPLETION_FAILED, model=self.model, status=answer.status, message=message, remedy=remedy)
+            cause = diagnose(message).error
+            remedy = "Read the engine's log." if cause.id == "engine.ended" else self.no_room.explained(cause)
+            failed = StackError(
+                COMPLETION_FAILED, model=self.model, status=answer.status, message=message, remedy=remedy
+            )
+            raise self.no_room.with_table(failed, cause)
         return Look(reason=f"a completion ended with HTTP status {answer.status}", status="loaded")
 
     def _chat(self, timeout: float, tokens: int | None) -> Look:

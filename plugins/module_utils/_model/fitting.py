@@ -147,8 +147,8 @@ def readable(count: int) -> str:
     return f"{count / 1e9:.1f} GB"
 
 
-def _rank(candidate: Candidate) -> tuple[bool, int]:
-    # More bytes of the same parameters are more of the original.
+def rank(candidate: Candidate) -> tuple[bool, int]:
+    """How good a quantization of a model is: more bytes of the same parameters are more of the original."""
     return (candidate.label.upper() not in _UNQUANTIZED, candidate.bytes)
 
 
@@ -170,7 +170,7 @@ def loadable(candidates: Iterable[Candidate]) -> list[Candidate]:
         for candidate in candidates
         if gguf_support.is_loadable_label(candidate.label, str(candidate.summary.get("architecture") or ""))
     ]
-    return sorted(known, key=_rank, reverse=True)
+    return sorted(known, key=rank, reverse=True)
 
 
 def best(candidates: Sequence[Candidate], gpu_memory: Sequence[int], context: int, batch: int) -> Candidate | None:

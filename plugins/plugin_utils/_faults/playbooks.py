@@ -24,6 +24,12 @@ FAULTS = (
         "Leave it out, or put it into the inventory.",
     ),
     Fault(
+        "plan.no_hosts",
+        "There are no GPUs to plan for: the inventory has no host in the group gpu_hosts.",
+        "Give an inventory with -i, or the GPUs that you think of: -e gpu_memory=80GiB or -e gpu=L40S, and -e gpus=2 "
+        "for two in each host.",
+    ),
+    Fault(
         "controller.ansible_too_old",
         "This collection needs ansible-core 2.19 or newer, but the controller has {version}.",
         "Install a newer one, which needs Python 3.11 or newer.",

@@ -78,3 +78,11 @@ def test_how_many_clients(limit: int | None, prove: bool, expected: int) -> None
     plan = {**PLAN, "gateway": gateway}
     known = {"mistral_server_plan": plan, "mistral_server_prove_answers": prove}
     assert option("concurrent_prompts", **known) == expected
+
+
+def test_what_would_fit_is_handed_over_where_the_plan_knows_it() -> None:
+    fit = {"sentence": "What would fit these GPUs: q4_k_m.", "table": ["quantization"]}
+    assert option("fit", item="tiny", mistral_server_plan={**PLAN, "fit": {"tiny": fit}}) == fit
+    given = {"fit": trust_as_template(PROOF["mistralrs.stack.server_ready"]["fit"])}
+    for plan in ({**PLAN, "fit": {}}, PLAN):
+        assert Templar(DataLoader(), {"mistral_server_plan": plan, "item": "tiny"}).template(given) == {}

@@ -258,3 +258,30 @@ def test_the_run_of_the_container() -> None:
     text = '[{"Id":"7f8e","State":{"Status":"running","StartedAt":"2026-11-27T01:12:15.66Z"},"RestartCount":0}]'
     state = parse_inspect(text)
     assert (state.identity, state.started_at) == ("7f8e", "2026-11-27T01:12:15.66Z")
+
+
+FIT = {"sentence": "What would fit these GPUs: q4_k_m.", "table": ["quantization  fits", "q4_k_m  yes"]}
+
+
+@pytest.mark.parametrize(
+    ("last_words", "told"),
+    [
+        ("Error: DriverError(CUDA_ERROR_OUT_OF_MEMORY, out of memory)", True),
+        ("Error: Num GPU blocks is 0. This means there is not enough memory.", True),
+        ("Error: invalid GGUF magic [3c]", False),
+    ],
+)
+def test_an_engine_without_memory_is_told_what_would_fit(last_words: str, told: bool) -> None:
+    engine = Engine([REFUSED], [DONE], [ContainerState("exited", 0, 101, False)], last_words)
+    with pytest.raises(StackError) as caught:
+        Watch(engine, engine, engine, "http://e", "m", "mistral-engine", fit=FIT).wait(600, 1)
+    assert (FIT["sentence"] in str(caught.value)) is told
+    assert caught.value.details == ({"fit_table": FIT["table"]} if told else {})
+
+
+def test_a_completion_without_memory_is_told_what_would_fit() -> None:
+    engine = Engine([models(m="loaded")], [BROKEN], [RUNNING])
+    with pytest.raises(StackError) as caught:
+        Watch(engine, engine, engine, "http://e", "m", "mistral-engine", fit=FIT).wait(600, 1)
+    assert FIT["sentence"] in caught.value.remedy
+    assert caught.value.details == {"fit_table": FIT["table"]}
