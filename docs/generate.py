@@ -304,6 +304,8 @@ SETTINGS: dict[str, tuple[Any, Any]] = {
     "models.path": ("/models", "/srv/models"),
     "models.quantization": ("Q4_K_M", "Q8_0"),
     "models.context_length": (4096, 8192),
+    "models.context_lengths": ({"mistral:7b": 4096}, {"mistral:7b": 8192}),
+    "models.dtype": ("bf16", "f16"),
     "server.host": ("127.0.0.1", "192.0.2.1"),
     "server.port": (11434, 8080),
     "server.num_threads": (4, 8),
@@ -311,9 +313,13 @@ SETTINGS: dict[str, tuple[Any, Any]] = {
     "inference.top_p": (0.9, 1.0),
     "inference.max_tokens": (256, 512),
     "inference.batch_size": (4, 8),
+    "inference.prefix_cache": (0, 16),
     "gpu.memory_fraction": (0.5, 0.8),
     "gpu.allow_growth": (False, True),
     "gpu.devices": ([0], [1]),
+    "gpu.device_layers": (["0:16", "1:16"], ["0:20", "1:12"]),
+    "gpu.cache_mb": (4096, 8192),
+    "gpu.cache_type": ("auto", "f8e4m3"),
     "gpu.tensor_parallel": (1, 2),
 }
 

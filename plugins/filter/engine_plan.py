@@ -26,15 +26,21 @@ options:
       - V(models.path) is the directory of the models in the container (V(/models)); V(models.quantization) chooses the
         default model among several quantizations; V(models.context_length) is the maximum number of tokens, prompt and
         answer together, that the engine plans its memory for; the gateway lets no request ask for a longer answer.
+        V(models.context_lengths) says it for single models, by any of their names. V(models.dtype) is the type that
+        the engine computes with, V(f16), V(bf16) or V(f32), instead of the one that it chooses.
       - V(server.host) and V(server.port) are the address and port of the engine on the host (V(127.0.0.1), V(11434));
-        V(server.num_threads) is the number of threads for computing on the CPU.
+        V(server.num_threads) is the number of threads for computing on the CPU, V(auto) that of the physical cores.
       - V(inference.temperature), V(inference.top_p) and V(inference.max_tokens) (V(2048)) are the values that the
         gateway adds to requests without them. Newer engines can do that for the first two, but none for all three, so
         the gateway always does it. V(inference.batch_size) is the number of requests that the engine works on at the
-        same time.
+        same time, V(inference.prefix_cache) how many prompts it keeps the beginnings of (V(0) keeps none).
       - V(gpu.memory_fraction) (V(0.9)) is the share of the GPU's memory that the engine reserves; V(gpu.allow_growth)
         lets it allocate memory as needed instead (slower); V(gpu.devices) lists the indexes or UUIDs of the GPUs to
-        use; V(gpu.tensor_parallel) can only be V(1) with GGUF models. On a host without a GPU these four are refused.
+        use; V(gpu.tensor_parallel) can only be V(1) with GGUF models; V(gpu.device_layers) says how many layers of
+        the one model go to which of these GPUs, such as V(0:16) and V(1:16).
+      - V(gpu.cache_mb) is the memory of all KV caches in MiB instead of what the fraction leaves for them;
+        V(gpu.cache_type) is V(f8e4m3) for keys and values of one byte, so that twice the tokens fit. On a host without
+        a GPU all keys of V(gpu) are refused.
       - If several models share the GPUs, the memory of that share that their weights leave free is divided equally
         among their KV caches. The filter computes it from C(size) and C(gguf) of the models and C(memory) of the GPUs.
         The models are refused if it is too little for one context of each (V(config.no_room_for_models)) or if these
@@ -88,6 +94,10 @@ options:
       - Further keys of the configuration file, in its sections; those below C(models) are for each of the models. What
         the plan sets itself is refused, and so are all of them for version 0.6.0, which has no such file.
     type: dict
+  cores:
+    description: How many physical cores the host has, for V(server.num_threads=auto).
+    type: int
+    default: 0
 """
 
 EXAMPLES = r"""

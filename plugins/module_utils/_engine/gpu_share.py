@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine.settings import OUT_OF_RANGE
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine_versions.row import Engine
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._model import fitting
@@ -53,6 +54,8 @@ _RESERVE_PERCENT = 2
 ACTIVATIONS = 512 * MIB
 CUDA_CONTEXT = 512 * MIB
 _USUAL_LAYERS = 32
+# As much as a memory fraction may be.
+_MOST_FRACTION = 0.98
 # What a model gets at least, if its header doesn't say what a token takes.
 _MIN_KV = 256 * MIB
 
@@ -78,8 +81,9 @@ def load_of(engine: Engine, entry: Mapping[str, Any], context_length: int) -> Lo
     else:
         pieces = 0 if engine.quantized_embeddings else int(summary.get("vocabulary") or 0)
         weights = size + pieces * int(summary.get("embedding_length") or 0) * 4
-    tokens = fitting.context_tokens(summary, context_length)
-    per_token = int(summary.get("kv_bytes_per_token") or 0)
+    tokens = fitting.context_tokens(summary, int(entry.get("context_length") or 0) or context_length)
+    # Of an element of two bytes, which a smaller type of the cache takes less of.
+    per_token = int(summary.get("kv_bytes_per_token") or 0) * int(entry.get("cache_bits") or 16) // 16
     kv = max(per_token * tokens, MIB) if per_token else _MIN_KV
     return Load(str(entry["id"]), weights, kv, tokens, int(summary.get("block_count") or 0) or _USUAL_LAYERS)
 
@@ -212,3 +216,27 @@ def shared_memory(
             way_out=_way_out(loads, sizes, fraction, each),
         )
     return each
+
+
+def given_memory(
+    version: str,
+    engine: Engine,
+    entries: Sequence[Mapping[str, Any]],
+    gpus: Sequence[Mapping[str, Any]],
+    total: int,
+    context_length: int,
+) -> int:
+    """The MiB that each model gets of the MiB that the operator gives to the KV caches of all of them.
+
+    Raises StackError if that is too little for one context of each or, beside the weights, more than the GPUs have. It
+    is not compared with what is not known.
+    """
+    loads = [load_of(engine, entry, context_length) for entry in entries]
+    known = [load for load in loads if load is not None]
+    if len(known) == len(entries) and all(int(gpu.get("memory") or 0) > 0 for gpu in visible(gpus)):
+        most = shared_memory(version, engine, entries, gpus, _MOST_FRACTION, context_length) * len(entries)
+        least = max(-(-load.kv // MIB) for load in known) * len(entries)
+        if not least <= total <= most:
+            expected = f"from {least} to {most} with these models on these GPUs"
+            raise StackError(OUT_OF_RANGE, key="gpu.cache_mb", value=total, expected=expected)
+    return total // len(entries)

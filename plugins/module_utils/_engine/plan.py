@@ -15,7 +15,13 @@ import ipaddress
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.mistralrs.stack.plugins.module_utils._engine import extras, fit_table, gpu_share
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine import (
+    extras,
+    fit_table,
+    gpu_settings,
+    gpu_share,
+    model_settings,
+)
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine.served_models import (
     Model,
     check_models,
@@ -24,13 +30,13 @@ from ansible_collections.mistralrs.stack.plugins.module_utils._engine.served_mod
     named_tokenizer,
 )
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine.settings import (
+    AUTO,
     DEFAULT_MEMORY_FRACTION,
-    OUT_OF_RANGE,
     Gpu,
     check,
-    check_gpu,
     check_outside,
     fill_in,
+    resolve_threads,
 )
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine.toml import dumps
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine_versions.row import Engine
@@ -63,25 +69,14 @@ def _uqff(engine: Engine, entry: Mapping[str, Any]) -> str:
     return str(entry["uqff"][0]) if engine.finds_uqff_shards else ";".join(entry["uqff"])
 
 
-def _needs_dtype(engine: Engine, entry: Mapping[str, Any]) -> bool:
-    """Whether a model on the CPU fails several requests at once in F32, which the engine would choose there.
-
-    SafeTensors that are served as they are don't: they keep F32, which holds whatever they were stored in.
-    """
-    if entry["is_plain"]:
-        return engine.f32_fails_quantized and bool(entry["isq"] or entry["uqff"])
-    return engine.f32_fails_gguf
-
-
 def _toml_model(engine: Engine, entry: Mapping[str, Any], settings: Mapping[str, Any], cpu: bool) -> dict[str, Any]:
     identity = entry["id"]
     model: dict[str, Any] = {}
     if engine.explicit_kind:
         model["kind"] = "auto"
     model["model_id"] = identity
-    if cpu and _needs_dtype(engine, entry):
-        # F16 would be more exact, but the activations of some models (Gemma's, for one) exceed its range.
-        model["dtype"] = "bf16"
+    if entry["dtype"]:
+        model["dtype"] = entry["dtype"]
     if entry["tokenizer"] and engine.files_beside:
         # Named, it must match the model or the engine refuses to start; only lying there, it is dropped with a warning.
         model["tokenizer"] = f"{identity}/tokenizer.json"
@@ -103,8 +98,10 @@ def _toml_model(engine: Engine, entry: Mapping[str, Any], settings: Mapping[str,
     device: dict[str, Any] = {}
     if cpu:
         device["cpu"] = True
-    if "context_length" in settings["models"]:
-        device["max_seq_len"] = settings["models"]["context_length"]
+    if entry["context_length"]:
+        device["max_seq_len"] = entry["context_length"]
+    if "device_layers" in settings["gpu"]:
+        device["device_layers"] = settings["gpu"]["device_layers"]
     if device:
         model["device"] = device
     return model
@@ -125,9 +122,13 @@ def _configuration(
         server["access_log_format"] = "json"
     paged: dict[str, Any] = {"mode": "off"}
     if not cpu and not settings["gpu"]["allow_growth"]:
-        paged = {"mode": "on", "memory_fraction": settings["gpu"]["memory_fraction"]}
+        paged = {"mode": "on"}
         if memory_each:
-            paged = {"mode": "on", "memory_mb": memory_each * (len(entries) if engine.shares_memory_mb else 1)}
+            paged["memory_mb"] = memory_each * (len(entries) if engine.shares_memory_mb else 1)
+        else:
+            paged["memory_fraction"] = settings["gpu"]["memory_fraction"]
+        if settings["gpu"].get("cache_type", AUTO) != AUTO:
+            paged["cache_type"] = settings["gpu"]["cache_type"].upper()
     configuration: dict[str, Any] = {
         "command": "serve",
         "default_model_id": default_id,
@@ -135,8 +136,10 @@ def _configuration(
         "server": server,
         "paged_attn": paged,
     }
-    if "batch_size" in settings["inference"]:
-        configuration["runtime"] = {"max_seqs": settings["inference"]["batch_size"]}
+    runtime = {"batch_size": "max_seqs", "prefix_cache": "prefix_cache_n"}
+    given = {name: settings["inference"][key] for key, name in runtime.items() if key in settings["inference"]}
+    if given:
+        configuration["runtime"] = given
     configuration["models"] = [_toml_model(engine, entry, settings, cpu) for entry in entries]
     return configuration
 
@@ -148,10 +151,16 @@ def _flags(engine: Engine, entry: Mapping[str, Any], settings: Mapping[str, Any]
         flags.append("--cpu")
     elif settings["gpu"]["allow_growth"]:
         flags.append("--no-paged-attn")
+    elif "cache_mb" in settings["gpu"]:
+        flags += ["--pa-gpu-mem", str(settings["gpu"]["cache_mb"])]
     else:
         flags += ["--pa-gpu-mem-usage", str(settings["gpu"]["memory_fraction"])]
     if "batch_size" in settings["inference"]:
         flags += ["--max-seqs", str(settings["inference"]["batch_size"])]
+    if "prefix_cache" in settings["inference"]:
+        flags += ["--prefix-cache-n", str(settings["inference"]["prefix_cache"])]
+    if "device_layers" in settings["gpu"]:
+        flags += ["--num-device-layers", ";".join(settings["gpu"]["device_layers"])]
     if entry["chat_template"]:
         flags += ["--jinja-explicit", f"{entry['id']}/{entry['id']}.jinja"]
     if entry["isq"]:
@@ -162,8 +171,10 @@ def _flags(engine: Engine, entry: Mapping[str, Any], settings: Mapping[str, Any]
         tokenizer = ["-t", entry["id"]] if named_tokenizer(engine, entry) else []
         file = engine.between_shards.join(entry["shards"] or [entry["file"]])
         flags += ["gguf", *tokenizer, "-m", entry["id"], "-f", file]
-    if "context_length" in settings["models"]:
-        flags += ["--max-seq-len", str(settings["models"]["context_length"])]
+    if entry["dtype"]:
+        flags += ["--dtype", entry["dtype"]]
+    if entry["context_length"]:
+        flags += ["--max-seq-len", str(entry["context_length"])]
     return flags
 
 
@@ -215,11 +226,14 @@ def _memory_each(
     """The MiB for each model's KV cache; 0 where it is told by the memory fraction, or not set aside."""
     if not gpus or settings["gpu"]["allow_growth"]:
         return 0
+    used = gpu_share.used_gpus(gpus, settings["gpu"].get("devices", []))
+    context = settings["models"].get("context_length", 0)
+    if "cache_mb" in settings["gpu"]:
+        return gpu_share.given_memory(version, engine, entries, used, settings["gpu"]["cache_mb"], context)
     # Models that are not in the store can only be checked, not served, and their sizes are not known yet.
     if not all(entry["stored"] or entry["size"] for entry in entries):
         return 0
-    used = gpu_share.used_gpus(gpus, settings["gpu"].get("devices", []))
-    context, fraction = settings["models"].get("context_length", 0), settings["gpu"]["memory_fraction"]
+    fraction = settings["gpu"]["memory_fraction"]
     if len(entries) == 1 and not (
         engine.fraction_of_first_gpu and gpu_share.is_larger_than_first(engine, entries[0], used, fraction, context)
     ):
@@ -247,6 +261,7 @@ def engine_plan(
     model_path: str | None = None,
     extra_environment: Any = None,
     extra_toml: Any = None,
+    cores: int = 0,
 ) -> dict[str, Any]:
     """What the engine of that version is started with and what the gateway does instead; see the filter's pages."""
     errors: list[StackError] = []
@@ -262,24 +277,18 @@ def engine_plan(
         "models.path": ("mistral_server_model_path", model_path),
     }
     check_outside(config, settings, variables, errors)
-    check_gpu(version, settings, gpus, errors)
+    gpu_settings.check_gpu(version, settings, gpus, errors)
     entries = check_models(version, engine, models, errors)
     default = find_default_model(entries, str(default_model), settings["models"].get("quantization", ""), errors)
-    context = settings["models"].get("context_length")
-    if context is not None and settings["inference"].get("max_tokens", 0) > context:
-        errors.append(
-            StackError(
-                OUT_OF_RANGE,
-                key="inference.max_tokens",
-                value=settings["inference"]["max_tokens"],
-                expected=f"at most models.context_length ({context})",
-            )
-        )
+    cpu = not gpus
+    model_settings.resolve(version, engine, settings, entries, cpu, errors)
+    model_settings.check_max_tokens(settings, entries, errors)
+    gpu_settings.check_layers(version, settings, entries, gpus, errors)
+    resolve_threads(version, settings, cores, errors)
     if errors or default is None:
         raise StackErrors(errors)
 
-    cpu = not gpus
-    fill_in(settings, cpu)
+    fill_in(settings, cpu, model_settings.shortest_context(entries))
     memory_each = _memory_each(version, engine, entries, settings, gpus)
     configuration = _configuration(engine, entries, default["id"], settings, cpu, memory_each) if engine.toml else {}
     if extra_toml and engine.toml:
@@ -312,10 +321,10 @@ def engine_plan(
                 for key in ("temperature", "top_p", "max_tokens")
                 if key in settings["inference"]
             },
-            "models": gateway_models(entries, default["id"]),
+            "models": gateway_models(entries, default["id"], bool(settings["models"].get("context_lengths"))),
             "default_model": default["id"],
-            "context_length": context,
-            "max_tokens": context,
+            "context_length": settings["models"].get("context_length"),
+            "max_tokens": model_settings.longest_answer(entries),
             "max_concurrent_requests": 1 if _one_at_a_time(engine, cpu) else 0,
         },
         "fit": _fit(engine, entries, settings, gpus),

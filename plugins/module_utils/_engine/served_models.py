@@ -186,8 +186,11 @@ def find_default_model(
     return None
 
 
-def gateway_models(entries: list[dict[str, Any]], default_id: str) -> list[dict[str, Any]]:
-    """Each name leads to one model: its own, else the default one, else the first that claims it."""
+def gateway_models(entries: list[dict[str, Any]], default_id: str, with_context: bool = False) -> list[dict[str, Any]]:
+    """Each name leads to one model: its own, else the default one, else the first that claims it.
+
+    C(with_context) says the context of each where they differ.
+    """
     ranked = sorted(range(len(entries)), key=lambda index: (entries[index]["id"] != default_id, index))
     owner = {entry["id"]: entry["id"] for entry in entries}
     for index in ranked:
@@ -198,6 +201,7 @@ def gateway_models(entries: list[dict[str, Any]], default_id: str) -> list[dict[
             "id": entry["id"],
             "aliases": [name for name in dict.fromkeys([entry["id"], *entry["aliases"]]) if owner[name] == entry["id"]],
             **_details(entry),
+            **({"context_length": entry["context_length"]} if with_context and entry["context_length"] else {}),
         }
         for entry in entries
     ]

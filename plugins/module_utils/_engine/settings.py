@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Callable, NamedTuple
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
@@ -59,6 +59,8 @@ DEFAULT_MEMORY_FRACTION = 0.9
 # Directories of the container that the models must not cover.
 _RESERVED_PATHS = re.compile(r"/(bin|boot|dev|etc|lib|lib32|lib64|libx32|proc|run|sbin|sys|tmp|usr)(/|\Z)|/\Z|/var\Z")
 
+AUTO = "auto"
+
 Gpu = Mapping[str, Any]
 
 
@@ -103,6 +105,18 @@ def _is_container_path(value: str) -> bool:
     return bool(plain) and not _RESERVED_PATHS.match(value)
 
 
+def _is_mapping(value: Any) -> bool:
+    return isinstance(value, Mapping)
+
+
+def _are_contexts(value: Mapping[Any, Any]) -> bool:
+    return all(_is_str(name) and _is_int(tokens) and 16 <= tokens <= 16777216 for name, tokens in value.items())
+
+
+def _are_layers(value: list[Any]) -> bool:
+    return len(value) > 0 and all(_is_str(item) and bool(re.match(r"[0-9]{1,2}:[0-9]{1,4}\Z", item)) for item in value)
+
+
 def _between(low: float, high: float) -> Callable[[Any], bool]:
     return lambda value: bool(low <= value <= high)
 
@@ -116,17 +130,26 @@ SCHEMA: dict[str, dict[str, Key]] = {
             lambda value: bool(re.match(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}\Z", value)),
         ),
         "context_length": Key("a whole number of tokens from 16 to 16777216", _is_int, _between(16, 16777216)),
+        "context_lengths": Key(
+            "a mapping of models' names to whole numbers of tokens from 16 to 16777216", _is_mapping, _are_contexts
+        ),
+        "dtype": Key("f16, bf16 or f32", _is_str, lambda value: value in ("f16", "bf16", "f32")),
     },
     "server": {
         "host": Key("an IP address of this host, 127.0.0.1 or 0.0.0.0 for example", _is_str, _is_address),
         "port": Key("a whole number from 1 to 65535", _is_int, _between(1, 65535)),
-        "num_threads": Key("a whole number from 1 to 1024", _is_int, _between(1, 1024)),
+        "num_threads": Key(
+            "a whole number from 1 to 1024, or auto for the number of the host's physical cores",
+            lambda value: _is_int(value) or value == AUTO,
+            lambda value: value == AUTO or 1 <= value <= 1024,
+        ),
     },
     "inference": {
         "temperature": Key("a number from 0 to 2", _is_number, _between(0, 2)),
         "top_p": Key("a number above 0 and up to 1", _is_number, lambda value: bool(0 < value <= 1)),
         "max_tokens": Key("a whole number from 1 to 16777216", _is_int, _between(1, 16777216)),
         "batch_size": Key("a whole number from 1 to 1024", _is_int, _between(1, 1024)),
+        "prefix_cache": Key("a whole number from 0 to 4096", _is_int, _between(0, 4096)),
     },
     "gpu": {
         "memory_fraction": Key("a number from 0.05 to 0.98", _is_number, _between(0.05, 0.98)),
@@ -135,6 +158,13 @@ SCHEMA: dict[str, dict[str, Key]] = {
             "a list of different GPU indexes or UUIDs of this host",
             _is_device_list,
             lambda value: len(value) > 0 and len({str(item) for item in value}) == len(value),
+        ),
+        "cache_mb": Key("a whole number of MiB from 64 to 16777216", _is_int, _between(64, 16777216)),
+        "cache_type": Key("auto or f8e4m3", _is_str, lambda value: value in (AUTO, "f8e4m3")),
+        "device_layers": Key(
+            "a list of texts such as 0:16, each the number of one of the GPUs used and how many layers it gets",
+            lambda value: isinstance(value, list),
+            _are_layers,
         ),
         "tensor_parallel": Key("a whole number from 1 to 64", _is_int, _between(1, 64)),
     },
@@ -150,7 +180,7 @@ def _kind_of(value: Any) -> str:
     return "a list" if isinstance(value, (list, tuple)) else "a mapping"
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     text = "empty" if value is None else repr(value) if isinstance(value, (str, float, int)) else str(value)
     text = {"True": "true", "False": "false"}.get(text, text)
     return text if len(text) <= 60 else text[:57] + "..."
@@ -160,6 +190,8 @@ def _plain(value: Any) -> Any:
     """The value without whatever Ansible hangs on it, so that a plan is plain data."""
     if isinstance(value, (bool, int, float)):
         return value if isinstance(value, bool) else int(value) if isinstance(value, int) else float(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, list) else str(value)
 
 
@@ -198,7 +230,7 @@ def check(config: Mapping[str, Any], errors: list[StackError]) -> dict[str, dict
         if not isinstance(keys, Mapping):
             expected = "a mapping of keys to values"
             errors.append(
-                StackError(WRONG_TYPE, key=section, value=_shown(keys), found=_kind_of(keys), expected=expected)
+                StackError(WRONG_TYPE, key=section, value=shown(keys), found=_kind_of(keys), expected=expected)
             )
             continue
         for key, value in keys.items():
@@ -209,10 +241,10 @@ def check(config: Mapping[str, Any], errors: list[StackError]) -> dict[str, dict
                 errors.append(_unknown_key(section, key))
             elif not rule.of_type(value):
                 errors.append(
-                    StackError(WRONG_TYPE, key=name, value=_shown(value), found=_kind_of(value), expected=rule.expected)
+                    StackError(WRONG_TYPE, key=name, value=shown(value), found=_kind_of(value), expected=rule.expected)
                 )
             elif not rule.allowed(value):
-                errors.append(StackError(OUT_OF_RANGE, key=name, value=_shown(value), expected=rule.expected))
+                errors.append(StackError(OUT_OF_RANGE, key=name, value=shown(value), expected=rule.expected))
             else:
                 settings[section][key] = _plain(value)
     return settings
@@ -233,69 +265,37 @@ def check_outside(
         if value is None:
             continue
         if given is not None and given != value:
-            other = f"{variable} ({_shown(value)})"
-            errors.append(StackError(CONTRADICTION, key=name, value=_shown(given), other=other))
+            other = f"{variable} ({shown(value)})"
+            errors.append(StackError(CONTRADICTION, key=name, value=shown(given), other=other))
         elif rule.of_type(value) and rule.allowed(value):
             settings[section][key] = _plain(value)
         elif not (isinstance(section_said, Mapping) and key in section_said):
             # Otherwise the variable only repeats the key, whose error has been said.
-            errors.append(StackError(OUT_OF_RANGE, key=variable, value=_shown(value), expected=rule.expected))
+            errors.append(StackError(OUT_OF_RANGE, key=variable, value=shown(value), expected=rule.expected))
 
 
-def check_gpu(version: str, settings: dict[str, dict[str, Any]], gpus: Sequence[Gpu], errors: list[StackError]) -> None:
-    """Add to C(errors) what the section gpu asks for and this host or version does not have."""
-    gpu = settings["gpu"]
-    if not gpus:
-        for key in gpu:
-            errors.append(
-                StackError(
-                    KEY_UNSUPPORTED,
-                    version=version,
-                    key=f"gpu.{key}",
-                    reason="this host has no GPU, the engine runs on the CPU",
-                    way_out="Remove it for this host.",
-                )
-            )
+def resolve_threads(version: str, settings: dict[str, dict[str, Any]], cores: int, errors: list[StackError]) -> None:
+    """The number of threads where it is to be that of the host's physical cores."""
+    if settings["server"].get("num_threads") != AUTO:
         return
-    if gpu.get("allow_growth") and "memory_fraction" in gpu:
-        errors.append(
-            StackError(
-                CONTRADICTION,
-                key="gpu.allow_growth",
-                value="true",
-                other="gpu.memory_fraction: memory either grows with use or is set aside at the start",
-            )
-        )
-    if gpu.get("tensor_parallel", 1) > 1:
-        errors.append(
-            StackError(
-                KEY_UNSUPPORTED,
-                version=version,
-                key="gpu.tensor_parallel",
-                reason="it doesn't split GGUF models that way, it spreads their layers over the GPUs by itself",
-                way_out="Remove it, or set it to 1.",
-            )
-        )
-    present = {str(item.get("index", position)) for position, item in enumerate(gpus)}
-    present |= {str(item["uuid"]) for item in gpus if item.get("uuid")}
-    missing = [str(device) for device in gpu.get("devices", []) if str(device) not in present]
-    if missing:
-        errors.append(
-            StackError(
-                OUT_OF_RANGE,
-                key="gpu.devices",
-                value=_shown(gpu["devices"]),
-                expected=f"among the GPUs of this host ({', '.join(sorted(present))})",
-            )
-        )
+    if cores > 0:
+        settings["server"]["num_threads"] = cores
+        return
+    reason = "the number of the host's physical cores is not known"
+    way_out = "Give the number of threads."
+    errors.append(
+        StackError(KEY_UNSUPPORTED, version=version, key="server.num_threads", reason=reason, way_out=way_out)
+    )
 
 
-def fill_in(settings: dict[str, dict[str, Any]], cpu: bool) -> None:
-    """Fill in the defaults that act, so that the operator's view shows what the engine really does."""
+def fill_in(settings: dict[str, dict[str, Any]], cpu: bool, context: int = 0) -> None:
+    """Fill in the defaults that act, so that the operator's view shows what the engine really does.
+
+    C(context) is the shortest of the models' contexts, in tokens; 0 if none was set.
+    """
     settings["models"].setdefault("path", DEFAULT_MODEL_PATH)
     settings["server"].setdefault("host", DEFAULT_HOST)
     settings["server"].setdefault("port", DEFAULT_PORT)
-    context = settings["models"].get("context_length", DEFAULT_MAX_TOKENS)
-    settings["inference"].setdefault("max_tokens", min(DEFAULT_MAX_TOKENS, context))
-    if not cpu and not settings["gpu"].setdefault("allow_growth", False):
+    settings["inference"].setdefault("max_tokens", min(DEFAULT_MAX_TOKENS, context or DEFAULT_MAX_TOKENS))
+    if not cpu and not settings["gpu"].setdefault("allow_growth", False) and "cache_mb" not in settings["gpu"]:
         settings["gpu"].setdefault("memory_fraction", DEFAULT_MEMORY_FRACTION)

@@ -67,7 +67,7 @@ UQFF = {
     "file": "uqff-7b",
     "files": ["q4k-0.uqff", "q4k-1.uqff", "residual.safetensors"],
 }
-CONFIG = {"models": {"context_length": 4096}, "inference": {"batch_size": 4}}
+CONFIG = {"models": {"context_length": 4096}, "inference": {"batch_size": 4, "prefix_cache": 4}}
 GPU = {"index": 0, "uuid": "GPU-a", "memory": 80 * GIB}
 
 
@@ -87,8 +87,9 @@ def written(version: str) -> set[str]:
     found: set[str] = set()
     for gpus in ([], [GPU]):
         for models in ([GGUF], [ISQ], [PLAIN], [UQFF], [GGUF, ISQ, UQFF]):
-            for extra in ({}, {"gpu": {"allow_growth": True}} if gpus else {}):
-                plan = engine_plan({**CONFIG, **extra}, version, gpus, models)
+            layers = {"device_layers": ["0:16"]} if len(models) == 1 else {}
+            for gpu in ({}, {"allow_growth": True}, {"cache_type": "f8e4m3", **layers}) if gpus else ({},):
+                plan = engine_plan({**CONFIG, "gpu": gpu}, version, gpus, models)
                 assert tomllib.loads(plan["toml"]) == plan["configuration"]
                 found.update(paths(plan["configuration"]))
     return found

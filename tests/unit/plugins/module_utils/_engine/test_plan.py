@@ -86,6 +86,9 @@ def test_each_accepted_key_acts(name: str, version: str) -> None:
             assert "config.unknown_default_model" in errors_of(config_of(name, "Q8_0"), version)[0]
             return
         models = TWO_MODELS
+    if name == "gpu.cache_type" and version == "v0.6.0":
+        assert "config.key_unsupported" in errors_of(config_of(name, "f8e4m3"), version, GPUS)[0]
+        return
     first, second = (engine_plan(config_of(name, value), version, GPUS, models) for value in SETTINGS[name])
     if name == "server.host":
         # The engine always listens on all of the container's addresses: the container is what is published there.
@@ -139,6 +142,21 @@ def test_tensor_parallel(version: str) -> None:
         ({"models": {"path": "/a/../etc"}}, "config.out_of_range"),
         ({"models": {"quantization": "Q8_0"}}, "config.unknown_default_model: .*Q8_0.*mistral-7b-q4_k_m"),
         ({"models": {"context_length": 64}, "inference": {"max_tokens": 65}}, "config.out_of_range: .*context_length"),
+        (
+            {"models": {"context_lengths": {"mistral:7b": 64}}, "inference": {"max_tokens": 65}},
+            ".*context_lengths .64.",
+        ),
+        (
+            {"models": {"context_lengths": {"nope": 64}}},
+            "config.out_of_range: .*'nope', but must be a model here: mist",
+        ),
+        ({"models": {"context_lengths": {"mistral:7b": 8}}}, "config.out_of_range: .*from 16"),
+        ({"models": {"context_lengths": 64}}, "config.wrong_type"),
+        ({"models": {"dtype": "f64"}}, "config.out_of_range: .*f16, bf16 or f32"),
+        ({"models": {"dtype": "f32"}}, "config.key_unsupported: .*several requests at once.*bf16"),
+        ({"server": {"num_threads": "all"}}, "config.wrong_type: .*or auto"),
+        ({"server": {"num_threads": "auto"}}, "config.key_unsupported: .*physical cores is not known"),
+        ({"inference": {"prefix_cache": -1}}, "config.out_of_range"),
     ],
     ids=str,
 )
@@ -158,6 +176,15 @@ def test_bad_input(config: dict[str, Any], expected: str) -> None:
         ({"memory_fraction": 1}, "0.98"),
         ({"allow_growth": "yes"}, "true or false"),
         ({"allow_growth": True, "memory_fraction": 0.5}, "contradicts gpu.memory_fraction"),
+        ({"cache_mb": 4096, "memory_fraction": 0.5}, "gpu.cache_mb is 4096, which contradicts gpu.memory_fraction"),
+        ({"cache_mb": 4096, "allow_growth": True}, "gpu.cache_mb is 4096, which contradicts gpu.allow_growth"),
+        ({"cache_type": "f8e4m3", "allow_growth": True}, "which contradicts gpu.allow_growth"),
+        ({"cache_type": "fp8"}, "auto or f8e4m3"),
+        ({"device_layers": ["0:16", "2:16"]}, "one entry at most for each of the 2 GPUs used"),
+        ({"device_layers": ["0:16", "0:16"]}, "one entry at most for each of the 2 GPUs used"),
+        ({"device_layers": ["0:16", "1:16"], "devices": [1]}, "for each of the 1 GPUs used"),
+        ({"device_layers": ["all"]}, "a list of texts such as 0:16"),
+        ({"device_layers": []}, "a list of texts such as 0:16"),
     ],
     ids=str,
 )
