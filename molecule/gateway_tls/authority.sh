@@ -1,8 +1,9 @@
 #!/bin/sh
 # Makes this host an authority that speaks ACME for names below test.example: pebble, Let's Encrypt's own server for tests, with
-# its DNS server, which says that all names are this host. Usage: authority.sh; it listens on https://localhost:14000/dir.
+# its DNS server, which says that all names are this host. It knows the account kid-1 only, whose key is in the file account-key. Usage: authority.sh; it listens on https://localhost:14000/dir.
 set -eu
 folder=/srv/authority
+here=$(dirname "$0")
 apt-get -qq install -y --no-install-recommends pebble openssl ca-certificates >/dev/null
 mkdir -p $folder
 cd $folder
@@ -14,7 +15,8 @@ update-ca-certificates >/dev/null 2>&1
 cat >pebble.json <<END
 {"pebble": {"listenAddress": "127.0.0.1:14000", "managementListenAddress": "127.0.0.1:15000",
  "certificate": "$folder/cert.pem", "privateKey": "$folder/key.pem", "httpPort": 80, "tlsPort": 443,
- "ocspResponderURL": "", "externalAccountBindingRequired": false}}
+ "ocspResponderURL": "", "externalAccountBindingRequired": true,
+ "externalAccountMACKeys": {"kid-1": "$(cat "$here/account-key")"}}}
 END
 systemd-run --quiet --unit authority-dns pebble-challtestsrv -defaultIPv4 127.0.0.1 -defaultIPv6 "" -dns01 127.0.0.1:8053 \
     -http01 "" -https01 "" -tlsalpn01 "" -management 127.0.0.1:8055

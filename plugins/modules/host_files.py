@@ -49,12 +49,13 @@ options:
         default: "0644"
       state:
         description:
-          - Whether there is such a file.
+          - Whether there is such a file. With V(as_is) it stays as it is; RV(present_files) says whether it is there.
         type: str
         default: present
         choices:
           - present
           - absent
+          - as_is
 """
 
 EXAMPLES = r"""
@@ -76,6 +77,12 @@ changed_files:
   type: list
   elements: str
   sample: [/etc/logrotate.d/web]
+present_files:
+  description: Those of the files with O(files[].state=as_is) that are there.
+  returned: success
+  type: list
+  elements: str
+  sample: [/var/lib/web/rules.json]
 error_id:
   description: Identifies what went wrong.
   returned: failure
@@ -101,12 +108,16 @@ ROOT = "/"
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
-    files = [{**entry, "path": os.path.relpath(entry["path"], ROOT)} for entry in module.params["files"]]
+    given = module.params["files"]
+    files = [{**entry, "path": os.path.relpath(entry["path"], ROOT)} for entry in given if entry["state"] != "as_is"]
     wanted = wanted_files(ROOT, files, {})
     todo = changes(ROOT, wanted)
     result: dict[str, Any] = {
         "changed": bool(todo),
         "changed_files": [os.path.join(ROOT, each.wanted.path) for each in todo],
+        "present_files": [
+            entry["path"] for entry in given if entry["state"] == "as_is" and os.path.lexists(entry["path"])
+        ],
     }
     if module._diff:
         result["diff"] = [difference(ROOT, each) for each in todo]
@@ -127,7 +138,7 @@ def main() -> None:
                     "path": {"type": "path", "required": True},
                     "content": {"type": "str"},
                     "mode": {"type": "str", "default": "0644"},
-                    "state": {"type": "str", "default": "present", "choices": ["present", "absent"]},
+                    "state": {"type": "str", "default": "present", "choices": ["present", "absent", "as_is"]},
                 },
                 "required_if": [("state", "present", ("content",))],
             },

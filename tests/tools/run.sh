@@ -82,6 +82,8 @@ if [ "$all" = --all ]; then
     job scenario-nvidia_driver_matrix env SLOW=1 molecule test --scenario-name nvidia_driver_matrix
     job demo tests/demo/check.sh
     job gateway-load env REQUESTS=100000 python -m pytest tests/component/gateway/test_load.py
+    job gateway-changes env CHANGES=24 python -m pytest tests/component/real_servers/test_random_changes.py
+    job gateway-streams env STREAMS=2000 python -m pytest tests/component/gateway/test_many_streams.py
     job fuzzing tests/fuzz/run.sh
     finish
 fi

@@ -7,6 +7,7 @@ import socket
 import ssl
 import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
@@ -122,3 +123,11 @@ def test_the_private_key_is_roots(on_host: HostCommand) -> None:
     assert (
         on_host("stat", "-L", "-c", "%a %U", "/etc/letsencrypt/live/mistral-gateway/privkey.pem").strip() == "600 root"
     )
+
+
+def test_the_accounts_key_is_left_nowhere(on_host: HostCommand) -> None:
+    # The authority takes no account without it, so there it was.
+    assert on_host("sh", "-c", "ls /etc/letsencrypt/accounts/localhost:14000/dir").strip()
+    key = (Path(__file__).parents[1] / "account-key").read_text().strip()
+    assert on_host("sh", "-c", f"grep -rls {key} /etc /run /var /root /tmp || true").split() == []
+    assert key not in on_host("journalctl", "--no-pager", "--output", "cat", timeout=300)

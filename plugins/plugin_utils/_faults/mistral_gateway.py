@@ -41,6 +41,12 @@ FAULTS = (
         "Stop that program, or choose another '{variable}'.",
     ),
     Fault(
+        "gateway.firewall_not_running",
+        "'mistral_gateway_firewall' is '{firewall}', which does not run on {host}.",
+        "Install it and switch it on, with a rule that lets SSH in, or leave 'mistral_gateway_firewall' out; the role "
+        "only adds rules to a firewall that runs.",
+    ),
+    Fault(
         "gateway.acme_failed",
         "The authority at {directory} gave {host} no certificate for {names}: {reason}.",
         "Have these names lead to this host from where the authority is, let it reach port {port}, and run again; "

@@ -37,6 +37,23 @@ DIRECTORY = Fault(
     "Give the one that the authority names for ACME clients.",
 )
 
+EAB_INCOMPLETE = Fault(
+    "gateway.acme_eab_incomplete",
+    "'{given}' is given and '{missing}' is not.",
+    "Give both as the authority names them for external account binding, or neither.",
+)
+EAB_KEY_ID = Fault(
+    "gateway.acme_eab_key_id_invalid",
+    "'mistral_gateway_acme_eab_key_id' is {value!r}, which is not a key id of up to 200 letters, digits and signs.",
+    "Copy it as the authority shows it, without blanks or quotes.",
+)
+# It is not shown: it is a secret also when it is mistyped.
+EAB_KEY = Fault(
+    "gateway.acme_eab_key_invalid",
+    "'mistral_gateway_acme_eab_hmac_key' is not a key in base64url, as authorities give it.",
+    "Copy it as the authority shows it; it has letters, digits, - and _ only, and is not a path.",
+)
+
 _EMAIL = re.compile(r"[A-Za-z0-9.!#%&*+/=?^_{|}~-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 
 
@@ -50,9 +67,25 @@ def check(given: Mapping[str, Any], names: Sequence[str], errors: list[StackErro
     email = given.get("acme_email")
     if email != "" and not (isinstance(email, str) and _EMAIL.fullmatch(email)):
         errors.append(StackError(EMAIL, value=email))
+    _check_binding(given.get("acme_eab_key_id", ""), given.get("acme_eab_hmac_key", ""), errors)
     directory = given.get("acme_directory")
     if not (isinstance(directory, str) and directory.startswith("https://") and is_url(directory)):
         errors.append(StackError(DIRECTORY, value=directory))
+
+
+def _check_binding(key_id: Any, key: Any, errors: list[StackError]) -> None:
+    both = ("mistral_gateway_acme_eab_key_id", "mistral_gateway_acme_eab_hmac_key")
+    if key_id in ("", None) and key in ("", None):
+        return
+    if key_id in ("", None) or key in ("", None):
+        given, missing = both if key in ("", None) else both[::-1]
+        errors.append(StackError(EAB_INCOMPLETE, given=given, missing=missing))
+        return
+    # Certbot reads both from a file of lines, in which other signs have a meaning.
+    if not isinstance(key_id, str) or not re.fullmatch(r"[A-Za-z0-9._~+/=:@-]{1,200}", key_id):
+        errors.append(StackError(EAB_KEY_ID, value=key_id))
+    if not isinstance(key, str) or not re.fullmatch(r"[A-Za-z0-9_-]{16,1000}={0,2}", key):
+        errors.append(StackError(EAB_KEY))
 
 
 def _is_public(name: str) -> bool:

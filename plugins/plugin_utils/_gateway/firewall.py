@@ -1,7 +1,8 @@
 # Copyright (c) 2026, the mistralrs.stack maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who may connect to the gateway: a table of nftables of its own, which takes away and opens nothing.
+"""Who may connect to the gateway: a table of nftables of its own, which takes away and opens nothing, and what ufw or
+firewalld has to open.
 
 Note that this plugin util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
@@ -73,3 +74,21 @@ def table(given: Mapping[str, Any], ports: Sequence[int | None], errors: list[St
                 f"{only} ct state new add @connections{version} {{ {family} saddr ct count over {most} }} drop"
             )
     return HEAD + "\n".join([*lines, "    }", "}", ""])
+
+
+def openings(given: Mapping[str, Any], ports: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What the host's firewall has to let in: C(port), C(protocol) and C(network), which is '' for everybody.
+
+    What is wrong with the networks C(table) says.
+    """
+    found = []
+    allowed = networks("allowed_networks", given.get("allowed_networks") or [], [])
+    for network in sorted({str(each) for each in allowed}) or [""]:
+        for port in [ports["https_port"], *ports["ollama_ports"]]:
+            found.append({"port": port, "protocol": "tcp", "network": network})
+        if given.get("http3"):
+            found.append({"port": ports["https_port"], "protocol": "udp", "network": network})
+    if given.get("acme"):
+        # An authority asks from where it likes.
+        found.append({"port": ports["http_port"], "protocol": "tcp", "network": ""})
+    return found

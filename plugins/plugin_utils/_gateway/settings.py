@@ -91,6 +91,11 @@ PATH = Fault(
     "'{name}' is {value!r}, which is not a path.",
     "Give a path on the controller.",
 )
+CHOICE = Fault(
+    "gateway.choice_invalid",
+    "'{name}' is {value!r}, which is none of {choices}.",
+    "Give one of these, or leave it out.",
+)
 
 
 class Range(NamedTuple):
@@ -122,6 +127,7 @@ NUMBERS = {
     "fail2ban_ban_minutes": Range(1, 525_600),
     "hsts_seconds": Range(0, 10 * 366 * DAY),
 }
+CHOICES = {"tls_profile": ("intermediate", "modern"), "firewall": ("", "ufw", "firewalld")}
 # Nginx keeps names in a table whose places are as wide as a line of the processor's cache.
 LONGEST_IN_TABLE = 40
 # One request of the usual size and what Nginx itself takes.
@@ -138,6 +144,10 @@ def settings(given: Mapping[str, Any]) -> dict[str, Any]:
         errors.append(StackError(RENEWED_ALWAYS, days=days, renew=renew))
     result["client_max_body_size"] = _size("client_max_body_size", given.get("client_max_body_size"), errors)
     _memory(given.get("memory_limit"), errors)
+    for name, choices in CHOICES.items():
+        if name in given and given[name] not in choices:
+            known = ", ".join(repr(each) for each in choices)
+            errors.append(StackError(CHOICE, name=f"mistral_gateway_{name}", value=given[name], choices=known))
     for name in ("credentials_path", "certificate", "private_key"):
         _path(name, given.get(name), name != "credentials_path", errors)
     _path("client_ca", given.get("client_ca", ""), True, errors)
@@ -164,6 +174,7 @@ def settings(given: Mapping[str, Any]) -> dict[str, Any]:
     result["only_dns_names"] = tls.only_dns_names(result["names"])
     # Not the port for ACME: an authority asks from where it likes.
     result["firewall"] = firewall.table({**given, **result}, [port, *result["ollama_ports"]], errors)
+    result["openings"] = firewall.openings(given, result)
     firewall.networks("fail2ban_ignored_networks", given.get("fail2ban_ignored_networks") or [], errors)
     result["errors"] = [str(error) for error in errors]
     return result

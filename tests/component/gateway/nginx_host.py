@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.component.gateway.software import Software, find_or_skip
+from tests.fakes.hub import certificate
 
 ROOT = Path(__file__).resolve().parents[3]
 LUA = ROOT / "roles" / "mistral_gateway" / "files" / "lua"
@@ -80,7 +81,7 @@ class Gateway:
     def __init__(self, folder: Path, document: dict[str, Any], workers: int = 1) -> None:
         self.folder = folder
         self.software: Software = find_or_skip()
-        self.port, self.ollama_port, self.bare_port = free_ports(3)
+        self.port, self.ollama_port, self.bare_port, self.tls_port = free_ports(4)
         self.plan = document
         self.workers = workers
         self.process: subprocess.Popen[bytes] | None = None
@@ -89,6 +90,7 @@ class Gateway:
         # The workers are another user if the test is run by root.
         for path in (folder, folder / "state"):
             path.chmod(0o777)
+        certificate.make(folder / "both.pem", folder / "ca.pem")
         self.write()
 
     def write(self) -> None:
@@ -106,6 +108,7 @@ class Gateway:
             "PORT": str(self.port),
             "OLLAMA_PORT": str(self.ollama_port),
             "BARE_PORT": str(self.bare_port),
+            "TLS_PORT": str(self.tls_port),
             "ENGINE": upstreams[0],
             "UPSTREAM": single if len(upstreams) == 1 else balanced,
             "WORKERS": str(self.workers),

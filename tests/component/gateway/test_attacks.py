@@ -6,14 +6,13 @@ import itertools
 import json
 import re
 import socket
-import threading
 import time
 from contextlib import ExitStack, suppress
 
 import pytest
 
 from tests.component.gateway.counting_engine import Engine
-from tests.component.gateway.nginx_host import MODEL, Gateway, Start, chat, key, wait_until
+from tests.component.gateway.nginx_host import Gateway, Start, chat, key
 from tests.component.gateway.test_memory import processor_seconds
 
 CHAT = "/v1/chat/completions"
@@ -168,35 +167,3 @@ def test_texts_of_one_hash(start: Start) -> None:
     # Too many values or not: what counts is how long it takes to say so.
     assert gateway.ask("POST", CHAT, body).status in (200, 400)
     assert processor_seconds(gateway) - before < 1
-
-
-def test_many_streams_stand_two_reloads(start: Start, engine: Engine) -> None:
-    gateway = start([key("alice", concurrent=1000)], workers=2)
-    count, tokens = 300, 40
-    ends: list[bytes] = []
-
-    def read(sock: socket.socket) -> None:
-        sock.settimeout(60)
-        received = b""
-        while not received.endswith(b"0\r\n\r\n") and (piece := sock.recv(65536)):
-            received += piece
-        ends.append(received[-200:])
-
-    body = json.dumps({"model": MODEL, **chat(f"s tokens={tokens} pause=0.3", stream=True)}).encode()
-    data = request(f"Content-Length: {len(body)}", body=body)
-    with ExitStack() as stack:
-        socks = [stack.enter_context(socket.create_connection(("127.0.0.1", gateway.port))) for _ in range(count)]
-        threads = [threading.Thread(target=read, args=(sock,)) for sock in socks]
-        for sock in socks:
-            sock.sendall(data)
-        for thread in threads:
-            thread.start()
-        wait_until(lambda: len(engine.requests) == count, 30)
-        assert engine.running > 0
-        for _ in range(2):
-            gateway.reload()
-        for thread in threads:
-            thread.join()
-    assert len(ends) == count
-    assert all(b"data: [DONE]" in end for end in ends)
-    assert {found.end for found in engine.requests} == {"complete"}

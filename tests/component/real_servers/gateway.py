@@ -162,6 +162,11 @@ class Gateway:
         url = f"https://localhost:{self.port}"
         return httpx.Client(base_url=url, verify=self.trust(), headers=headers, timeout=30, trust_env=False)
 
+    def tested(self) -> str:
+        """What Nginx has against the configuration that lies there; '' if nothing."""
+        done = subprocess.run(f"{self.nginx} -t -q", shell=True, check=False, capture_output=True, text=True)
+        return done.stderr if done.returncode else ""
+
     def workers(self) -> list[int]:
         """The processes that answer."""
         children = Path(f"/proc/{self.pid()}/task/{self.pid()}/children").read_text()

@@ -57,6 +57,9 @@ def test_the_defaults() -> None:
         # The report's own.
         ("https_port", 70000, "number_invalid"),
         ("listen_address", "256.1.1.1", "address_invalid"),
+        ("tls_profile", "old", "choice_invalid"),
+        ("firewall", "iptables", "choice_invalid"),
+        ("firewall", None, "choice_invalid"),
         ("read_timeout", -5, "number_invalid"),
         ("client_max_body_size", "huge", "size_invalid"),
         ("server_names", ['a;\n return 200 "x"; #'], "server_name_invalid"),

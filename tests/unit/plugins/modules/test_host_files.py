@@ -50,6 +50,13 @@ def test_a_file_is_taken_away(tmp_path: Path, run: Run) -> None:
     assert run({"path": "old", "state": "absent"})["changed"] is False
 
 
+def test_it_is_said_whether_a_file_is_there(tmp_path: Path, run: Run) -> None:
+    (tmp_path / "there").write_text("x")
+    result = run({"path": "there", "state": "as_is"}, {"path": "gone", "state": "as_is"})
+    assert (result["changed"], result["present_files"]) == (False, [str(tmp_path / "there")])
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]
+
+
 def test_none_is_written_if_one_cannot_be(tmp_path: Path, run: Run) -> None:
     (tmp_path / "file").write_text("x")
     result = run({"path": "first", "content": "1"}, {"path": "file/second", "content": "2"})

@@ -14,6 +14,8 @@ GOOD: dict[str, Any] = {
     "acme_directory": "https://acme-v02.api.letsencrypt.org/directory",
 }
 
+KEY = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nM_-x=="
+
 
 def problems(*names: str, **changed: Any) -> list[str]:
     errors: list[StackError] = []
@@ -40,7 +42,26 @@ def test_a_name_that_it_does_not_certify(name: str) -> None:
         ({"acme_directory": "http://acme.example/dir"}, "directory_invalid"),
         ({"acme_directory": "https://acme.example/dir extra"}, "directory_invalid"),
         ({"acme_directory": None}, "directory_invalid"),
+        ({"acme_eab_key_id": "kid-1"}, "eab_incomplete"),
+        ({"acme_eab_hmac_key": KEY}, "eab_incomplete"),
+        ({"acme_eab_key_id": "a b", "acme_eab_hmac_key": KEY}, "eab_key_id_invalid"),
+        ({"acme_eab_key_id": "x\nserver = y", "acme_eab_hmac_key": KEY}, "eab_key_id_invalid"),
+        ({"acme_eab_key_id": "kid-1", "acme_eab_hmac_key": "/etc/secret.key"}, "eab_key_invalid"),
+        ({"acme_eab_key_id": "kid-1", "acme_eab_hmac_key": 12345678901234567890}, "eab_key_invalid"),
     ],
 )
 def test_a_value_that_is_wrong(changed: dict[str, Any], error: str) -> None:
     assert problems(**changed) == [error]
+
+
+@pytest.mark.parametrize("key_id", ["kid-1", "V6iRR0p3XtUBv/oFZVd8==", "user@example.org:1"])
+def test_the_account_at_an_authority_that_knows_its_clients(key_id: str) -> None:
+    assert problems(acme_eab_key_id=key_id, acme_eab_hmac_key=KEY) == []
+
+
+def test_a_wrong_secret_is_not_shown() -> None:
+    errors: list[StackError] = []
+    given = {**GOOD, "acme_eab_key_id": "kid-1", "acme_eab_hmac_key": "hunter2 hunter2 hunter2"}
+    acme.check(given, ["gw.example.org"], errors)
+    assert len(errors) == 1
+    assert "hunter2" not in str(errors[0])

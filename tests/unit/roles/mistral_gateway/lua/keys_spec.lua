@@ -52,6 +52,24 @@ describe('keys', function()
     assert.equal('expired', name_of 'Bearer sk-old')
   end)
 
+  -- A comparison ends at the first byte that differs. Here it is one of digests, whose bytes say nothing of the secret's.
+  it('compares digests only, and as many for each guess', function()
+    local seen
+    local function watched(list)
+      return setmetatable({}, { __index = function(_, digest)
+        seen[#seen + 1] = digest
+        return list[digest]
+      end })
+    end
+    local spied = setmetatable({ by_sha256 = watched(plan.by_sha256), by_hmac = watched(plan.by_hmac) }, { __index = plan })
+    local guesses = { 'sk-alice', 'sk-alicf', 'sk-', 'x', 'chosen', 'chosem', ('y'):rep(1000) }
+    for _, guess in ipairs(guesses) do
+      seen = {}
+      keys.find(spied, 'Bearer ' .. guess, nil, NOW)
+      assert.same({ ffi.sha256(guess), ffi.hmac_sha256('salt', guess) }, seen)
+    end
+  end)
+
   it('takes a certificate by the name in it', function()
     assert.equal('cert', keys.by_certificate(plan, 'CN=cert,O=lab', NOW).name)
     assert.equal(1, keys.by_certificate(plan, 'O=lab,CN=cert', NOW).concurrent)
