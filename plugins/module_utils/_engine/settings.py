@@ -181,6 +181,7 @@ def _kind_of(value: Any) -> str:
 
 
 def shown(value: Any) -> str:
+    """A value as the operator reads it in a message, cut to 60 characters."""
     text = "empty" if value is None else repr(value) if isinstance(value, (str, float, int)) else str(value)
     text = {"True": "true", "False": "false"}.get(text, text)
     return text if len(text) <= 60 else text[:57] + "..."
