@@ -107,7 +107,7 @@ def test_what_is_refused(
     collections: Path, tmp_path: Path, model: Path, given: dict[str, Any], identity: str, words: str
 ) -> None:
     source = {"source": f"file://{model}"} if given["model"] == "tiny" else {}
-    done = play(collections, tmp_path, **given, **source)
+    done = play(collections, tmp_path, (), **given, **source)
     assert done.returncode != 0
     assert f"[{identity}]" in done.stdout
     assert words in done.stdout
