@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine import fit_table
-from ansible_collections.mistralrs.stack.plugins.module_utils._engine.plan import engine_of, engine_plan
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine.plan import engine_plan
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine_versions.table import engine_of
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
 
 GIB = 1 << 30
