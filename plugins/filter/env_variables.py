@@ -25,6 +25,16 @@ options:
     description: The name of the file, for messages.
     type: str
     default: .env
+  base:
+    description: The directory where relative paths start. If empty, they are refused.
+    type: str
+    default: ""
+    version_added: 0.2.0
+  strict:
+    description: Whether unknown settings are refused. Otherwise they are left out.
+    type: bool
+    default: true
+    version_added: 0.2.0
 """
 
 EXAMPLES = r"""
@@ -47,11 +57,11 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
 
 
-def _filter(text: Any, path: str = ".env") -> dict[str, str | int]:
+def _filter(text: Any, path: str = ".env", base: str = "", strict: bool = True) -> dict[str, str | int]:
     from ansible_collections.mistralrs.stack.plugins.plugin_utils._env_file import parse
 
     try:
-        return parse(str(text), str(path))
+        return parse(str(text), str(path), str(base), None if strict else {})
     except StackError as error:
         raise AnsibleFilterError(str(error)) from error
 

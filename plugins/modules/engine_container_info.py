@@ -57,6 +57,11 @@ options:
     description: The name of the network that an earlier release created.
     type: str
     required: true
+  replaces:
+    description: The name of a container that gives way to this one, so that it may have the port until then.
+    type: str
+    default: ""
+    version_added: 0.2.0
 """
 
 EXAMPLES = r"""
@@ -89,6 +94,9 @@ engine_container:
         - V(closed) if the rule is in force and set at every boot, V(open) if it is not, V(none) if the unit does not
           exist.
       type: str
+    replaced_runs:
+      description: Whether O(replaces) runs.
+      type: bool
     has_former_network:
       description: Whether the network of an earlier release exists and nothing else uses it.
       type: bool
@@ -96,6 +104,7 @@ engine_container:
     port_holders: []
     can_start: true
     egress: closed
+    replaced_runs: false
     has_former_network: false
 """
 
@@ -115,6 +124,7 @@ def main() -> None:
             "egress_unit": {"type": "str", "required": True},
             "egress_rule": {"type": "str", "required": True},
             "former_network": {"type": "str", "required": True},
+            "replaces": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )

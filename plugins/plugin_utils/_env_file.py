@@ -143,8 +143,11 @@ def _reference(inner: str, values: Mapping[str, str]) -> str:
     return _expand(inner[operator.end() :], values) if operator and operator.group()[-1] == "+" else value
 
 
-def parse(text: str, path: str) -> dict[str, str | int]:
-    """The collection's variables that the file sets."""
+def parse(text: str, path: str, base: str = "", others: dict[str, str] | None = None) -> dict[str, str | int]:
+    """The collection's variables that the file sets.
+
+    With C(base), relative paths start there. With C(others), what is unknown is put into it instead of being refused.
+    """
     variables: dict[str, str | int] = {}
     seen: dict[str, int] = {}
     values: dict[str, str] = {}
@@ -158,6 +161,10 @@ def parse(text: str, path: str) -> dict[str, str | int]:
             # What follows may be a secret.
             raise StackError(BAD_LINE, path=path, line=number, text=re.split(r"[=\s]", line, maxsplit=1)[0][:60])
         key = match.group("key")
+        if key not in VARIABLES and others is not None:
+            others[key] = written[0]
+            values[key] = written[0]
+            continue
         if key not in VARIABLES:
             close = difflib.get_close_matches(key, VARIABLES, n=1)
             way_out = f"Did you mean {close[0]}?" if close else "Remove the line."
@@ -174,6 +181,8 @@ def parse(text: str, path: str) -> dict[str, str | int]:
             raise StackError(
                 NOT_EXPANDED, path=path, line=number, key=key, reference=problem.reference, why=problem.why
             ) from problem
+        if base and key in _OF_THE_HOST and value:
+            value = posixpath.normpath(posixpath.join(base, value))
         values[key] = value
         if not value:
             raise StackError(BAD_VALUE, path=path, line=number, key=key, value=value, expected="something")

@@ -21,7 +21,8 @@ class Wanted(NamedTuple):
     """The container as it is to be: its name, image and Compose file, and the address and port that it publishes.
 
     C(egress_unit) is the unit that sets the firewall rule C(egress_rule), words of iptables without the table, against
-    connections from the container. C(former_network) is the network of an earlier release.
+    connections from the container. C(former_network) is the network of an earlier release. C(replaces) is the container
+    that gives way to this one, '' if there is none.
     """
 
     container: str
@@ -32,6 +33,7 @@ class Wanted(NamedTuple):
     egress_unit: str
     egress_rule: str
     former_network: str
+    replaces: str = ""
 
 
 def gather(run: Run, wanted: Wanted, units: str = "/etc/systemd/system") -> dict[str, Any]:
@@ -40,6 +42,7 @@ def gather(run: Run, wanted: Wanted, units: str = "/etc/systemd/system") -> dict
         "port_holders": _port_holders(run, wanted),
         "can_start": os.path.exists(wanted.compose_file) and _succeeds(run, "docker", "image", "inspect", wanted.image),
         "egress": _egress(run, wanted, units),
+        "replaced_runs": _replaced_runs(run, wanted),
         "has_former_network": _has_former_network(run, wanted),
     }
 
@@ -52,12 +55,20 @@ def _port_holders(run: Run, wanted: Wanted) -> list[str]:
     """Who else has the port: containers that publish it, else programs that listen on it."""
     listed = run(["docker", "ps", "--filter", f"publish={wanted.port}/tcp", "--format", "{{.Names}}"])[1]
     publishers = listed.split()
-    if wanted.container in publishers:
+    if wanted.container in publishers or publishers == [wanted.replaces]:
         return []
     host = f"[{wanted.address}]" if ":" in wanted.address else wanted.address
     address = f"{host}:{wanted.port}"
     programs = listeners.others(run(listeners.command(address))[1], address, wanted.container)
     return [f"the container {name}" for name in publishers] if programs and publishers else programs
+
+
+def _replaced_runs(run: Run, wanted: Wanted) -> bool:
+    if not wanted.replaces or wanted.replaces == wanted.container:
+        return False
+    # Restarting counts: it would come back.
+    status, state, _stderr = run(["docker", "container", "inspect", "--format", "{{.State.Running}}", wanted.replaces])
+    return status == 0 and state.strip() == "true"
 
 
 def _egress(run: Run, wanted: Wanted, units: str) -> str:

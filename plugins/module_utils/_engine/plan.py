@@ -250,6 +250,17 @@ def _fit(
     return fit_table.fits_of(engine, entries, used, fraction, settings["models"].get("context_length", 0))
 
 
+def _with_fit(error: StackError, entries: list[dict[str, Any]], fit: Mapping[str, Mapping[str, Any]]) -> StackError:
+    """The refusal of a model that the GPUs have no room for, with what would fit; any other error as it is."""
+    found = fit.get(entries[0]["id"])
+    if error.id != gpu_share.NO_ROOM.id or len(entries) > 1 or not found:
+        return error
+    remedy = f"{error.remedy} {found['sentence']}"
+    return StackError(
+        error.fault._replace(sentence="{sentence}", remedy="{remedy}"), sentence=error.sentence, remedy=remedy
+    )
+
+
 def engine_plan(
     config: Mapping[str, Any],
     version: str,
@@ -289,7 +300,11 @@ def engine_plan(
         raise StackErrors(errors)
 
     fill_in(settings, cpu, model_settings.shortest_context(entries))
-    memory_each = _memory_each(version, engine, entries, settings, gpus)
+    fit = _fit(engine, entries, settings, gpus)
+    try:
+        memory_each = _memory_each(version, engine, entries, settings, gpus)
+    except StackError as error:
+        raise _with_fit(error, entries, fit) from error
     configuration = _configuration(engine, entries, default["id"], settings, cpu, memory_each) if engine.toml else {}
     if extra_toml and engine.toml:
         configuration = extras.with_toml(configuration, extra_toml, errors)
@@ -327,6 +342,6 @@ def engine_plan(
             "max_tokens": model_settings.longest_answer(entries),
             "max_concurrent_requests": 1 if _one_at_a_time(engine, cpu) else 0,
         },
-        "fit": _fit(engine, entries, settings, gpus),
+        "fit": fit,
         "warnings": _warnings(version, engine, entries, settings["server"]["host"], cpu),
     }

@@ -16,7 +16,11 @@ from typing import Any, NamedTuple
 
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine import fit_table, gpu_share
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine.fit_table import SHORTEST, Way
-from ansible_collections.mistralrs.stack.plugins.module_utils._engine.settings import DEFAULT_MEMORY_FRACTION
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine.settings import (
+    DEFAULT_MEMORY_FRACTION,
+    OUT_OF_RANGE,
+    SCHEMA,
+)
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine_versions.row import Engine
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import Fault, StackError
 from ansible_collections.mistralrs.stack.plugins.module_utils._model import fitting, gguf_support
@@ -30,6 +34,11 @@ MEMORY_UNKNOWN = Fault(
     "plan.gpu_memory_unknown",
     "The memory of a GPU of {host} is not known.",
     "Say it: -e gpu_memory=80GiB, and -e gpus=2 for two in each host.",
+)
+NO_SUCH_DEVICE = Fault(
+    "plan.no_such_device",
+    "gpu.devices of {host} has {device}, which is none of its GPUs ({known}).",
+    "Correct gpu.devices in the host's mistral_server_config.",
 )
 HEADER_INCOMPLETE = Fault(
     "plan.header_incomplete",
@@ -93,18 +102,34 @@ class Row(NamedTuple):
         return min(self.ways[number].requests, MOST_REQUESTS)
 
 
+def _used(host: str, gpus: Sequence[Mapping[str, Any]], devices: Sequence[Any]) -> list[Mapping[str, Any]]:
+    try:
+        return gpu_share.used_gpus(gpus, devices)
+    except KeyError as error:
+        known = ", ".join(str(gpu.get("index", place)) for place, gpu in enumerate(gpus)) or "it has none"
+        raise StackError(NO_SUCH_DEVICE, host=host, device=error.args[0], known=known) from None
+
+
+def _fraction(value: Any) -> float:
+    """What the inventory says of gpu.memory_fraction. Raises C(config.out_of_range)."""
+    rule = SCHEMA["gpu"]["memory_fraction"]
+    if not rule.of_type(value) or not rule.allowed(value):
+        raise StackError(OUT_OF_RANGE, key="gpu.memory_fraction", value=value, expected=rule.expected)
+    return float(value)
+
+
 def hosts_of(given: Sequence[Mapping[str, Any]], fraction: float) -> list[Host]:
     """The hosts to plan for; C(fraction) wins over theirs. Raises C(plan.no_gpus), C(plan.gpu_memory_unknown)."""
     found = []
     for each in given:
         name = str(each["name"])
-        gpus = gpu_share.visible(gpu_share.used_gpus(each["gpus"], each.get("devices") or []))
+        gpus = gpu_share.visible(_used(name, each["gpus"], each.get("devices") or []))
         if not gpus:
             raise StackError(NO_GPUS, what=f"The host {name} has no GPU")
         memory = tuple(int(gpu.get("memory") or 0) for gpu in gpus)
         if not all(memory):
             raise StackError(MEMORY_UNKNOWN, host=name)
-        own = float(fraction or each.get("memory_fraction") or DEFAULT_MEMORY_FRACTION)
+        own = fraction or _fraction(each.get("memory_fraction") or DEFAULT_MEMORY_FRACTION)
         found.append(Host(name, memory, own, str(gpus[0].get("name") or "")))
     if not found:
         raise StackError(NO_GPUS, what="No host is in the group gpu_hosts")

@@ -30,6 +30,26 @@ FAULTS = (
         "for two in each host.",
     ),
     Fault(
+        "migrate.arguments",
+        "It was not said what is migrated: {what}.",
+        "Give --tags compose -e migrate_from=DIRECTORY-OF-THE-STACK (on the host) -e migrate_to=NEW-INVENTORY (here).",
+    ),
+    Fault(
+        "migrate.one_host",
+        "The inventory has {count} hosts, but a stack is on one.",
+        "Give -i 'HOST,' (with the comma), or -e migrate_host=NAME.",
+    ),
+    Fault(
+        "migrate.target_not_empty",
+        "The folder {path} is not empty, so no inventory is written there.",
+        "Give a new folder with -e migrate_to=PATH.",
+    ),
+    Fault(
+        "migrate.nothing_found",
+        "There is neither an .env nor a config.yml of the stack in {path} of {host}.",
+        "Give the directory in which the stack is started, or the file's own path with -e migrate_config=PATH.",
+    ),
+    Fault(
         "controller.ansible_too_old",
         "This collection needs ansible-core 2.19 or newer, but the controller has {version}.",
         "Install a newer one, which needs Python 3.11 or newer.",

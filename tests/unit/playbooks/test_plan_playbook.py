@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Any
 import pytest
 
 from tests.fakes import gguf_writer
+from tests.fakes.hub.hub import Hub, running
+from tests.fakes.hub.place import make_model
 
 ROOT = Path(__file__).resolve().parents[3]
 GIB = 1 << 30
@@ -107,7 +110,7 @@ def test_what_is_refused(
     collections: Path, tmp_path: Path, model: Path, given: dict[str, Any], identity: str, words: str
 ) -> None:
     source = {"source": f"file://{model}"} if given["model"] == "tiny" else {}
-    done = play(collections, tmp_path, **given, **source)
+    done = play(collections, tmp_path, (), **given, **source)
     assert done.returncode != 0
     assert f"[{identity}]" in done.stdout
     assert words in done.stdout
@@ -120,3 +123,25 @@ def test_users_that_cannot_be_served(collections: Path, tmp_path: Path, model: P
     assert "[plan.too_few_hosts]" in done.stdout
     # With what there is to choose from.
     assert "All quantizations, a with 2 GPUs" in done.stdout
+
+
+def test_a_model_of_the_catalog(collections: Path, tmp_path: Path) -> None:
+    """What its repository offers decides, not what a formula says: only the smallest file's header is read."""
+    keys = {"block_count": 4, "context_length": 8192, "embedding_length": 512, "attention.head_count": 8}
+    metadata = {f"llama.{key}": value for key, value in {**keys, "attention.head_count_kv": 4}.items()}
+    names = {label: f"mistral-7b-instruct-v0.2.{label}.gguf" for label in ("Q2_K", "Q4_K_M", "Q8_0", "IQ4_XS")}
+    hub = Hub()
+    hub.add(
+        "TheBloke/Mistral-7B-Instruct-v0.2-GGUF",
+        {name: make_model(gguf_writer, 1 << 16, number, **metadata) for number, name in enumerate(names.values())},
+    )
+    hub.listed_sizes = {names["Q4_K_M"]: 4_368_439_584, names["Q8_0"]: 7_695_857_952, names["IQ4_XS"]: 4_000_000_000}
+    with running(hub.origin, hub.cdn):
+        given = {"model": "mistral:7b-instruct-v0.2", "users": 100, "context": 8192, "gpu_memory": "16GiB"}
+        done = play(collections, tmp_path, (), **given, mistral_models_endpoint=hub.url)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert "mistral:7b-instruct-v0.2 from hf://TheBloke/Mistral-7B-Instruct-v0.2-GGUF" in done.stdout
+    assert '"Take q8_0 on 1 host."' in done.stdout
+    assert re.search(r"- weights, q8_0 +7,339 MiB", done.stdout)
+    assert "q4_k_m" in done.stdout
+    assert "iq4_xs" not in done.stdout

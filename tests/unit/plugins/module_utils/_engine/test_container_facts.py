@@ -32,7 +32,7 @@ class Host:
                 return 0, text, ""
         return 1, "", "no such thing"
 
-    def facts(self, address: str = "127.0.0.1") -> dict[str, Any]:
+    def facts(self, address: str = "127.0.0.1", replaces: str = "") -> dict[str, Any]:
         wanted = Wanted(
             container="mistral-engine",
             image="engine:1",
@@ -42,6 +42,7 @@ class Host:
             egress_unit=UNIT,
             egress_rule=RULE,
             former_network="mistral_default",
+            replaces=replaces,
         )
         return gather(self.run, wanted, str(self.folder))
 
@@ -52,7 +53,13 @@ def host(tmp_path: Path) -> Host:
 
 
 def test_a_new_host(host: Host) -> None:
-    assert host.facts() == {"port_holders": [], "can_start": False, "egress": "none", "has_former_network": False}
+    assert host.facts() == {
+        "port_holders": [],
+        "can_start": False,
+        "egress": "none",
+        "replaced_runs": False,
+        "has_former_network": False,
+    }
 
 
 @pytest.mark.parametrize("rule_is_set", [True, False])
@@ -104,3 +111,22 @@ def test_who_has_the_port(host: Host, listeners: str, publishers: str, address: 
     host.says["docker ps --filter publish=11434/tcp"] = publishers
     host.says["ss "] = listeners
     assert host.facts(address)["port_holders"] == expected
+
+
+@pytest.mark.parametrize(
+    ("publishers", "expected"),
+    [("old\n", []), ("old\nweb\n", ["the container old", "the container web"]), ("", ["docker-proxy (process 7)"])],
+)
+def test_the_container_that_gives_way_may_have_the_port(host: Host, publishers: str, expected: list[str]) -> None:
+    host.says["docker ps --filter publish=11434/tcp"] = publishers
+    host.says["ss "] = PROXY
+    assert host.facts(replaces="old")["port_holders"] == expected
+
+
+@pytest.mark.parametrize(
+    ("replaces", "state", "expected"),
+    [("old", "true\n", True), ("old", "false\n", False), ("mistral-engine", "true\n", False), ("", "true\n", False)],
+)
+def test_whether_the_container_that_gives_way_runs(host: Host, replaces: str, state: str, expected: bool) -> None:
+    host.says["docker container inspect --format {{.State.Running}}"] = state
+    assert host.facts(replaces=replaces)["replaced_runs"] is expected

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.mistralrs.stack.plugins.module_utils._engine import fit_table
-from ansible_collections.mistralrs.stack.plugins.module_utils._engine.plan import engine_of, engine_plan
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine.plan import engine_plan
+from ansible_collections.mistralrs.stack.plugins.module_utils._engine_versions.table import engine_of
 from ansible_collections.mistralrs.stack.plugins.module_utils._errors import StackError
 
 GIB = 1 << 30
@@ -126,3 +127,14 @@ def test_safetensors_are_quantized_when_they_are_loaded() -> None:
     found = engine_plan({}, "0.9.2+7", [GPU], [{**plain, "quantization": "q8_0"}])["fit"]
     (only,) = found.values()
     assert only["sentence"].startswith("What would fit these GPUs: q4_k_m with 4096 tokens of context")
+
+
+def test_a_model_that_is_refused_before_the_start_is_told_what_would_fit() -> None:
+    gpus = [{"index": place, "uuid": f"GPU-{place}", "memory": 12 * GIB} for place in range(2)]
+    config = {"models": {"context_length": 16384}}
+    with pytest.raises(StackError, match=r"\[config.no_room_for_models\]$") as caught:
+        engine_plan(config, "0.9.2+7", gpus, [model()])
+    assert caught.value.remedy.endswith(
+        "What would fit these GPUs: q3_k_m with 16384 tokens of context, or q4_k_m with at most 4352."
+    )
+    assert engine_plan({"models": {"context_length": 4352}}, "0.9.2+7", gpus, [model()])["fit"]

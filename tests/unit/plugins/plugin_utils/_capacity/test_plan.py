@@ -191,6 +191,9 @@ def test_too_few_hosts_are_shown_and_refused() -> None:
         ([], "plan.no_gpus"),
         ([host("h")], "plan.no_gpus"),
         ([{"name": "h", "gpus": [{"uuid": "GPU-a", "memory": None}]}], "plan.gpu_memory_unknown"),
+        ([host("h", 24, devices=[3])], "plan.no_such_device"),
+        ([host("h", 24, memory_fraction="most")], "config.out_of_range"),
+        ([host("h", 24, memory_fraction=1.5)], "config.out_of_range"),
     ],
 )
 def test_hosts_that_cannot_be_planned_for(hosts: list[Any], identity: str) -> None:
