@@ -17,8 +17,9 @@ from tests.component.gateway.test_memory import memory_kib
 
 COUNT = int(os.environ.get("STREAMS", "300"))
 TOKENS = 20
-# The engine of the tests writes some thousands of events in a second, and handshakes take a few milliseconds each.
-PAUSE = max(0.4, COUNT / 800)
+# The engine of the tests writes some thousands of events in a second. All streams have to be open before the first one
+# ends, on a busy machine too, and the last one ends before the old processes are told to (worker_shutdown_timeout).
+PAUSE = max(1.0, COUNT / 800)
 #: The gateway takes at most 1,000 requests at a time from an address, and not many more with a key.
 PER_ADDRESS = 500
 KEYS = [f"key{number}" for number in range(-(-COUNT // PER_ADDRESS))]
