@@ -224,7 +224,11 @@ function body.prepare(rules, kind, text, allowed, checked)
   local all
   all, sentence = json.object(text, from, to)
   if not all then return nil, wrong(sentence, nil, 'invalid_json') end
-  local work = {text = text, rules = rules, kind = kind, edits = {}, bounds = {}, given = {}, n = 1}
+  -- All fields that it gets, so that the table is made once.
+  local work = {
+    text = text, rules = rules, kind = kind, edits = {}, bounds = {}, given = {}, n = 1, model = nil, input = nil, parts = nil,
+    max_tokens = nil, ignored = nil, has_tools = nil, has_media = nil, has_format = nil, must_call = nil,
+  }
   local gone = {}
   local problem = find_model(work, all, allowed)
   if problem then return nil, problem end

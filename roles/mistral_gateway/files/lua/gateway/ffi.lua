@@ -9,8 +9,9 @@ int inet_pton(int family, const char *text, void *out);
 int open(const char *path, int flags, int mode);
 int flock(int fd, int operation);
 int close(int fd);
+size_t strcspn(const unsigned char *text, const char *set);
 
-unsigned char *SHA256(const unsigned char *data, size_t length, unsigned char *out);
+int RAND_bytes(unsigned char *out, int length);
 int CRYPTO_memcmp(const void *a, const void *b, size_t length);
 int EVP_DecodeBlock(unsigned char *out, const unsigned char *text, int length);
 
@@ -19,6 +20,10 @@ typedef struct evp_pkey_st EVP_PKEY;
 typedef struct evp_md_ctx_st EVP_MD_CTX;
 typedef struct evp_md_st EVP_MD;
 const EVP_MD *EVP_sha256(void);
+EVP_MD *EVP_MD_fetch(void *library, const char *name, const char *properties);
+int EVP_DigestInit_ex2(EVP_MD_CTX *context, const EVP_MD *md, const void *parameters);
+int EVP_DigestUpdate(EVP_MD_CTX *context, const void *data, size_t length);
+int EVP_DigestFinal_ex(EVP_MD_CTX *context, unsigned char *out, unsigned int *length);
 unsigned char *HMAC(const EVP_MD *md, const void *key, int key_length, const unsigned char *data, size_t length,
           unsigned char *out, unsigned int *out_length);
 BIO *BIO_new_mem_buf(const void *data, int length);
@@ -36,8 +41,9 @@ void ERR_clear_error(void);
 ]]
 
 local C = ffi.C
+local tohex = bit.tohex
 -- Nginx has OpenSSL loaded; the interpreter of the tests has not.
-local crypto = pcall(function() return C.SHA256 end) and C or ffi.load('libcrypto.so.3')
+local crypto = pcall(function() return C.RAND_bytes end) and C or ffi.load('libcrypto.so.3')
 
 local ESRCH = 3
 local AF_INET, AF_INET6 = 2, 10
@@ -49,10 +55,45 @@ local address = ffi.new('unsigned char[16]')
 
 local M = {}
 
+-- OpenSSL looks an algorithm up by its name each time unless it is fetched: that takes longer than to hash a key.
+local sha256_method = crypto.EVP_MD_fetch(nil, 'SHA256', nil)
+local sha256_context = crypto.EVP_MD_CTX_new()
+
 -- 32 bytes.
 function M.sha256(text)
-  crypto.SHA256(text, #text, digest)
+  if crypto.EVP_DigestInit_ex2(sha256_context, sha256_method, nil) ~= 1
+    or crypto.EVP_DigestUpdate(sha256_context, text, #text) ~= 1
+    or crypto.EVP_DigestFinal_ex(sha256_context, digest, nil) ~= 1 then
+    error 'OpenSSL does not hash'
+  end
   return ffi.string(digest, 32)
+end
+
+-- Random bytes are fetched for many ids at once. There are none before the first id: processes that are forked with the
+-- same bytes would give the same ids.
+local POOL = 4096
+local pool = ffi.new('unsigned char[?]', POOL)
+local words, next_word = ffi.cast('uint32_t *', pool), POOL / 4
+
+-- 32 hexadecimal digits that nobody has had before; nil if OpenSSL has no random bytes.
+function M.random_id()
+  if next_word == POOL / 4 then
+    if crypto.RAND_bytes(pool, POOL) ~= 1 then return nil end
+    next_word = 0
+  end
+  local at = next_word
+  next_word = at + 4
+  return tohex(tonumber(words[at])) .. tohex(tonumber(words[at + 1])) .. tohex(tonumber(words[at + 2]))
+    .. tohex(tonumber(words[at + 3]))
+end
+
+-- Control characters, the quote and the backslash.
+local SPECIAL = '"\\'
+for c = 1, 31 do SPECIAL = SPECIAL .. string.char(c) end
+
+-- How many bytes follow a pointer into a Lua string before a byte that JSON's strings do not have as it is, or the end.
+function M.plain_length(bytes)
+  return tonumber(C.strcspn(bytes, SPECIAL))
 end
 
 -- 32 bytes.

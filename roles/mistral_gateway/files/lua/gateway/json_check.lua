@@ -1,9 +1,9 @@
 -- Whether a text is JSON, in one pass, without decoding anything. Part of gateway.json, which says how it is called.
 local ffi = require 'ffi'
+local plain_length = require('gateway.ffi').plain_length
 local json_string = require 'gateway.json_string'
 
 local byte, check_escape, wrong = string.byte, json_string.check_escape, json_string.wrong
-local band, bor, bnot, bxor = bit.band, bit.bor, bit.bnot, bit.bxor
 
 local M = {}
 
@@ -87,18 +87,8 @@ local MISSING = {
 
 -- Which levels are objects; one array for all calls, since none of them can be interrupted.
 local MAX_DEPTH = 1000
--- Long strings (images) are looked at by eight bytes: whether one is a control character, a quote or a backslash, by the
--- usual way to find a zero byte in a word ("Bit Twiddling Hacks", haszero and hasless).
-local WORD = ffi.typeof 'const uint64_t *'
-local ONES, HIGH = 0x0101010101010101ULL, 0x8080808080808080ULL
-local SPACES, QUOTES, BACKSLASHES = 0x2020202020202020ULL, 0x2222222222222222ULL, 0x5C5C5C5C5C5C5C5CULL
-local LONG = 32
-
-local function is_plain(word)
-  local quotes, slashes = bxor(word, QUOTES), bxor(word, BACKSLASHES)
-  local special = bor(band(word - SPACES, bnot(word)), band(quotes - ONES, bnot(quotes)), band(slashes - ONES, bnot(slashes)))
-  return band(special, HIGH) == 0
-end
+-- After so many plain bytes of a string the C library looks for the next one that is not: it has to prepare for each search.
+local SHORT = 8
 
 local IS_OBJECT = ffi.new('uint8_t[?]', MAX_DEPTH + 1)
 
@@ -117,12 +107,12 @@ function M.check(text, limits)
   while i <= n do
     local c = byte(text, i)
     if in_string then
-      if i - begin > LONG and i + 7 <= n and is_plain(ffi.cast(WORD, bytes + i)[0]) then
-        i = i + 7
+      if i - begin > SHORT and c >= SPACE and c ~= QUOTE and c ~= BACKSLASH then
+        i = i + plain_length(bytes + i) - 1
       elseif c == BACKSLASH then
         local last, what = check_escape(text, i)
         if not last then return wrong(what, i) end
-        i = last
+        i, begin = last, last
       elseif c == QUOTE then
         in_string = false
       elseif c < SPACE then

@@ -1,4 +1,5 @@
 -- Where the members of an object and the elements of a list lie. Part of gateway.json, which says how it is called.
+local new_table = require 'table.new'
 local json_check = require 'gateway.json_check'
 local wrong = require('gateway.json_string').wrong
 
@@ -35,6 +36,9 @@ end
 -- Where a walk is.
 local AT_NAME, IN_NAME, AT_COLON, AT_VALUE, IN_WORD, IN_STRING, IN_CONTAINER, AT_COMMA = 1, 2, 3, 4, 5, 6, 7, 8
 local NO_NODE = {}
+local ESCAPED_NAME = 'A field has a name with an escape in it: write it out.'
+-- Room for so many fields: a table that grows costs more than the walk.
+local FIELDS = 8
 
 -- One loop for objects and lists (`found` gets fields or items), without another loop in it: LuaJIT compiles no loop that
 -- meets another of few rounds. A string is left with one search for its quote, or byte by byte where it has escapes.
@@ -70,17 +74,10 @@ local function walk(text, from, to, found, is_list, known, max_count, max_name)
       end
     elseif state == IN_NAME then
       if c == QUOTE then
-        state = AT_COLON
-        if by_tree then
-          name = node.name or ''
-        else
-          if i - name_from - 1 > max_name then return nil, 'A field has a name of more than ' .. max_name .. ' bytes.' end
-          name = sub(text, name_from + 1, i - 1)
-        end
+        state, name = AT_COLON, node.name or ''
       elseif c == BACKSLASH then
-        -- "\u006dodel" is "model" to the engine: no name is read differently here and there.
-        return nil, 'A field has a name with an escape in it: write it out.'
-      elseif by_tree then
+        return nil, ESCAPED_NAME
+      else
         node = node[c] or NO_NODE
         if node == NO_NODE then
           -- None of the known names, whatever comes: on to its end.
@@ -118,7 +115,17 @@ local function walk(text, from, to, found, is_list, known, max_count, max_name)
     elseif state == AT_NAME then
       if c == QUOTE then
         any, state, name_from = true, IN_NAME, i
-        if by_tree then node = known end
+        if by_tree then
+          node = known
+        else
+          local quote = find(text, '"', i + 1, true)
+          if not quote then return wrong('a string without an end', i) end
+          if quote - i - 1 > max_name then return nil, 'A field has a name of more than ' .. max_name .. ' bytes.' end
+          name = sub(text, i + 1, quote - 1)
+          -- "\u006dodel" is "model" to the engine: no name is read differently here and there.
+          if find(name, '\\', 1, true) then return nil, ESCAPED_NAME end
+          i, state = quote, AT_COLON
+        end
       elseif c == CLOSE_OBJECT and i == to and not any then
         return found
       else
@@ -158,7 +165,9 @@ local function walk_object(text, from, to, known, max_count, max_name)
   if byte(text, from) ~= OPEN_OBJECT or byte(text, to) ~= CLOSE_OBJECT then
     return nil, 'The body must be a JSON object.'
   end
-  return walk(text, from, to, {at = {}, from = from, to = to}, false, known, max_count, max_name)
+  local found = new_table(FIELDS, 3)
+  found.at, found.from, found.to = new_table(0, FIELDS), from, to
+  return walk(text, from, to, found, false, known, max_count, max_name)
 end
 
 function M.object(text, from, to, limits)

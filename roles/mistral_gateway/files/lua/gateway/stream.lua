@@ -20,9 +20,13 @@ local MOST_ERROR = 64 * 1024
 -- Pieces of the piece that goes out; one table for all, since no filter is ever interrupted.
 local out = {}
 
+-- What follows `name`: its digits, up to the comma or the brace behind them. No pattern: LuaJIT compiles none.
 local function number_after(text, name, from)
   local _, at = find(text, name, from, true)
-  return at and tonumber(match(text, '^%d+', at + 1))
+  if not at then return nil end
+  local comma, brace = find(text, ',', at + 1, true), find(text, '}', at + 1, true)
+  if brace and not (comma and comma < brace) then comma = brace end
+  return comma and comma - at < 20 and tonumber(sub(text, at + 1, comma - 1)) or tonumber(match(text, '^%d+', at + 1))
 end
 
 -- Reads the counts in what follows `"usage":{` at `from`.

@@ -12,6 +12,37 @@ describe('ffi', function()
       hex(ffi.hmac_sha256('Jefe', 'what do ya want for nothing?')))
   end)
 
+  it('hashes one text after another', function()
+    for _, text in ipairs { '', 'abc', ('a'):rep(1000), 'abc' } do
+      assert.equal(ffi.sha256(text), ffi.sha256(text))
+    end
+    assert.equal('e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855', hex(ffi.sha256 ''))
+  end)
+
+  it('makes ids that nobody has had', function()
+    local seen = {}
+    -- More than are fetched at once.
+    for _ = 1, 1000 do
+      local id = ffi.random_id()
+      assert.matches('^%x+$', id)
+      assert.equal(32, #id)
+      assert.is_nil(seen[id])
+      seen[id] = true
+    end
+  end)
+
+  it('finds what JSON does not have in a string', function()
+    local function plain(text, from)
+      return ffi.plain_length(require 'ffi'.cast('const uint8_t *', text) + (from or 1) - 1)
+    end
+    assert.equal(3, plain 'abc')
+    assert.equal(2, plain('abc', 2))
+    assert.equal(4, plain('caf\195\169"', 1) - 1)
+    for c = 0, 31 do assert.equal(20, plain(('\255 '):rep(10) .. string.char(c) .. 'x')) end
+    assert.equal(1, plain 'a"b')
+    assert.equal(1, plain 'a\\b')
+  end)
+
   it('compares', function()
     assert.is_true(ffi.equal('same', 'same'))
     assert.is_false(ffi.equal('same', 'sama'))
