@@ -69,7 +69,6 @@ BAD: dict[str, list[tuple[Any, str]]] = {
     "allowed_networks": [(["10.0.0.1/8"], "gateway.network_invalid")],
     "certificate": [("/nowhere/chain.pem", "gateway.certificate_missing")],
     "client_names": [(["nightly"], "gateway.client_certificates_incomplete")],
-    "firewall": [("iptables", "gateway.choice_invalid")],
     "acme": [(True, "gateway.acme_name_invalid")],
     "certificate_days": [(10, "gateway.renewed_at_every_run")],
     "apis": [(["mind reading"], "gateway.api_unknown")],
