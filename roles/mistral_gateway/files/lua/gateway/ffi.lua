@@ -12,7 +12,6 @@ int close(int fd);
 size_t strcspn(const unsigned char *text, const char *set);
 
 int RAND_bytes(unsigned char *out, int length);
-int CRYPTO_memcmp(const void *a, const void *b, size_t length);
 int EVP_DecodeBlock(unsigned char *out, const unsigned char *text, int length);
 
 typedef struct bio_st BIO;
@@ -100,11 +99,6 @@ end
 function M.hmac_sha256(secret, text)
   crypto.HMAC(crypto.EVP_sha256(), secret, #secret, text, #text, digest, nil)
   return ffi.string(digest, 32)
-end
-
--- Takes the same time wherever the two differ.
-function M.equal(a, b)
-  return #a == #b and crypto.CRYPTO_memcmp(a, b, #a) == 0
 end
 
 -- nil if it is not base64 with its padding.

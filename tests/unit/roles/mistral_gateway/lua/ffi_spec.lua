@@ -43,12 +43,6 @@ describe('ffi', function()
     assert.equal(1, plain 'a\\b')
   end)
 
-  it('compares', function()
-    assert.is_true(ffi.equal('same', 'same'))
-    assert.is_false(ffi.equal('same', 'sama'))
-    assert.is_false(ffi.equal('same', 'same '))
-  end)
-
   it('reads base64 with its padding only', function()
     assert.equal('alice:sk-1', ffi.base64 'YWxpY2U6c2stMQ==')
     assert.equal('abcdef', ffi.base64 'YWJjZGVm')
