@@ -1,16 +1,18 @@
 #!/usr/bin/env python3
 """What the gateway costs: requests/s and processor time of a bare proxy and of the gateway, side by side, with wrk.
 
-    python -m tests.component.gateway.bench [--seconds 5] [--rounds 3] [--upstream-us 100] [--events 1000]
+    python -m tests.component.gateway.bench [--seconds 5] [--rounds 3] [--upstream-us 100] [--events 1000] [--litellm]
 
 The engine is another Nginx that is busy for `--upstream-us` with each request and then gives a recorded answer.
-Streams: 50 at once, each event of its own. The processor time is the gateway's; a busy machine stretches it.
+Streams: 50 at once, each event of its own. The processor time is the gateway's; a busy machine stretches it, so the
+load is printed. With `--litellm` LiteLLM's proxy, which pip installs into `.cache/`, is asked for the same answers.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import shutil
 import statistics
@@ -19,6 +21,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.component.gateway import litellm_proxy
 from tests.component.gateway.counting_engine import RECORDED
 from tests.component.gateway.nginx_host import Gateway, chat, free_ports, key, plan, wait_until
 from tests.component.gateway.software import find
@@ -133,7 +136,7 @@ def wrk(port: int, body: str, folder: Path, connections: int, seconds: float) ->
         "done = function(summary, latency) io.write(string.format('RESULT %d %d %d %d %d\\n', summary.requests,"
         " summary.duration, latency:percentile(50), latency:percentile(99), summary.errors.status)) end\n"
     )
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{int(seconds) or 1}s", "-s", str(script)]
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{int(seconds) or 1}s", "--timeout", "60s", "-s", str(script)]
     output = subprocess.run(
         [*command, f"http://127.0.0.1:{port}/v1/chat/completions"], capture_output=True, text=True, check=True
     ).stdout
@@ -174,20 +177,65 @@ def whole_answers(gateway: Gateway, folder: Path, rounds: int, seconds: float) -
 
 def streams(gateway: Gateway, folder: Path, events: int, pause: float, count: int = 50) -> None:
     print(f"{count} streams of {events} events at once, one each {pause * 1000:.0f} ms")
-    print(f"{'':8} {'us/event':>9} {'KiB/stream':>11}")
+    print(f"{'':8} {'us/event':>9} {'ratio':>6} {'KiB/stream':>11} {'first byte ms':>14}")
     (folder / "stream.json").write_text(json.dumps(chat("x"), separators=(",", ":"))[:-1] + ',"stream":true}')
-    pids = gateway.worker_pids()
-    for name, port in (("bare", gateway.bare_port), ("gateway", gateway.port)):
+    pids, bare = gateway.worker_pids(), 0.0
+    for name, port, path in (
+        ("bare", gateway.bare_port, "v1/chat/completions"),
+        ("gateway", gateway.port, "v1/chat/completions"),
+        ("Ollama's", gateway.ollama_port, "api/chat"),
+    ):
         before, memory = processor_seconds(pids), memory_kib(pids)
-        command = ["curl", "-sS", "-o", "/dev/null", "-H", "Authorization: Bearer sk-alice", "--data-binary"]
-        url = f"http://127.0.0.1:{port}/v1/chat/completions"
-        clients = [subprocess.Popen([*command, f"@{folder}/stream.json", url]) for _ in range(count)]
+        command = [
+            "curl",
+            "-fsS",
+            "-o",
+            "/dev/null",
+            "-w",
+            "%{time_starttransfer}",
+            "-H",
+            "Authorization: Bearer sk-alice",
+        ]
+        url = f"http://127.0.0.1:{port}/{path}"
+        clients = [
+            subprocess.Popen(
+                [*command, "--data-binary", f"@{folder}/stream.json", url], stdout=subprocess.PIPE, text=True
+            )
+            for _ in range(count)
+        ]
         most = memory
         while any(client.poll() is None for client in clients):
             most = max(most, memory_kib(pids))
             time.sleep(0.05)
-        spent = processor_seconds(pids) - before
-        print(f"{name:8} {spent / count / events * 1e6:>9.1f} {(most - memory) / count:>11.1f}")
+        if any(client.returncode for client in clients):
+            raise SystemExit(f"a stream of {name} was refused or cut")
+        spent = (processor_seconds(pids) - before) / count / events * 1e6
+        bare = bare or spent
+        first = statistics.median(float(client.communicate()[0]) for client in clients) * 1000
+        print(f"{name:8} {spent:>9.1f} {spent / bare:>6.2f} {(most - memory) / count:>11.1f} {first:>14.1f}")
+
+
+def beside_litellm(gateway: Gateway, folder: Path, engine_port: int, rounds: int, seconds: float) -> None:
+    body = json.dumps(chat("What is the capital of France? Answer in one short sentence. " * 6, max_tokens=24))
+    print(f"LiteLLM's proxy {litellm_proxy.VERSION} with one process, 8 connections, medians of {rounds} rounds")
+    print(f"{'':8} {'requests/s':>10} {'us/request':>10} {'requests/s and core':>20}")
+    worker = gateway.worker_pids()[0]
+    found: dict[str, list[tuple[float, float]]] = {"gateway": [], "LiteLLM": []}
+    with litellm_proxy.running(folder, engine_port, "sk-alice") as (pid, port):
+        asked = {"gateway": (worker, gateway.port), "LiteLLM": (pid, port)}
+        for each in asked.values():
+            wrk(each[1], body, folder, 8, 5)
+        for _ in range(rounds):
+            for name, (process, at) in asked.items():
+                before = litellm_proxy.processor_seconds(process)
+                result = wrk(at, body, folder, 8, seconds)
+                spent = litellm_proxy.processor_seconds(process) - before
+                found[name].append((result["rps"], spent / result["requests"] * 1e6))
+    costs = {}
+    for name, results in found.items():
+        rps, costs[name] = (statistics.median(each[field] for each in results) for field in (0, 1))
+        print(f"{name:8} {rps:>10.0f} {costs[name]:>10.1f} {1e6 / costs[name]:>20.0f}")
+    print(f"per core the gateway answers {costs['LiteLLM'] / costs['gateway']:.0f} times as many requests")
 
 
 def main() -> None:
@@ -197,6 +245,7 @@ def main() -> None:
     parser.add_argument("--upstream-us", type=int, default=100)
     parser.add_argument("--events", type=int, default=1000)
     parser.add_argument("--pause", type=float, default=0.02, help="seconds between two events of a stream")
+    parser.add_argument("--litellm", action="store_true", help="ask LiteLLM's proxy too; pip installs it")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="mistral-bench-"))
     home = Path(tempfile.mkdtemp(prefix="mistral-gateway-"))
@@ -222,6 +271,11 @@ def main() -> None:
         print(f"the engine is busy for {options.upstream_us} us with each request")
         whole_answers(gateway, folder, options.rounds, options.seconds)
         streams(gateway, folder, options.events, options.pause)
+        print(f"load of the machine at the end: {os.getloadavg()[0]:.1f}")
+        if options.litellm:
+            beside_litellm(gateway, folder, port, options.rounds, options.seconds)
+    except litellm_proxy.NotToBeHad as error:
+        print(error)
     finally:
         gateway.stop()
         engine.terminate()

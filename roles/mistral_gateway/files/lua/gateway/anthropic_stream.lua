@@ -192,7 +192,7 @@ function Translator:slow(line)
 end
 
 -- What the engine writes around the text of nearly every event: moved as it stands.
-local BEFORE = '"choices":[{"finish_reason":null,"index":0,"delta":{"content":"'
+local BEFORE = 'choices":[{"finish_reason":null,"index":0,"delta":{"content":"'
 local AFTER = '","role":"assistant","tool_calls":null},"logprobs":null}]'
 
 function Translator:feed(line)

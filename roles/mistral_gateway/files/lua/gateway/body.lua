@@ -13,6 +13,7 @@
 -- the input lie: what the turns of a conversation begin with; nil for some kinds).
 -- rules: plan, index (of models), features (what this line of the engine has: json_object, tool_required, messages),
 -- exclusive, most_choices, defaults ({name, text} in order), limits (by model).
+local new_table = require 'table.new'
 local json = require 'gateway.json'
 local edits = require 'gateway.edits'
 local fields = require 'gateway.fields'
@@ -226,8 +227,9 @@ function body.prepare(rules, kind, text, allowed, checked)
   if not all then return nil, wrong(sentence, nil, 'invalid_json') end
   -- All fields that it gets, so that the table is made once.
   local work = {
-    text = text, rules = rules, kind = kind, edits = {}, bounds = {}, given = {}, n = 1, model = nil, input = nil, parts = nil,
-    max_tokens = nil, ignored = nil, has_tools = nil, has_media = nil, has_format = nil, must_call = nil,
+    text = text, rules = rules, kind = kind, edits = new_table(8, 0), bounds = new_table(2, 0), given = {}, n = 1,
+    model = nil, input = nil, parts = nil, max_tokens = nil, ignored = nil, has_tools = nil, has_media = nil,
+    has_format = nil, must_call = nil,
   }
   local gone = {}
   local problem = find_model(work, all, allowed)

@@ -37,8 +37,8 @@ end
 local AT_NAME, IN_NAME, AT_COLON, AT_VALUE, IN_WORD, IN_STRING, IN_CONTAINER, AT_COMMA = 1, 2, 3, 4, 5, 6, 7, 8
 local NO_NODE = {}
 local ESCAPED_NAME = 'A field has a name with an escape in it: write it out.'
--- Room for so many fields: a table that grows costs more than the walk.
-local FIELDS = 8
+-- Room for so many: a table that grows costs more than the walk.
+local FIELDS, ITEMS = 8, 4
 
 -- One loop for objects and lists (`found` gets fields or items), without another loop in it: LuaJIT compiles no loop that
 -- meets another of few rounds. A string is left with one search for its quote, or byte by byte where it has escapes.
@@ -188,7 +188,7 @@ function M.items(text, from, to, max)
   if byte(text, from) ~= OPEN_ARRAY or byte(text, to) ~= CLOSE_ARRAY then
     return nil, 'A list is missing.'
   end
-  return walk(text, from, to, {}, true, nil, max or 1 / 0, 0)
+  return walk(text, from, to, new_table(ITEMS, 0), true, nil, max or 1 / 0, 0)
 end
 
 return M

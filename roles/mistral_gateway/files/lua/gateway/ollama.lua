@@ -362,9 +362,9 @@ function ollama.stream(request, now, id)
 end
 
 -- What the engine writes around the text of nearly every event: moved as it stands, without a look at the rest.
-local CHAT_BEFORE = '"choices":[{"finish_reason":null,"index":0,"delta":{"content":"'
+local CHAT_BEFORE = 'choices":[{"finish_reason":null,"index":0,"delta":{"content":"'
 local CHAT_AFTER = '","role":"assistant","tool_calls":null},"logprobs":null}]'
-local TEXT_BEFORE, TEXT_AFTER = '"choices":[{"text":"', '","index":0,"logprobs":null,"finish_reason":null}]'
+local TEXT_BEFORE, TEXT_AFTER = 'choices":[{"text":"', '","index":0,"logprobs":null,"finish_reason":null}]'
 
 function Translator:ended()
   self.done = true

@@ -29,6 +29,14 @@ local function number_after(text, name, from)
   return comma and comma - at < 20 and tonumber(sub(text, at + 1, comma - 1)) or tonumber(match(text, '^%d+', at + 1))
 end
 
+-- Where the counts stand. A search looks at each place of the first byte: JSON has a quote every few bytes, but hardly a u.
+local function usage_in(text, from)
+  local at = find(text, 'usage":{', from, true)
+  if not at then return nil end
+  if byte(text, at - 1) == 34 then return at - 1 end -- a quote
+  return find(text, '"usage":{', at, true)
+end
+
 -- Reads the counts in what follows `"usage":{` at `from`.
 local function read_usage(ctx, text, from)
   local tokens_out = number_after(text, '"completion_tokens":', from) or number_after(text, '"output_tokens":', from)
@@ -72,7 +80,7 @@ function M.json(ctx, data, eof)
   end
   if eof then
     ctx.done = true
-    local at = ctx.tail and find(ctx.tail, '"usage":{', 1, true)
+    local at = ctx.tail and usage_in(ctx.tail, 1)
     if at then read_usage(ctx, ctx.tail, at) end
     ctx.tail = nil
   end
@@ -180,7 +188,7 @@ local function all_events(ctx, data, ended)
   data, last = whole_events(ctx, data, '\n\n')
   local n = 0
   if last then
-    local usage = find(data, '"usage":{', 1, true)
+    local usage = usage_in(data, 1)
     if usage then read_usage(ctx, data, usage) end
     local from = 1
     while from <= last do
@@ -208,7 +216,7 @@ function M.events(ctx, data, ended)
     local _, last = find(data, '\n\n', 14, true)
     if last == #data then
       local quote = find(data, '"', 14, true)
-      local usage = find(data, '"usage":{', quote, true)
+      local usage = usage_in(data, quote)
       if usage then read_usage(ctx, data, usage) end
       ctx.events = ctx.events + 1
       pair[1], pair[2] = start, sub(data, quote)
@@ -225,7 +233,7 @@ function M.translated(ctx, data, ended)
     local last
     data, last = whole_events(ctx, data, '\n')
     if last then
-      local usage = find(data, '"usage":{', 1, true)
+      local usage = usage_in(data, 1)
       if usage then read_usage(ctx, data, usage) end
       local from = 1
       while from <= last do
@@ -266,7 +274,7 @@ function M.whole(ctx, data, ended)
   if not ended then return '' end
   local text = concat(parts)
   ctx.parts = nil
-  local usage = find(text, '"usage":{', 1, true)
+  local usage = usage_in(text, 1)
   if usage then read_usage(ctx, text, usage) end
   ctx.done = true
   return ctx.finish(ctx, text)

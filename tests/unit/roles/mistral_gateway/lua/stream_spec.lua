@@ -49,6 +49,13 @@ describe('stream', function()
       assert.is_nil(ctx.died)
     end)
 
+    it('takes the counts from usage and from nothing else, in pieces of ' .. size, function()
+      local ctx = request { answer_id = 'chatcmpl-r-1' }
+      local first = event(7, 'a\\"usage\\":{\\"completion_tokens\\":9', ',"old_usage":{},"message":{}')
+      run(stream.events, ctx, first .. STREAM, size)
+      assert.same({ 43, 2, true }, { ctx.tokens_in, ctx.tokens_out, ctx.is_exact })
+    end)
+
     it('leaves unique ids as they are, in pieces of ' .. size, function()
       assert.equal(STREAM, run(stream.events, request(), STREAM, size))
     end)
