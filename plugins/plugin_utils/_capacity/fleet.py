@@ -197,7 +197,10 @@ def _needed(capacities: Sequence[int], users: int, more: bool) -> int | None:
 def rows_of(
     engine: Engine, candidates: Sequence[Candidate], hosts: Sequence[Host], context: int, users: int, more: bool
 ) -> list[Row]:
-    """A row for each candidate; C(more) if there can be any number of hosts like the first one."""
+    """A row for each candidate; C(more) if there can be any number of hosts like the first one.
+
+    Raises ValueError if the size of a candidate is not known.
+    """
     found = []
     for candidate in candidates:
         by_kind: dict[tuple[tuple[int, ...], float], Way] = {}
@@ -206,7 +209,8 @@ def rows_of(
             kind = (host.gpus, host.fraction)
             if kind not in by_kind:
                 one = fit_table.way(engine, candidate.label, candidate.entry, host.gpus, host.fraction, context)
-                assert one is not None, "candidates have a size"
+                if one is None:
+                    raise ValueError(f"the size of {candidate.label} is not known")
                 by_kind[kind] = one
             ways.append(by_kind[kind])
         row = Row(candidate, ways, None)

@@ -43,10 +43,10 @@ REMOTE: dict[str, Any] = {
 NAME = "qwen2.5-coder:32b"
 
 
-def plan(remote: dict[str, Any] = REMOTE, hosts: Any = (), version: str = "", **given: Any) -> dict[str, Any]:
+def plan(remote: Any = None, hosts: Any = (), version: str = "", **given: Any) -> dict[str, Any]:
     asked = capacity_request({"model": NAME, **{name: str(value) for name, value in given.items()}})
     assert asked["errors"] == []
-    return capacity_plan(NAME, remote, asked["request"], hosts=hosts, version=version, source="hf://o/r")
+    return capacity_plan(NAME, remote or REMOTE, asked["request"], hosts=hosts, version=version, source="hf://o/r")
 
 
 def host(name: str, *gib: float, **more: Any) -> dict[str, Any]:
