@@ -188,7 +188,7 @@ def test_a_reboot_that_is_allowed_loads_the_driver(on: On, play: Play, plant: Pl
         f"sys/module/nvidia/version && mount --bind /run/before {root} && "
         "cat /proc/sys/kernel/random/uuid >/run/boot_id && mount --bind /run/boot_id /proc/sys/kernel/random/boot_id",
     )
-    # Commands reach a container before its systemd has mounted /tmp and emptied it, unlike a host that they reach by SSH.
+    # Commands reach a container before its systemd has mounted and emptied /tmp, unlike a host that they reach by SSH.
     on(HOST, "ln -sf /dev/null /etc/tmpfiles.d/tmp.conf && systemctl mask tmp.mount")
     begun = on(HOST, "ps -o lstart= 1")
     done = run(play, nvidia_driver_root=root)
