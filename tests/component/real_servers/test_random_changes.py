@@ -177,7 +177,10 @@ def test_changes_leave_it_as_it_was_or_as_it_shall_be(gateway: Gateway) -> None:
                 assert any(f"[{error}]" in done.stdout for error in errors), what
                 assert "changed=0" in done.stdout, what
                 assert installed(gateway) == before, what
-                assert gateway.workers() == workers, what
+                # Those from before the last change may end meanwhile; none is new.
+                now = gateway.workers()
+                assert set(now) <= set(workers), what
+                assert max(workers) in now, what
             else:
                 found = text_of(gateway)
                 assert [text for text in texts if text not in found] == [], what
