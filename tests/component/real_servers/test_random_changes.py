@@ -33,7 +33,7 @@ KEY = {"name": "default"}
 GOOD: dict[str, list[tuple[Any, str]]] = {
     "read_timeout": [(5, "proxy_read_timeout 5s;"), (86_400, "proxy_read_timeout 86400s;")],
     "client_max_body_size": [("1m", "client_max_body_size 1m;"), ("1024m", "client_max_body_size 1024m;")],
-    "shutdown_timeout": [(0, "worker_shutdown_timeout 0s;"), (60, "worker_shutdown_timeout 60s;")],
+    "shutdown_timeout": [(0, ""), (60, "worker_shutdown_timeout 60s;")],
     "requests_per_minute": [(100_000, '"requests_per_minute": 100000')],
     "max_concurrent_requests": [(5, '"running": 5')],
     "tls_profile": [("modern", "ssl_protocols TLSv1.3;")],
@@ -49,11 +49,13 @@ GOOD: dict[str, list[tuple[Any, str]]] = {
     "certificate_days": [(400, "")],
     "memory_limit": [("512M", "")],
 }
-#: Values that it refuses, each with its error.
+# Values that it refuses, each with its error.
+# Ansible compares with the role's argument specification before the role's own checks.
+NO_NUMBER = "unable to convert to int"
 BAD: dict[str, list[tuple[Any, str]]] = {
-    "https_port": [(70_000, "gateway.number_invalid"), ("443x", "gateway.number_invalid")],
+    "https_port": [(70_000, "gateway.number_invalid"), ("443x", NO_NUMBER)],
     "listen_address": [("256.1.1.1", "gateway.address_invalid"), ("192.0.2.77", "gateway.address_not_here")],
-    "read_timeout": [(-5, "gateway.number_invalid"), ("5m", "gateway.number_invalid")],
+    "read_timeout": [(-5, "gateway.number_invalid"), ("5m", NO_NUMBER)],
     "client_max_body_size": [("huge", "gateway.size_invalid"), ("2g", "gateway.size_invalid")],
     "server_names": [([], "gateway.server_names_empty"), (['a;\n return 200 "x"; #'], "gateway.server_name_invalid")],
     "api_keys": [
@@ -174,7 +176,7 @@ def test_changes_leave_it_as_it_was_or_as_it_shall_be(gateway: Gateway) -> None:
             what = f"SEED={SEED}, change {number}: {variables}\n{done.stdout[-3000:]}{done.stderr[-500:]}"
             assert (done.returncode == 0) == (not errors), what
             if errors:
-                assert any(f"[{error}]" in done.stdout for error in errors), what
+                assert any(error in done.stdout for error in errors), what
                 assert "changed=0" in done.stdout, what
                 assert installed(gateway) == before, what
                 # Those from before the last change may end meanwhile; none is new.
